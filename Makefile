@@ -1,0 +1,54 @@
+# Every target sets up what it needs in .venv by itself; a second run starts at once. All paths are relative, so that
+# the folder's own name may hold spaces. ARGS are handed on, as in: make test ARGS="tests/test_house.py -x"
+
+.PHONY: help demo test check format bench validate docs cards
+.NOTPARALLEL:
+
+SETUP := sh tools/setup.sh
+PYTHON_HERE := .venv/bin/python
+
+help:
+	@echo "make demo      a layered model of real data: comparison, budget, report"
+	@echo "make test      the tests"
+	@echo "make check     ruff, mypy, import-linter"
+	@echo "make format    ruff's formatter and its safe fixes"
+	@echo "make validate  the statistical suite (long)"
+	@echo "make bench     the benchmarks (long)"
+	@echo "make docs      the documentation, warnings as errors, into docs/_build/html"
+	@echo "make cards     the figures in the model cards of models/"
+
+demo:
+	@$(SETUP)
+	@.venv/bin/realmat demo $(ARGS)
+
+test:
+	@$(SETUP) test
+	@$(PYTHON_HERE) -m pytest $(ARGS)
+
+check:
+	@$(SETUP) check
+	$(PYTHON_HERE) -m ruff check
+	$(PYTHON_HERE) -m ruff format --check
+	$(PYTHON_HERE) -m mypy
+	.venv/bin/lint-imports
+
+format:
+	@$(SETUP) check
+	@$(PYTHON_HERE) -m ruff check --fix
+	@$(PYTHON_HERE) -m ruff format
+
+validate:
+	@$(SETUP) test
+	@$(PYTHON_HERE) -m pytest -m validate $(ARGS)
+
+bench:
+	@$(SETUP) bench
+	@$(PYTHON_HERE) benchmarks/run.py $(ARGS)
+
+docs:
+	@$(SETUP) docs
+	@$(PYTHON_HERE) -m sphinx -W --keep-going -b html docs docs/_build/html $(ARGS)
+
+cards:
+	@$(SETUP)
+	@$(PYTHON_HERE) tools/cards.py $(ARGS)
