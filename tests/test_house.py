@@ -55,7 +55,9 @@ def test_import_is_light(code: str) -> None:
 
 
 def test_floors() -> None:
-    linter = subprocess.run([Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    linter = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert linter.returncode == 0, linter.stdout + linter.stderr
 
 
