@@ -1,7 +1,7 @@
 #!/bin/sh
 # Set up .venv with realmat and the extras named: sh tools/setup.sh [extra[,extra...]]
 # Says nothing and ends at once where that was already done for this pyproject.toml, this Python and this folder.
-# PYTHON names the interpreter to use; pip's own configuration says where packages come from.
+# PYTHON names the interpreter for a new .venv; pip's own configuration says where packages come from.
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 
@@ -60,10 +60,10 @@ take_lock() {  # a lock whose owner is gone is an interrupted set-up, and what i
     done
 }
 
-if done_already; then exit 0; fi
+if [ ! -e "$lock" ] && done_already; then exit 0; fi
 trap 'exit 130' INT TERM HUP
 take_lock
-if done_already; then  # by the one who held the lock
+if done_already; then  # by the one who held the lock before
     rm -f "$lock"
     exit 0
 fi
@@ -78,6 +78,9 @@ if ! .venv/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 12))'
     "$python" -m venv --clear .venv
 fi
 
+for older in .venv/.done-*; do  # what was installed for another pyproject.toml will no longer be sure to stand
+    if [ -f "$older" ] && [ "$(cat "$older")" != "$(state)" ]; then rm -f "$older"; fi
+done
 echo "Installing realmat${extras:+ with the extras for $extras} into .venv: some minutes the first time."
 if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"; then
     rm -f "$lock"
