@@ -1,0 +1,37 @@
+"""Realmat: layered Bayesian models for materials science."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from realmat.errors import DataError, FileError, FitError, ModelError, RealmatError
+
+_PUBLIC = {
+    "Model": "realmat.model",
+    "Prior": "realmat.priors",
+    "Component": "realmat.component",
+    "Fit": "realmat.fit",
+    "load": "realmat.fit",
+    "compare": "realmat.comparison",
+}
+_MODULES = ("theory", "material", "observation", "datasets", "descriptors", "templates", "testing")
+
+__all__ = [*_PUBLIC, *_MODULES, "DataError", "FileError", "FitError", "ModelError", "RealmatError", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load public names when they are first used, so that importing realmat costs little."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("realmat")
+    if name in _MODULES:
+        return importlib.import_module(f"realmat.{name}")
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'realmat' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,163 @@
+"""The model: an immutable declaration of three layers, and the way to everything one does with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from realmat.component import Component, freeze
+from realmat.data import Column, Table, read_table
+from realmat.errors import ModelError
+from realmat.observation import Normal
+from realmat.problem import LINKS, Problem, bind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from realmat.fit import Fit
+
+LEVELS = ("material", "specimen", "lab")
+Components = Component | Sequence[Component]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A layered model of a measured property.
+
+    Parameters
+    ----------
+    response : str
+        Column of the measured values.
+    unit : str, optional
+        Their unit, such as ``"MPa"``.
+    link : {"identity", "log"}
+        The scale on which layers add up. With ``"log"`` contributions are relative.
+    levels : dict, optional
+        Which columns name the ``material``, the ``specimen`` (a physical piece) and the ``lab`` of a row. All optional.
+    theory, material : Component or list of Component
+        The ideal material; what makes the real one differ from it.
+    observation : Component, optional
+        The laboratory; normal noise with an inferred scale by default.
+    units : dict, optional
+        Units of columns; they are converted to what a component works in.
+    name : str, optional
+
+    Raises
+    ------
+    realmat.ModelError
+        If the declaration contradicts itself; every problem is named.
+
+    Examples
+    --------
+    >>> import realmat as rm
+    >>> model = rm.Model("gap", unit="eV", theory=rm.theory.Calibrated("pbe"), material=rm.material.Unresolved(by="row"))
+    >>> [c.label for c in model.components]
+    ['calibrated', 'unresolved_row', 'noise']
+    >>> model == rm.Model.from_dict(model.to_dict())
+    True
+    """
+
+    response: str
+    unit: str = ""
+    link: str = "identity"
+    levels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    theory: Components = ()
+    material: Components = ()
+    observation: Component = dataclasses.field(default_factory=Normal)
+    units: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for layer in ("theory", "material"):
+            given = getattr(self, layer)
+            object.__setattr__(self, layer, (given,) if isinstance(given, Component) else tuple(freeze(given) or ()))
+        object.__setattr__(self, "levels", dict(self.levels or {}))
+        object.__setattr__(self, "units", dict(self.units or {}))
+        problems = [*self._wrong_parts(), *self._wrong_names()]
+        if problems:
+            raise ModelError("the model contradicts itself:" + "".join(f"\n  - {p}" for p in problems))
+
+    def __hash__(self) -> int:
+        return hash((self.response, self.unit, self.link, self.theory, self.material, self.observation))
+
+    def _wrong_parts(self) -> list[str]:
+        problems = []
+        if not isinstance(self.response, str) or not self.response:
+            problems.append(f"response must be the name of a column, not {self.response!r}.")
+        if self.link not in LINKS:
+            problems.append(f"link must be one of {', '.join(LINKS)}, not {self.link!r}.")
+        if set(self.levels) - set(LEVELS):
+            problems.append(f"levels has unknown {sorted(set(self.levels) - set(LEVELS))}; the levels are {', '.join(LEVELS)}.")
+        for layer in ("theory", "material", "observation"):
+            parts = (self.observation,) if layer == "observation" else getattr(self, layer)
+            for part in parts:
+                if not isinstance(part, Component):
+                    problems.append(f"{layer}= takes components such as rm.{layer}.…, not {part!r}.")
+                elif part.layer != layer:
+                    problems.append(f"{part.label!r} belongs to the {part.layer} layer, not to {layer}=.")
+        return problems
+
+    def _wrong_names(self) -> list[str]:
+        labels = [c.label for c in self.components if isinstance(c, Component)]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        return [f"two components are called {label!r}; give one of them another name=." for label in twice]
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """Every component, theory first."""
+        return (*self.theory, *self.material, self.observation)  # type: ignore[misc]
+
+    def with_theory(self, *components: Component) -> Model:
+        """A new model with this theory layer."""
+        return dataclasses.replace(self, theory=components)
+
+    def with_material(self, *components: Component) -> Model:
+        """A new model with this material layer; ``with_material()`` has none."""
+        return dataclasses.replace(self, material=components)
+
+    def with_observation(self, component: Component) -> Model:
+        """A new model with this observation layer."""
+        return dataclasses.replace(self, observation=component)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready description that keeps every argument."""
+        out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for layer in ("theory", "material"):
+            out[layer] = [c.to_dict() for c in out[layer]]
+        return {**out, "observation": self.observation.to_dict(), "levels": dict(self.levels), "units": dict(self.units)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Model:
+        """Inverse of `to_dict`."""
+        rest = dict(data)
+        for layer in ("theory", "material"):
+            rest[layer] = [Component.from_dict(c) for c in rest.get(layer, ())]
+        rest["observation"] = Component.from_dict(rest["observation"])
+        return cls(**rest)
+
+    def columns(self, response: bool = True) -> list[Column]:
+        """What the model needs of a table; without the response for predictions."""
+        positive = 0.0 if self.link == "log" else None
+        own = [Column(self.response, "response", lower=positive, open_lower=True)] if response else []
+        own += [Column(column, f"level {level}", kind="label") for level, column in self.levels.items()]
+        return own + [self._resolved(column) for component in self.components for column in component.columns()]
+
+    def _resolved(self, column: Column) -> Column:
+        return dataclasses.replace(column, name=self.levels.get(column.name, column.name)) if column.kind == "label" else column
+
+    def table(self, data: pd.DataFrame, response: bool = True) -> Table:
+        """Validate a table.
+
+        Raises
+        ------
+        realmat.DataError
+            With every problem, column and row.
+        """
+        return read_table(data, self.columns(response), self.levels, self.units, self.response, self.link)
+
+    def bind(self, data: pd.DataFrame | Table) -> Problem:
+        """Bind to a table: what engines work on."""
+        table = data if isinstance(data, Table) else self.table(data)
+        return bind(self.response, self.link, self.components, table)

@@ -1,0 +1,195 @@
+"""Gaussian measurement noise, stated or inferred, and laboratory bias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from realmat.component import Component, PriorLike, Scale, freeze, hyper, indicator
+from realmat.data import Column, Table, rows_text
+from realmat.errors import DataError, ModelError
+from realmat.material.unresolved import tail
+from realmat.priors import Prior, as_prior
+from realmat.terms import Coefficients, Contribution, Fresh, Function, Noise, Param, Piece, Term
+
+
+@dataclass(frozen=True)
+class Normal(Component):
+    """``y = real material + bias + eps``, eps normal with variance ``u^2 + scale^2``.
+
+    Parameters
+    ----------
+    u : str or float, optional
+        Stated standard uncertainty, in response units. NaN and zero mean "not stated": those rows share `noise_unstated_scale`.
+    scale : bool, Prior or float
+        An inferred scale on every row (True), none (False), a prior for it, or a number that fixes it.
+    bias_by : str or list of str, optional
+        Levels or columns (lab, instrument) whose values have a bias each, ``bias ~ N(0, bias_scale^2)``.
+    bias_scale : Prior or float, optional
+    scale_by : str or list of str, optional
+        Groups with an inferred scale each.
+    below, above : str, optional
+        Boolean (0/1) columns: the response is known only to lie below, or above, the number in its column.
+    name : str, optional
+        ``noise`` by default.
+
+    Notes
+    -----
+    Repeatability and reproducibility follow ISO 5725-2:2019: s_r is the noise, s_R adds the spread of the laboratories.
+
+    Examples
+    --------
+    >>> Normal(u="ys_u", bias_by="lab").label
+    'noise'
+    """
+
+    layer: ClassVar[str] = "observation"
+    u: str | float | None = None
+    scale: PriorLike | bool = True
+    bias_by: str | tuple[str, ...] | None = None
+    bias_scale: PriorLike = None
+    scale_by: str | tuple[str, ...] | None = None
+    below: str | None = None
+    above: str | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        for argument in ("bias_by", "scale_by"):
+            object.__setattr__(self, argument, freeze(getattr(self, argument)))
+        if isinstance(self.u, (int, float)) and not (np.isfinite(self.u) and self.u > 0):
+            raise ModelError(f"{type(self).__name__}: u={self.u!r} must be a positive standard uncertainty.")
+        if self.scale is False and self.u is None:
+            raise ModelError(f"{type(self).__name__}: scale=False needs u=, or there is no noise at all.")
+        self.prior("bias_scale", 0.0)
+        if not isinstance(self.scale, bool):
+            self.prior("scale", 0.0)
+
+    @property
+    def label(self) -> str:
+        """``noise``, or the name given."""
+        return self.name or "noise"
+
+    def columns(self) -> list[Column]:
+        """Stated u, groups, and flags of censoring."""
+        out = [Column(self.u, "stated u of the response", missing=True, lower=0.0)] if isinstance(self.u, str) else []
+        out += [Column(by, "bias", kind="label") for by in _listed(self.bias_by)]
+        out += [Column(by, "noise scale", kind="label") for by in _listed(self.scale_by)]
+        return out + [Column(flag, "censoring flag (0 or 1)", lower=0.0, upper=1.0) for flag in (self.below, self.above) if flag]
+
+    def default_priors(self) -> dict[str, str]:
+        """Defaults in words."""
+        return {"scale": "HalfNormal(sd of what theory leaves)", "bias_scale": "HalfNormal(sd of what theory leaves)"}
+
+    @property
+    def nu_argument(self) -> PriorLike | bool:
+        """Degrees of freedom; none for a normal."""
+        return None
+
+    def bind(self, table: Table, scale: Scale) -> Term:
+        """Term with the noise, and `bias_<by>` effects with `bias_<by>_scale`."""
+        name = self.label
+        default = Prior("HalfNormal", sigma=scale.response)
+        scales = _Scales.of(f"{name}_scale", self.scale, default, table, _listed(self.scale_by))
+        unstated = self.u is not None and bool((self._stated(table) == 0).any())
+        rest, rest_of = hyper(f"{name}_unstated_scale", default) if unstated else ((), None)
+        nu_params, nu = tail(name, self.nu_argument)
+
+        def every(p: Any, xp: Any) -> Any:
+            return xp.concatenate([scales.value(p, xp), xp.stack([rest_of(p, xp)])]) if rest_of else scales.value(p, xp)
+
+        def noise(other: Table) -> Noise:
+            u = self._stated(other)
+            group = np.where(u == 0, scales.size, scales.group(other)) if rest_of else scales.group(other)
+            return Noise(u, group, every, nu, self._censoring(other))
+
+        biases = [_Bias(by, f"bias_{by}", self.prior("bias_scale", default), table) for by in _listed(self.bias_by)]
+        blocks = tuple(bias.block for bias in biases)
+
+        def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
+            made = [bias.on(other, fresh_levels) for bias in biases]
+            return Contribution(tuple(piece for piece, _ in made), fresh=tuple(f for _, fresh in made for f in fresh))
+
+        bias_params = tuple(param for bias in biases for param in bias.params)
+        return Term(name, "observation", (*scales.params, *rest, *nu_params, *bias_params), blocks, contribute, noise=noise)
+
+    def _stated(self, table: Table) -> np.ndarray:
+        """Stated u on the scale of the link; 0 where not stated."""
+        if self.u is None:
+            return np.zeros(len(table))
+        u = table.numeric(self.u) if isinstance(self.u, str) else np.full(len(table), float(self.u))
+        return table.link_u(np.nan_to_num(u, nan=0.0))
+
+    def _censoring(self, table: Table) -> np.ndarray | None:
+        if self.below is None and self.above is None:
+            return None
+        flag = np.zeros(len(table), dtype=int)
+        if self.below:
+            flag[table.numeric(self.below) > 0] = -1
+        if self.above:
+            flag[table.numeric(self.above) > 0] = 1
+        return flag
+
+
+def _listed(by: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return () if by is None else (by,) if isinstance(by, str) else by
+
+
+def _joint(table: Table, by: tuple[str, ...]) -> np.ndarray:
+    """One label for each row from one or several columns."""
+    if len(by) == 1:
+        return table.labels(table.column_of(by[0]))
+    return np.array([" / ".join(map(str, row)) for row in zip(*(table.labels(table.column_of(b)) for b in by), strict=True)], dtype=object)
+
+
+@dataclass(frozen=True)
+class _Scales:
+    """Inferred scales of the noise: none, one, or one for each group of rows. `group` gives the scale of each row, -1 for none."""
+
+    params: tuple[Param, ...]
+    value: Function
+    size: int
+    by: tuple[str, ...]
+    values: np.ndarray | None
+
+    @classmethod
+    def of(cls, name: str, scale: PriorLike | bool, default: Prior, table: Table, by: tuple[str, ...]) -> _Scales:
+        if scale is False:
+            return cls((), lambda p, xp: xp.zeros(0), 0, (), None)
+        prior = default if scale is True or scale is None else as_prior(scale, name)
+        if not by:
+            params, value = hyper(name, prior)
+            return cls(params, lambda p, xp: xp.stack([value(p, xp)]), 1, (), None)
+        _, values = pd.factorize(_joint(table, by))
+        if isinstance(prior, float):
+            return cls((), lambda p, xp: np.full(len(values), prior), len(values), by, np.asarray(values))
+        params, value = hyper(name, prior, dim=by[0] if len(by) == 1 else f"{name}_group", coords=np.asarray(values))
+        return cls(params, value, len(values), by, np.asarray(values))
+
+    def group(self, table: Table) -> np.ndarray:
+        if self.size == 0:
+            return np.full(len(table), -1)
+        if self.values is None:
+            return np.zeros(len(table), dtype=int)
+        codes = pd.Index(self.values).get_indexer(pd.Index(_joint(table, self.by)))
+        if (codes < 0).any():
+            raise DataError(f"noise scale by {', '.join(self.by)}: no scale was inferred for {rows_text(table.index[codes < 0])}, a group the fit has not seen.")
+        return codes
+
+
+class _Bias:
+    """Bias of each lab (or instrument, method ...): exchangeable around zero."""
+
+    def __init__(self, by: str, name: str, scale: Prior | float, table: Table) -> None:
+        self.level, self.by, self.name = table.level(by), by, name
+        self.params, self.sd = hyper(f"{name}_scale", scale)
+        self.block = Coefficients(name, self.level.size, self.sd, dim=self.level.name, coords=self.level.values, level=by)
+
+    def on(self, table: Table, fresh_levels: tuple[str, ...]) -> tuple[Piece, tuple[Fresh, ...]]:
+        known = self.by not in fresh_levels
+        codes = table.codes_in(self.by, self.level.values) if known else np.full(len(table), -1)
+        piece = Piece(self.name, indicator(codes, self.level.size))
+        new = np.where(codes < 0, table.level(self.by).codes, -1)
+        return piece, (Fresh(new, self.sd),) if (new >= 0).any() else ()

@@ -1,0 +1,94 @@
+"""A problem together with draws: what every summary is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from realmat.gaussian import System
+from realmat.problem import Problem
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What an engine hands back.
+
+    Attributes
+    ----------
+    params : mapping of name to array of shape (chain, draw) or (chain, draw, size)
+    coefficients : mapping of name to array of shape (chain, draw, size)
+        Empty with ``latents="summary"``.
+    summary : mapping of name to (mean, sd), each of shape (size,)
+        Only with ``latents="summary"``.
+    auxiliary : mapping of name to array of shape (chain, draw, size)
+        What makes a problem with Student t or censored parts conditionally Gaussian: local scales ``<rows or block>_local`` (variance is
+        multiplied by it), censored values ``<rows>_latent``. `Posterior.values` includes them.
+    stats : mapping of name to array of shape (chain, draw)
+        Sample statistics.
+    facts : mapping
+        What was done, JSON-ready: engine, why, seed, seconds, k-hat, acceptance.
+    """
+
+    params: Mapping[str, np.ndarray]
+    coefficients: Mapping[str, np.ndarray]
+    summary: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    auxiliary: Mapping[str, np.ndarray] = field(default_factory=dict)
+    stats: Mapping[str, np.ndarray] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A problem and draws from its posterior."""
+
+    problem: Problem
+    draws: Draws
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Chains and draws per chain."""
+        chains, draws = next(iter(self.draws.params.values())).shape[:2] if self.draws.params else (1, 1)
+        return int(chains), int(draws)
+
+    @property
+    def size(self) -> int:
+        """Draws over all chains."""
+        return self.shape[0] * self.shape[1]
+
+    @cached_property
+    def system(self) -> System:
+        """The Gaussian system of the problem."""
+        return System(self.problem)
+
+    @cached_property
+    def _flat(self) -> dict[str, np.ndarray]:
+        every = {**self.draws.params, **self.draws.auxiliary}
+        return {name: values.reshape((self.size, *values.shape[2:])) for name, values in every.items()}
+
+    def param(self, name: str) -> np.ndarray:
+        """Draws of a hyperparameter, chains joined: shape (draws,) or (draws, size)."""
+        return self._flat[name]
+
+    def values(self, i: int) -> dict[str, Any]:
+        """All hyperparameters at flat draw `i`."""
+        return {name: values[i] for name, values in self._flat.items()}
+
+    def block(self, name: str, indices: np.ndarray) -> np.ndarray:
+        """Draws of a block of coefficients at flat draws `indices`: shape (len(indices), size)."""
+        stored = self.draws.coefficients.get(name)
+        if stored is not None:
+            return stored.reshape(self.size, -1)[indices]
+        every = self.redraw(tuple(int(i) for i in indices))
+        return every[:, self.system.columns[name]]
+
+    def redraw(self, indices: tuple[int, ...]) -> np.ndarray:
+        """Exact draws of all coefficients given psi at flat draws `indices`, shape (len(indices), coefficients); reproducible by draw."""
+        return np.stack([self.system.at(self.values(i)).draw(np.random.default_rng(i)) for i in indices])
+
+    def thin(self, most: int) -> np.ndarray:
+        """At most `most` flat draw numbers, spread evenly over all chains."""
+        return np.unique(np.linspace(0, self.size - 1, min(most, self.size)).astype(int))

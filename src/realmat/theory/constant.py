@@ -1,0 +1,52 @@
+"""Theory that is one number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from realmat.component import Component, PriorLike, Scale, linear
+from realmat.data import Table
+from realmat.priors import Prior
+from realmat.terms import Contribution, Term
+
+
+@dataclass(frozen=True)
+class Constant(Component):
+    """``T = constant``: the same value for every material (on the scale of the link).
+
+    Parameters
+    ----------
+    value : Prior or float, optional
+        Default: a weak normal around the mean response. A number fixes it.
+    name : str, optional
+
+    Examples
+    --------
+    >>> Constant().label
+    'constant'
+    """
+
+    layer: ClassVar[str] = "theory"
+    value: PriorLike = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        self.prior("value", 0.0)
+
+    def default_priors(self) -> dict[str, str]:
+        """Defaults in words."""
+        return {"value": "Normal(mean(response), 2.5 sd(response))"}
+
+    def bind(self, table: Table, scale: Scale) -> Term:
+        """Term with the single coefficient `constant`."""
+        value = linear(self.label, self.prior("value", Prior("Normal", mu=scale.level, sigma=2.5 * scale.spread)))
+        return Term(
+            self.label,
+            "theory",
+            value.params,
+            value.coefficients,
+            lambda other, fresh_levels=(): Contribution(*value.on(np.ones(len(other)))),
+        )
