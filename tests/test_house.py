@@ -61,6 +61,18 @@ def test_floors() -> None:
     assert linter.returncode == 0, linter.stdout + linter.stderr
 
 
+def test_templates_use_only_public_names() -> None:
+    private = []
+    for path in (ROOT / "models").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            inner_import = isinstance(node, ast.ImportFrom) and (node.module or "").startswith("realmat")
+            inner_module = isinstance(node, ast.Import) and any(alias.name.startswith("realmat.") for alias in node.names)
+            underscored = isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr) is not None
+            if inner_import or inner_module or underscored:
+                private.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")
+    assert not private, "a template imports `realmat as rm` and uses its public names:\n" + "\n".join(private)
+
+
 def test_no_path_of_one_machine() -> None:
     home = re.compile(r"(?<![\w.~-])/(?:home|root|Users|work|tmp)/\w")
     found = []
