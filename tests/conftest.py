@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
-NO_CHROMIUM = "no Chromium here (on Debian: apt-get install chromium)"
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures are drawn to memory
 if "REALMAT_DATA" not in os.environ and (ROOT.parent / "shared" / "data").is_dir():
@@ -30,12 +30,12 @@ def data_dir() -> Path:
     return Path(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer than its module: its event loop would get in the way of the notebooks
 def browser() -> Iterator[Browser]:
     """Start the Chromium of this machine without a window; without one the test skips and says so."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
-        pytest.skip(NO_CHROMIUM)
+        pytest.skip("no Chromium here (on Debian: apt-get install chromium)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -45,8 +45,7 @@ def browser() -> Iterator[Browser]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say once, loudly, what was not tested for want of data or of a browser."""
-    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
-    for what, words in {"real data sets (set REALMAT_DATA)": "REALMAT_DATA", "Chromium (apt-get install chromium)": NO_CHROMIUM}.items():
-        if count := sum(words in reason for reason in reasons):
-            terminalreporter.write_line(f"NOT TESTED: {count} tests skipped for want of {what}.", yellow=True, bold=True)
+    """Say in one line for each reason, loudly, what was not tested."""
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", []))
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"NOT TESTED ({count}): {reason}", yellow=True, bold=True)
