@@ -7,6 +7,10 @@
 SETUP := sh tools/setup.sh
 PYTHON_HERE := .venv/bin/python
 
+ifeq ($(REALMAT_DATA)$(wildcard ../shared/data),../shared/data)
+export REALMAT_DATA := $(shell cd ../shared/data && pwd)
+endif
+
 help:
 	@echo "make demo      a layered model of real data: comparison, budget, report"
 	@echo "make test      the tests"
