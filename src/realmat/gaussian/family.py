@@ -1,0 +1,171 @@
+"""Measured rows in the form the exact algebra needs: sparse rows under a few scales, and weights by key.
+
+A *key* is a distinct noise variance ``u^2 + scales(psi)[group]^2``: with one unknown common noise a million rows share one key, and
+their Gram matrix is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from realmat.terms import Coefficients, Function, Noise, Piece, Rows, Values, evaluate
+
+
+@dataclass
+class Family:
+    """Rows ``y ~ N(A(psi) b + offset(psi), variance(psi) / count)``, columns in elimination order.
+
+    Attributes
+    ----------
+    matrix : csr, shape (rows, coefficients)
+        Entries without their scales; a column may stand twice in a row under two scales.
+    scale_of : int array, one per stored entry
+        Which of `scales` multiplies the entry; 0 is the constant 1.
+    key : int array of shape (rows,)
+        Variance key of each row; `key_u2` and `key_group` describe the keys.
+    local : str
+        Name of the local variance factors of a Student t among the values, one per row.
+    latent : str
+        Name of the values that replace censored ones.
+    """
+
+    name: str
+    y: np.ndarray
+    count: np.ndarray
+    within: np.ndarray
+    matrix: sparse.csr_matrix
+    scale_of: np.ndarray
+    scales: Sequence[Function | None]
+    offsets: Sequence[Function]
+    noise: Noise
+    key: np.ndarray
+    key_u2: np.ndarray
+    key_group: np.ndarray
+    local: str = ""
+    latent: str = ""
+
+    @property
+    def augmented(self) -> bool:
+        """Whether rows have local scales or censored values, so that every row needs its own weight or value."""
+        return bool(self.local or self.latent)
+
+    def variance(self, p: Values) -> np.ndarray:
+        """Variance of a single measurement by key, shape (keys,)."""
+        if self.noise.scales is None:
+            return self.key_u2
+        scales = np.append(np.asarray(self.noise.scales(p, np), dtype=float), 0.0)  # group -1 reads the zero
+        return self.key_u2 + scales[self.key_group] ** 2
+
+    def row_variance(self, p: Values) -> np.ndarray:
+        """Variance of a single measurement by row, shape (rows,), local factors included."""
+        variance = self.variance(p)[self.key]
+        return variance * p[self.local] if self.local and self.local in p else variance
+
+    def values(self, p: Values) -> np.ndarray:
+        """y, with censored values replaced by their current latent ones."""
+        return p[self.latent] if self.latent and self.latent in p else self.y
+
+    def scale_values(self, p: Values) -> np.ndarray:
+        """Value of each scale at psi, shape (scales,)."""
+        return np.array([evaluate(f, p) for f in self.scales], dtype=float)
+
+    def offset(self, p: Values) -> np.ndarray | float:
+        """Known part of the mean at psi."""
+        return sum((f(p, np) for f in self.offsets), 0.0)
+
+    def at(self, p: Values) -> sparse.csr_matrix:
+        """The matrix A(psi)."""
+        scaled = self.matrix.data * self.scale_values(p)[self.scale_of] if len(self.scales) > 1 else self.matrix.data
+        return sparse.csr_matrix((scaled, self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape)
+
+
+def of_rows(rows: Rows, places: Mapping[str, np.ndarray], size: int) -> Family:
+    """From declared rows; `places` gives the position of each coefficient of each block."""
+    noise = rows.noise
+    censored = noise.censored is not None and bool(np.any(noise.censored != 0))
+    family = _build(rows.name, rows.y, rows.count, rows.within, [piece for _, piece in rows.pieces], [f for _, f in rows.offsets], noise, places, size)
+    family.local = f"{rows.name}_local" if noise.nu else ""
+    family.latent = f"{rows.name}_latent" if censored else ""
+    return family
+
+
+def of_prior(block: Coefficients, places: Mapping[str, np.ndarray], size: int, example: Values) -> Family:
+    """The prior of a block as rows ``mean = b - sum M b_parent + sd * normal``: for a mean that depends on other coefficients, or a
+    Student t. `example` holds any valid psi, to see whether sd is one number or one for each coefficient.
+    """
+    n = block.size
+    sd = block.sd
+    by_row = np.ndim(evaluate(sd, example)) == 1
+    group = np.arange(n) if by_row else np.zeros(n, dtype=int)
+    noise = Noise(np.zeros(n), group, lambda p, xp: np.atleast_1d(evaluate(sd, p)), nu=block.nu)
+    pieces = [Piece(block.name, sparse.identity(n, format="csr")), *(Piece(parent, -matrix) for parent, matrix in block.parents)]
+    mean = np.broadcast_to(np.asarray(block.mean, dtype=float), (n,)).copy()
+    family = _build(f"{block.name}_prior", mean, np.ones(n), np.zeros(n), pieces, [], noise, places, size)
+    family.local = f"{block.name}_local" if block.nu else ""
+    return family
+
+
+def _build(
+    name: str,
+    y: np.ndarray,
+    count: np.ndarray,
+    within: np.ndarray,
+    pieces: Sequence[Piece],
+    offsets: Sequence[Function],
+    noise: Noise,
+    places: Mapping[str, np.ndarray],
+    size: int,
+) -> Family:
+    matrix, scale_of, scales = _stack(len(y), pieces, places, size)
+    keys, key = np.unique(np.column_stack([noise.u**2, noise.group.astype(float)]), axis=0, return_inverse=True)
+    return Family(
+        name, np.asarray(y, dtype=float), count, within, matrix, scale_of, scales, tuple(offsets), noise, key.ravel(), keys[:, 0], keys[:, 1].astype(int)
+    )
+
+
+def _stack(n: int, pieces: Sequence[Piece], places: Mapping[str, np.ndarray], size: int) -> tuple[sparse.csr_matrix, np.ndarray, list[Function | None]]:
+    """All pieces side by side as one csr matrix in elimination order, each entry knowing its scale."""
+    scales: list[Function | None] = [None]
+    row_parts, column_parts, data_parts, scale_parts = [], [], [], []
+    for piece in pieces:
+        coo = piece.matrix.tocoo()
+        keep = coo.data != 0
+        which = 0
+        if piece.scale is not None:
+            scales.append(piece.scale)
+            which = len(scales) - 1
+        row_parts.append(coo.row[keep])
+        column_parts.append(places[piece.coefficients][coo.col[keep]])
+        data_parts.append(coo.data[keep])
+        scale_parts.append(np.full(int(keep.sum()), which))
+    if not row_parts:
+        return sparse.csr_matrix((n, size)), np.zeros(0, dtype=int), scales
+    row, column = np.concatenate(row_parts), np.concatenate(column_parts)
+    order = np.lexsort((column, row))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n))]).astype(np.int32)
+    data = np.concatenate(data_parts)[order].astype(float)
+    matrix = sparse.csr_matrix((data, column[order].astype(np.int32), indptr), shape=(n, size))
+    return matrix, np.concatenate(scale_parts)[order], scales
+
+
+def variance_error(name: str) -> str:
+    """What to say when a row has no noise at all."""
+    return f"rows of {name!r} have zero variance: every measured row needs a stated u or an inferred scale."
+
+
+def example_values(params: Sequence[Any]) -> dict[str, Any]:
+    """A valid psi: the median of each prior, references resolved in order."""
+    values: dict[str, Any] = {}
+    pending = list(params)
+    while pending:
+        ready = [q for q in pending if all(r in values for r in q.prior.references)]
+        for q in ready or pending[:1]:
+            median = float(q.prior.ppf(0.5, {**{r: 1.0 for r in q.prior.references}, **values}))
+            values[q.name] = median if q.coords is None else np.full(q.size, median)
+            pending.remove(q)
+    return values

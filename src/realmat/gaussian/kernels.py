@@ -1,0 +1,226 @@
+"""Compiled loops of the sparse Cholesky factorisation.
+
+Columns are split into `lead` sparse columns, eliminated one by one, and a dense trailing block left to LAPACK. One flat array holds
+the lead columns (diagonal first, then the rows below it) followed by the trailing block. Where each update lands is found once
+(`symbolic`, `targets`), so that a numeric factorisation is a single pass of multiply-adds (right-looking Cholesky: Davis, Direct Methods
+for Sparse Linear Systems, SIAM 2006, chapter 4).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_fast = {"cache": True, "nogil": True, "fastmath": False}
+
+
+@njit(**_fast)
+def symbolic(indptr, indices, n):
+    """Pattern of the Cholesky factor, column by column, from the strict lower pattern (csc, sorted) of the matrix.
+
+    A column of the factor is its own pattern joined with that of its children in the elimination tree, without their first row.
+    """
+    first_child = np.full(n, -1, np.int64)
+    next_sibling = np.full(n, -1, np.int64)
+    mark = np.full(n, -1, np.int64)
+    ptr = np.zeros(n + 1, np.int64)
+    rows = np.empty(max(4 * len(indices), 16), np.int32)
+    size = 0
+    for j in range(n):
+        mark[j] = j
+        start = size
+        need = size + n
+        if need > len(rows):
+            grown = np.empty(max(2 * len(rows), need), np.int32)
+            grown[:size] = rows[:size]
+            rows = grown
+        for p in range(indptr[j], indptr[j + 1]):
+            i = indices[p]
+            if i > j and mark[i] != j:
+                mark[i] = j
+                rows[size] = i
+                size += 1
+        child = first_child[j]
+        while child >= 0:
+            for p in range(ptr[child], ptr[child + 1]):
+                i = rows[p]
+                if i > j and mark[i] != j:
+                    mark[i] = j
+                    rows[size] = i
+                    size += 1
+            child = next_sibling[child]
+        rows[start:size].sort()
+        ptr[j + 1] = size
+        if size > start:
+            parent = rows[start]
+            next_sibling[j] = first_child[parent]
+            first_child[parent] = j
+    return ptr, rows[:size].copy()
+
+
+@njit(**_fast)
+def targets(ptr, rows, lead, n):
+    """Where the update of each pair of rows of each lead column lands in the flat array."""
+    d = n - lead
+    base = ptr[lead] + lead
+    total = 0
+    for j in range(lead):
+        m = ptr[j + 1] - ptr[j]
+        total += m * (m + 1) // 2
+    out = np.empty(total, np.int32)
+    place = np.full(n, -1, np.int64)
+    t = 0
+    for j in range(lead):
+        for a in range(ptr[j], ptr[j + 1]):
+            column = rows[a]
+            if column < lead:
+                place[column] = ptr[column] + column
+                for q in range(ptr[column], ptr[column + 1]):
+                    place[rows[q]] = q + column + 1
+                for b in range(a, ptr[j + 1]):
+                    out[t] = place[rows[b]]
+                    t += 1
+            else:
+                for b in range(a, ptr[j + 1]):
+                    out[t] = base + (rows[b] - lead) + (column - lead) * d
+                    t += 1
+    return out
+
+
+@njit(**_fast)
+def factor(x, ptr, target, lead):
+    """Eliminate the lead columns in place. Returns the sum of their log pivots, or nan when one is not positive."""
+    t = 0
+    log_det = 0.0
+    for j in range(lead):
+        start = ptr[j] + j
+        stop = ptr[j + 1] + j + 1
+        pivot = x[start]
+        if not pivot > 0.0:
+            return np.nan
+        log_det += np.log(pivot)
+        inverse = 1.0 / pivot
+        for a in range(start + 1, stop):
+            ratio = x[a] * inverse
+            for b in range(a, stop):
+                x[target[t]] -= ratio * x[b]
+                t += 1
+    return log_det
+
+
+@njit(**_fast)
+def forward(x, ptr, rows, lead, z):
+    """Solve the lead part of L z = rhs in place; z has shape (columns,)."""
+    for j in range(lead):
+        start = ptr[j] + j
+        scaled = z[j] / x[start]
+        for k in range(ptr[j + 1] - ptr[j]):
+            z[rows[ptr[j] + k]] -= x[start + 1 + k] * scaled
+
+
+@njit(**_fast)
+def backward(x, ptr, rows, lead, b):
+    """Solve the lead part of L' b = z in place, where b holds z / pivot in the lead part and the solution in the trailing one."""
+    for j in range(lead - 1, -1, -1):
+        start = ptr[j] + j
+        total = 0.0
+        for k in range(ptr[j + 1] - ptr[j]):
+            total += x[start + 1 + k] * b[rows[ptr[j] + k]]
+        b[j] -= total / x[start]
+
+
+@njit(**_fast)
+def pivots(x, ptr, lead):
+    """Pivots of the lead columns."""
+    out = np.empty(lead)
+    for j in range(lead):
+        out[j] = x[ptr[j] + j]
+    return out
+
+
+@njit(**_fast)
+def assemble(x, indptr, indices, data, scale_of, scale, weight, place):
+    """Add A' W A of rows in csr form: `place` gives the flat position of each pair of a row's entries, in order."""
+    t = 0
+    for r in range(len(indptr) - 1):
+        w = weight[r]
+        for a in range(indptr[r], indptr[r + 1]):
+            left = w * data[a] * scale[scale_of[a]]
+            for b in range(a, indptr[r + 1]):
+                value = left * data[b] * scale[scale_of[b]]
+                # a column that stands twice in a row (under two scales) meets itself on both sides of the diagonal
+                x[place[t]] += 2 * value if a != b and indices[a] == indices[b] else value
+                t += 1
+
+
+@njit(**_fast)
+def pair_places(indptr, indices, ptr, rows, lead, n):
+    """Flat positions of all pairs of entries in each row of a csr matrix whose columns are in elimination order."""
+    d = n - lead
+    base = ptr[lead] + lead
+    total = 0
+    for r in range(len(indptr) - 1):
+        m = indptr[r + 1] - indptr[r]
+        total += m * (m + 1) // 2
+    out = np.empty(total, np.int32)
+    t = 0
+    for r in range(len(indptr) - 1):
+        for a in range(indptr[r], indptr[r + 1]):
+            for b in range(a, indptr[r + 1]):
+                low, high = min(indices[a], indices[b]), max(indices[a], indices[b])
+                if low >= lead:
+                    out[t] = base + (high - lead) + (low - lead) * d
+                elif low == high:
+                    out[t] = ptr[low] + low
+                else:
+                    k = ptr[low] + np.searchsorted(rows[ptr[low] : ptr[low + 1]], high)
+                    out[t] = k + low + 1
+                t += 1
+    return out
+
+
+@njit(**_fast)
+def spread(indptr, indices, data, x, ptr, rows, lead, n):
+    """Forward-solve every row of a csr matrix X, scaled so that X P^-1 X' = Y Y' + D D' once D has passed the trailing block.
+
+    A row reaches only the columns on the elimination-tree paths of its entries (the tree parent is a column's first row).
+    Returns the lead part Y as csr arrays and the trailing part D, dense.
+    """
+    count = len(indptr) - 1
+    work = np.zeros(n)
+    mark = np.full(lead, -1, np.int64)
+    reach = np.empty(lead, np.int64)
+    out_ptr = np.zeros(count + 1, np.int64)
+    out_idx = np.empty(max(4 * len(indices), 16), np.int32)
+    out_val = np.empty(len(out_idx))
+    dense = np.zeros((count, n - lead))
+    size = 0
+    for r in range(count):
+        found = 0
+        for a in range(indptr[r], indptr[r + 1]):
+            j = indices[a]
+            work[j] += data[a]
+            while j < lead and mark[j] != r:
+                mark[j] = r
+                reach[found] = j
+                found += 1
+                j = rows[ptr[j]] if ptr[j + 1] > ptr[j] else lead
+        order = np.sort(reach[:found])
+        if size + found > len(out_idx):
+            room = max(2 * len(out_idx), size + found)
+            new_idx, new_val = np.empty(room, np.int32), np.empty(room)
+            new_idx[:size], new_val[:size] = out_idx[:size], out_val[:size]
+            out_idx, out_val = new_idx, new_val
+        for j in order:
+            start = ptr[j] + j
+            scaled = work[j] / x[start]
+            out_idx[size], out_val[size] = j, work[j] / np.sqrt(x[start])
+            size += 1
+            for k in range(ptr[j + 1] - ptr[j]):
+                work[rows[ptr[j] + k]] -= x[start + 1 + k] * scaled
+            work[j] = 0.0
+        for i in range(lead, n):
+            dense[r, i - lead] = work[i]
+            work[i] = 0.0
+        out_ptr[r + 1] = size
+    return out_ptr, out_idx[:size].copy(), out_val[:size].copy(), dense
