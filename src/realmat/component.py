@@ -16,7 +16,7 @@ from scipy import sparse
 from realmat.data import Column, Table
 from realmat.errors import ModelError
 from realmat.priors import Prior, as_prior
-from realmat.terms import Coefficients, Function, Param, Piece, Term
+from realmat.terms import Coefficients, Function, Known, Param, Piece, Term
 
 PriorLike = Prior | float | None
 
@@ -187,7 +187,7 @@ def linear(name: str, prior: Prior | float, unit: str = "") -> Parameter:
         return Parameter((), (block,), lambda x: ((Piece(name, sparse.csr_matrix(np.asarray(x, dtype=float)[:, None])),), None))
     if isinstance(prior, Prior):
         return Parameter((Param(name, prior, unit=unit),), (), lambda x: ((), lambda p, xp: p[name] * x))
-    return Parameter((), (), lambda x: ((), lambda p, xp: prior * x))
+    return Parameter((), (), lambda x: ((), Known(prior * np.asarray(x, dtype=float)) if prior else None))
 
 
 def hyper(name: str, prior: Prior | float, **kwargs: Any) -> tuple[tuple[Param, ...], Function]:
@@ -202,6 +202,8 @@ def join(*offsets: Function | None) -> Function | None:
     present = [f for f in offsets if f is not None]
     if not present:
         return None
+    if all(isinstance(f, Known) for f in present):
+        return Known(sum((f.values for f in present if isinstance(f, Known)), np.zeros(1)))
     return lambda p, xp: sum(f(p, xp) for f in present)
 
 

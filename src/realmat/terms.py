@@ -23,6 +23,16 @@ from realmat.priors import Prior
 Values = Mapping[str, Any]
 Function = Callable[[Values, Any], Any]
 
+@dataclass(frozen=True)
+class Known:
+    """An offset that does not depend on psi: engines subtract it once."""
+
+    values: np.ndarray
+
+    def __call__(self, p: Values, xp: Any) -> np.ndarray:
+        return self.values
+
+
 LAYERS = ("theory", "material", "observation")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from realmat.terms import Coefficients, Function, Noise, Piece, Rows, Values, evaluate
+from realmat.terms import Coefficients, Function, Known, Noise, Piece, Rows, Values, evaluate
 
 
 @dataclass
@@ -28,6 +28,8 @@ class Family:
         Which of `scales` multiplies the entry; 0 is the constant 1.
     key : int array of shape (rows,)
         Variance key of each row; `key_u2` and `key_group` describe the keys.
+    known : array or float
+        Offsets that do not depend on psi, already subtracted from `y`.
     local : str
         Name of the local variance factors of a Student t among the values, one per row.
     latent : str
@@ -42,6 +44,7 @@ class Family:
     scale_of: np.ndarray
     scales: Sequence[Function | None]
     offsets: Sequence[Function]
+    known: np.ndarray | float
     noise: Noise
     key: np.ndarray
     key_u2: np.ndarray
@@ -67,15 +70,15 @@ class Family:
         return variance * p[self.local] if self.local and self.local in p else variance
 
     def values(self, p: Values) -> np.ndarray:
-        """y, with censored values replaced by their current latent ones."""
-        return p[self.latent] if self.latent and self.latent in p else self.y
+        """y less its known offset, with censored values replaced by their current latent ones."""
+        return p[self.latent] - self.known if self.latent and self.latent in p else self.y
 
     def scale_values(self, p: Values) -> np.ndarray:
         """Value of each scale at psi, shape (scales,)."""
         return np.array([evaluate(f, p) for f in self.scales], dtype=float)
 
     def offset(self, p: Values) -> np.ndarray | float:
-        """Known part of the mean at psi."""
+        """Part of the mean that depends on psi alone."""
         return sum((f(p, np) for f in self.offsets), 0.0)
 
     def at(self, p: Values) -> sparse.csr_matrix:
@@ -123,9 +126,10 @@ def _build(
 ) -> Family:
     matrix, scale_of, scales = _stack(len(y), pieces, places, size)
     keys, key = np.unique(np.column_stack([noise.u**2, noise.group.astype(float)]), axis=0, return_inverse=True)
-    return Family(
-        name, np.asarray(y, dtype=float), count, within, matrix, scale_of, scales, tuple(offsets), noise, key.ravel(), keys[:, 0], keys[:, 1].astype(int)
-    )
+    known = sum((f.values for f in offsets if isinstance(f, Known)), 0.0)
+    rest = tuple(f for f in offsets if not isinstance(f, Known))
+    values = np.asarray(y, dtype=float) - known
+    return Family(name, values, count, within, matrix, scale_of, scales, rest, known, noise, key.ravel(), keys[:, 0], keys[:, 1].astype(int))
 
 
 def _stack(n: int, pieces: Sequence[Piece], places: Mapping[str, np.ndarray], size: int) -> tuple[sparse.csr_matrix, np.ndarray, list[Function | None]]:
