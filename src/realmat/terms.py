@@ -76,22 +76,25 @@ class Coefficients:
         Number of coefficients; a scalar block has ``dim=None`` and size 1.
     sd : Function or float or array of shape (size,)
         Prior standard deviation, scalar or one per coefficient.
-    mean : float or array of shape (size,)
-        Constant part of the prior mean.
+    mean : Function or float or array of shape (size,)
+        Own part of the prior mean.
     parents : tuple of (name, csr matrix of shape (size, parent size))
         Linear part of the prior mean: a population mean, a trend over descriptors.
     nu : str, optional
         Name of the Param with the degrees of freedom of a Student t.
     level : str, optional
         The level whose values these coefficients belong to; a new specimen draws them anew.
+    dim, coords
+        Dimension of what the posterior holds under `name`; as long as `size`, unless `report` makes it longer.
     report : tuple of two functions, optional
-        From the coefficients to what the posterior holds under `name` (a log state in its own unit), and back.
+        From the coefficients, shape (..., size), to what the posterior holds under `name`, shape (..., len(coords)), and back: a log
+        state in its own unit, together with the states that are known exactly.
     """
 
     name: str
     size: int
     sd: Function | float | np.ndarray
-    mean: float | np.ndarray = 0.0
+    mean: Function | float | np.ndarray = 0.0
     dim: str | None = None
     coords: Any = None
     parents: tuple[tuple[str, sparse.csr_matrix], ...] = ()

@@ -17,7 +17,7 @@ def prior(problem: Problem, p: Values) -> tuple[np.ndarray, np.ndarray]:
     k, mean, sd = np.zeros((size, size)), np.zeros(size), np.zeros(size)
     for block in problem.coefficients:
         here = columns[block.name]
-        mean[here], sd[here] = block.mean, _sd(block, p)
+        mean[here], sd[here] = evaluate(block.mean, p), _sd(block, p)
         for parent, matrix in block.parents:
             k[here, columns[parent]] += matrix.toarray()
     inverse = np.linalg.inv(np.eye(size) - k)

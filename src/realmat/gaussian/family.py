@@ -107,8 +107,10 @@ def of_prior(block: Coefficients, places: Mapping[str, np.ndarray], size: int, e
     group = np.arange(n) if by_row else np.zeros(n, dtype=int)
     noise = Noise(np.zeros(n), group, lambda p, xp: np.atleast_1d(evaluate(sd, p)), nu=block.nu)
     pieces = [Piece(block.name, sparse.identity(n, format="csr")), *(Piece(parent, -matrix) for parent, matrix in block.parents)]
-    mean = np.broadcast_to(np.asarray(block.mean, dtype=float), (n,)).copy()
-    family = _build(f"{block.name}_prior", mean, np.ones(n), np.zeros(n), pieces, [], noise, places, size)
+    own = block.mean
+    offsets: list[Function] = [lambda p, xp: -own(p, xp)] if callable(own) else []
+    mean = np.zeros(n) if callable(own) else np.broadcast_to(np.asarray(own, dtype=float), (n,)).copy()
+    family = _build(f"{block.name}_prior", mean, np.ones(n), np.zeros(n), pieces, offsets, noise, places, size)
     family.local = f"{block.name}_local" if block.nu else ""
     return family
 

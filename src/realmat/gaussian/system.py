@@ -78,7 +78,7 @@ class System:
         for block in self.plain:
             where = self.place[self.columns[block.name]]
             sd = np.asarray(evaluate(block.sd, p), dtype=float)
-            mean[where] = block.mean
+            mean[where] = evaluate(block.mean, p)
             precision[where] = 1.0 / sd**2
         return mean, precision
 
