@@ -108,7 +108,7 @@ class System:
         """The response by cell at psi: A (cells x coefficients, natural order), offset and the variance of a single measurement."""
         family = self.families[0]
         matrix = family.at(values)[:, self.place]
-        offset = np.broadcast_to(np.asarray(family.offset(values), dtype=float), (len(family.y),))
+        offset = np.broadcast_to(np.asarray(family.known + family.offset(values), dtype=float), (len(family.y),))
         return matrix.tocsr(), offset, family.row_variance(values)
 
     def design(self, contribution: Contribution, rows: int, values: Values) -> sparse.csr_matrix:
