@@ -37,6 +37,10 @@ class Column:
         The unit the component works in; a declared unit of the same dimension is converted to it. Empty: any.
     censored : bool
         Whether strings such as "<20" are read as "below 20".
+    like : str
+        A column whose declared unit this one shares unless it has one of its own: that of a standard uncertainty or a detection limit.
+    difference : bool
+        Whether the numbers are differences, such as a standard uncertainty: 5 degC is then 5 K.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Column:
     open_lower: bool = False
     unit: str = ""
     censored: bool = False
+    like: str = ""
+    difference: bool = False
 
 
 @dataclass(frozen=True)
@@ -279,14 +285,14 @@ class _Reader:
         return numbers
 
     def _convert(self, spec: Column, values: np.ndarray) -> np.ndarray:
-        declared = self.units.get(spec.name)
+        declared = self.units.get(spec.name) or self.units.get(spec.like)
         if not declared or not spec.unit or declared == spec.unit:
             return values
         from realmat import units
         from realmat.errors import RealmatError
 
         try:
-            return units.convert(values, declared, spec.unit)
+            return units.convert(values, declared, spec.unit, spec.difference)
         except RealmatError as error:
             self.say(spec.name, f"declared in {declared!r}, but {spec.role} needs a unit like {spec.unit!r} ({error})")
             return values
@@ -323,6 +329,8 @@ def _merge(specs: Iterable[Column]) -> list[Column]:
             old.open_lower or spec.open_lower,
             old.unit or spec.unit,
             old.censored or spec.censored,
+            old.like or spec.like,
+            old.difference or spec.difference,
         )
     return list(merged.values())
 
