@@ -1,0 +1,1 @@
+"""Engines turn a problem into draws. They see terms, never components."""

@@ -1,0 +1,191 @@
+"""The exact engine: coefficients integrated out, hyperparameters explored, coefficients drawn back exactly.
+
+It never imports PyMC and compiles nothing but a few cached loops.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from realmat.engines.exact import chain, fallback
+from realmat.engines.exact.explore import Explored, explore
+from realmat.engines.exact.space import Density, Space
+from realmat.engines.progress import Progress
+from realmat.errors import FitError
+from realmat.gaussian import System
+from realmat.posterior import Draws
+from realmat.problem import Problem, nonlinear_terms
+
+K_HAT_LIMIT = 0.7
+EFFICIENCY_LIMIT = 0.1
+_STORED_BYTES = 1_000_000_000
+
+
+def refusal(problem: Problem) -> str | None:
+    """Why this problem cannot run here, in one line; None where it can."""
+    bent = [name for name, _ in nonlinear_terms(problem)]
+    if bent:
+        return f"the effect of {', '.join(bent)} is not linear given its parameters"
+    return None
+
+
+def sample(problem: Problem, draws: int, chains: int, seed: int, latents: str | None = None, progress: bool = True) -> Draws:
+    """Draw from the posterior of a conditionally Gaussian problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    draws, chains : int
+    seed : int
+    latents : {"draws", "summary"}, optional
+        "summary" keeps mean and sd of every coefficient instead of draws; by default it is chosen where draws would need over 1 GB.
+    progress : bool
+
+    Raises
+    ------
+    realmat.FitError
+        If the problem is not conditionally Gaussian, or its density is nowhere finite.
+    """
+    why = refusal(problem)
+    if why:
+        raise FitError(f"engine='exact' cannot run this model: {why}. Use engine='nuts'.")
+    started = time.perf_counter()
+    system = System(problem)
+    if latents is None:
+        latents = "summary" if draws * chains * system.size * 8 > _STORED_BYTES and not system.augmented else "draws"
+    if system.augmented:
+        from realmat.engines.exact import augment
+
+        out = augment.sample(system, draws, chains, seed, progress)
+    elif not problem.params:
+        out = _fixed(system, draws, chains, seed)
+    else:
+        out = _explored(system, draws, chains, seed, latents, progress)
+    facts = {**out.facts, "engine": "exact", "seconds": round(time.perf_counter() - started, 4), "latents": latents}
+    return Draws(out.params, out.coefficients, out.summary, out.auxiliary, out.stats, facts)
+
+
+def _fixed(system: System, draws: int, chains: int, seed: int) -> Draws:
+    """No hyperparameters at all: independent exact draws."""
+    conditional = system.at({})
+    rng = np.random.default_rng([seed, 2])
+    b = np.array([conditional.draw(rng) for _ in range(chains * draws)]).reshape(chains, draws, system.size)
+    return Draws({}, {name: b[..., where] for name, where in system.columns.items()}, facts={"method": "independent exact draws"})
+
+
+def _explored(system: System, draws: int, chains: int, seed: int, latents: str, progress: bool) -> Draws:
+    density = Density(system)
+    with Progress(progress, "exploring hyperparameters", None) as bar:
+        explored = explore(density, np.random.default_rng([seed, 0]))
+        bar.restart("drawing", draws * chains)
+        store = _Store(system, chains, draws, latents)
+        proposals = chain.evaluate(density, explored, draws, chains, seed, store.keep, bar.advance)
+    k_hat, efficiency = judge(proposals.log_weight[:, 1:])
+    facts: dict[str, Any] = {"evaluations": density.evaluations + proposals.log_weight.size, "k_hat": k_hat, "efficiency": efficiency}
+    if proposals.done < draws:
+        facts["interrupted"] = f"interrupted after {proposals.done} of {draws} draws"
+    if (k_hat > K_HAT_LIMIT or efficiency < EFFICIENCY_LIMIT) and proposals.done == draws:
+        return _by_nuts(density, explored, store, draws, chains, seed, progress, facts)
+    index, accepted = chain.accept(proposals, seed)
+    thetas = np.take_along_axis(proposals.thetas, index[..., None], axis=1)
+    store.choose(index, proposals.thetas, density, seed)
+    facts |= {"method": "independence Metropolis on hyperparameters", "acceptance": float(accepted[:, 1:].mean())}
+    return store.draws(thetas, density.space, {"accepted": accepted}, facts)
+
+
+def judge(log_weight: np.ndarray) -> tuple[float, float]:
+    """Pareto k-hat and efficiency (effective over nominal size) of importance weights."""
+    from arviz_stats.base import array_stats
+
+    flat = log_weight[np.isfinite(log_weight)]
+    _, k_hat = array_stats.psislw(-flat)  # it takes log likelihoods and weights by their inverse
+    w = np.exp(flat - flat.max())
+    return round(float(k_hat), 3), round(float(w.sum() ** 2 / np.sum(w**2) / log_weight.size), 3)
+
+
+def _by_nuts(
+    density: Density, explored: Explored, store: _Store, draws: int, chains: int, seed: int, progress: bool, facts: dict[str, Any]
+) -> Draws:
+    thetas, stats = fallback.sample(density, explored, draws, chains, seed, progress)
+    store.fill(thetas, density, seed)
+    why = f"importance sampling was not trusted (k-hat {facts['k_hat']:.2f}, efficiency {facts['efficiency']:.0%})"
+    return store.draws(thetas, density.space, stats, {**facts, "method": "NUTS on hyperparameters", "why": why})
+
+
+@dataclass
+class _Store:
+    """Where coefficient draws go: all of them, or only their mean and sd."""
+
+    system: System
+    chains: int
+    size: int
+    latents: str
+    b: np.ndarray = field(init=False)
+    mean: np.ndarray | None = None
+    square: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.latents == "draws":
+            self.b = np.empty((self.chains, self.size, self.system.size))
+
+    @property
+    def keep(self) -> Any:
+        """What the chain calls with each draw of b."""
+        if self.latents != "draws":
+            return None
+
+        def put(c: int, t: int, b: np.ndarray) -> None:
+            self.b[c, t] = b
+
+        return put
+
+    def choose(self, index: np.ndarray, thetas: np.ndarray, density: Density, seed: int) -> None:
+        """Keep the draws that were accepted, repeated as often as the chain stayed."""
+        if self.latents == "draws":
+            for c, row in enumerate(index):
+                self.b[c, : len(row)] = self.b[c, row]
+            self.b = self.b[:, : index.shape[1]]
+            return
+        pairs, times = np.unique(np.stack([np.repeat(np.arange(len(index)), index.shape[1]), index.ravel()]), axis=1, return_counts=True)
+        self._summarise([thetas[c, t] for c, t in pairs.T], times, density, seed)
+
+    def fill(self, thetas: np.ndarray, density: Density, seed: int) -> None:
+        """Draw b afresh at every theta."""
+        if self.latents != "draws":
+            self._summarise(list(thetas.reshape(-1, thetas.shape[-1])), np.ones(thetas.shape[0] * thetas.shape[1]), density, seed)
+            return
+        for c in range(thetas.shape[0]):
+            for t in range(thetas.shape[1]):
+                conditional = self.system.at(density.space.values(thetas[c, t]))
+                self.b[c, t] = conditional.draw(np.random.default_rng([seed, 2, t, c]))
+
+    def _summarise(self, thetas: list[np.ndarray], times: np.ndarray, density: Density, seed: int) -> None:
+        total = float(times.sum())
+        mean, square, centre = np.zeros(self.system.size), np.zeros(self.system.size), None
+
+        def work(item: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+            conditional = self.system.at(density.space.values(item[1]))
+            return conditional.mean, conditional.draw(np.random.default_rng([seed, 2, item[0]]))
+
+        for n, (m, b) in zip(times, density.map(work, enumerate(thetas)), strict=True):
+            centre = m if centre is None else centre
+            mean += n / total * m
+            square += n / total * (b - centre) ** 2
+        self.mean = mean
+        self.square = square - (mean - centre) ** 2
+
+    def draws(self, thetas: np.ndarray, space: Space, stats: dict[str, np.ndarray], facts: dict[str, Any]) -> Draws:
+        """Named draws."""
+        chains, size = thetas.shape[:2]
+        values = [space.values(theta) for theta in thetas.reshape(chains * size, -1)]
+        params = {q.name: np.array([v[q.name] for v in values]).reshape((chains, size, *(() if q.coords is None else (q.size,)))) for q in space.params}
+        columns = self.system.columns
+        if self.latents == "draws":
+            return Draws(params, {name: self.b[..., where] for name, where in columns.items()}, stats=stats, facts=facts)
+        assert self.mean is not None and self.square is not None
+        sd = np.sqrt(np.maximum(self.square, 0.0))
+        return Draws(params, {}, {name: (self.mean[where], sd[where]) for name, where in columns.items()}, stats=stats, facts=facts)

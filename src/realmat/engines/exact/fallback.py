@@ -1,0 +1,59 @@
+"""When importance sampling does not cover the posterior of theta: NUTS on theta alone, the coefficients still integrated out.
+
+nutpie samples a plain function, so nothing is compiled and PyMC is not imported. Gradients are central differences in coordinates
+whitened by what exploration learnt.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from realmat.engines.exact.explore import Explored
+from realmat.engines.exact.space import Density
+
+_STEP = 1e-4
+
+
+def sample(density: Density, explored: Explored, draws: int, chains: int, seed: int, progress: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Draws of theta, shape (chains, draws, size), and sample statistics of shape (chains, draws)."""
+    import nutpie
+    from nutpie.compiled_pyfunc import from_pyfunc
+
+    d = density.space.size
+    centre = explored.weights @ explored.thetas
+    spread = (explored.thetas - centre).T @ ((explored.thetas - centre) * explored.weights[:, None])
+    factor = np.linalg.cholesky(spread + 1e-6 * np.diag(np.diag(spread)) + 1e-10 * np.eye(d))
+    rng = np.random.default_rng([seed, 4])
+    starts = explored.thetas[rng.choice(len(explored.thetas), size=chains, p=explored.weights)]
+    whitened = np.ascontiguousarray(np.linalg.solve(factor, (starts - centre).T).T)
+
+    def make_log_density() -> Any:
+        steps = _STEP * np.eye(d)
+
+        def log_density(z: np.ndarray) -> tuple[float, np.ndarray]:
+            points = np.concatenate([z[None], z + steps, z - steps])
+            values = density.many(centre + points @ factor.T)
+            if not np.isfinite(values).all():
+                return -1e300, np.zeros(d)  # nutpie counts it as a divergence and turns back
+            return float(values[0]), (values[1 : d + 1] - values[d + 1 :]) / (2 * _STEP)
+
+        return log_density
+
+    def make_expand(seed1: int, seed2: int, chain: int) -> Any:
+        return lambda z: {"theta": centre + factor @ z}
+
+    turn = iter(range(10**9))
+    compiled = from_pyfunc(
+        d,
+        make_log_density,
+        make_expand,
+        [np.dtype("float64")],
+        [(d,)],
+        ["theta"],
+        make_initial_point_fn=lambda s: whitened[next(turn) % chains],
+    )
+    tree = nutpie.sample(compiled, draws=draws, tune=400, chains=chains, cores=1, seed=seed, progress_bar=progress, save_warmup=False)
+    stats = {name: np.asarray(tree["sample_stats"][name]) for name in ("diverging", "n_steps", "depth") if name in tree["sample_stats"]}
+    return np.asarray(tree["posterior"]["theta"]).reshape(chains, -1, d), stats
