@@ -34,6 +34,8 @@ class Family:
         Name of the local variance factors of a Student t among the values, one per row.
     latent : str
         Name of the values that replace censored ones.
+    centre : array or float
+        A b0 of the reference b0, already subtracted from `y`.
     """
 
     name: str
@@ -51,11 +53,22 @@ class Family:
     key_group: np.ndarray
     local: str = ""
     latent: str = ""
+    centre: np.ndarray | float = 0.0
 
     @property
     def augmented(self) -> bool:
         """Whether rows have local scales or censored values, so that every row needs its own weight or value."""
         return bool(self.local or self.latent)
+
+    def recentre(self, shift: np.ndarray) -> None:
+        """Subtract A b0 of a reference `shift` b0 (zero on every column that a scale multiplies) from the values."""
+        self.centre = self.matrix @ shift
+        self.y = self.y - self.centre
+
+    @property
+    def scaled_columns(self) -> np.ndarray:
+        """Columns that some scale multiplies."""
+        return np.unique(self.matrix.indices[self.scale_of > 0])
 
     def variance(self, p: Values) -> np.ndarray:
         """Variance of a single measurement by key, shape (keys,)."""
@@ -70,8 +83,8 @@ class Family:
         return variance * p[self.local] if self.local and self.local in p else variance
 
     def values(self, p: Values) -> np.ndarray:
-        """y less its known offset, with censored values replaced by their current latent ones."""
-        return p[self.latent] - self.known if self.latent and self.latent in p else self.y
+        """y less its known offset and centre, with censored values replaced by their current latent ones."""
+        return p[self.latent] - self.known - self.centre if self.latent and self.latent in p else self.y
 
     def scale_values(self, p: Values) -> np.ndarray:
         """Value of each scale at psi, shape (scales,)."""

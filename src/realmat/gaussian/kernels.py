@@ -67,7 +67,7 @@ def targets(ptr, rows, lead, n):
     for j in range(lead):
         m = ptr[j + 1] - ptr[j]
         total += m * (m + 1) // 2
-    out = np.empty(total, np.int32)
+    out = np.empty(total, np.uint32)
     place = np.full(n, -1, np.int64)
     t = 0
     for j in range(lead):
@@ -102,9 +102,11 @@ def factor(x, ptr, target, lead):
         inverse = 1.0 / pivot
         for a in range(start + 1, stop):
             ratio = x[a] * inverse
-            for b in range(a, stop):
-                x[target[t]] -= ratio * x[b]
-                t += 1
+            left = stop - a
+            source, place = x[a:stop], target[t : t + left]  # slices of unsigned places: no bounds, no sign to check
+            for k in range(left):
+                x[place[k]] -= ratio * source[k]
+            t += left
     return log_det
 
 

@@ -5,8 +5,8 @@ With coefficients b ~ N(m, Q^-1) and measured rows y = A b + offset + eps, eps ~
     P = Q + A' R^-1 A,    b | psi, y ~ N(P^-1 (Q m + A' R^-1 (y - offset)), P^-1),
     log p(y | psi) = log p(y, b | psi) - log p(b | psi, y)   for any b, here b = E[b | psi, y]
 
-(Lindley & Smith, J. R. Stat. Soc. B 34, 1, 1972; Rue & Held, Gaussian Markov Random Fields, 2005, section 2.3). The last line is
-evaluated at the conditional mean, where it loses no digits to cancellation.
+(Lindley & Smith, J. R. Stat. Soc. B 34, 1, 1972; Rue & Held, Gaussian Markov Random Fields, 2005, section 2.3). Inside, coefficients
+are measured from a reference b0, the solution at typical psi, so that no digits are lost to the size of the response.
 """
 
 from __future__ import annotations
@@ -61,7 +61,27 @@ class System:
         self.pattern = Pattern.of([f.matrix for f in self._make(natural)], self.size)
         self.place = self.pattern.place
         self.families = self._make({name: self.place[index] for name, index in natural.items()})
+        self.shift = np.zeros(self.size)
         self._parts = [_Part(family, self.pattern) for family in self.families]
+        self._recentre()
+
+    def _recentre(self) -> None:
+        """Measure coefficients from their solution at typical psi (only those that no scale multiplies)."""
+        values = {**self.example, **self._example_auxiliary()}
+        try:
+            reference = self.at(values).centred.copy()
+        except FitError:  # typical values may be impossible for this design; then the origin is as good
+            return
+        for family in self.families:
+            reference[family.scaled_columns] = 0.0
+        self.shift = reference
+        for family in self.families:
+            family.recentre(reference)
+        self._parts = [_Part(family, self.pattern) for family in self.families]
+
+    def _example_auxiliary(self) -> dict[str, np.ndarray]:
+        local = {f.local: np.ones(len(f.y)) for f in self.families if f.local}
+        return local | {f.latent: f.y + f.known + f.centre for f in self.families if f.latent}
 
     def _make(self, places: Mapping[str, np.ndarray]) -> list[Family]:
         rows = [of_rows(r, places, self.size) for r in self.problem.rows]
@@ -73,12 +93,12 @@ class System:
         return any(f.augmented for f in self.families)
 
     def prior_moments(self, p: Values) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and precision of the unlinked coefficients (precision 0 for linked ones), in elimination order."""
+        """Mean (from the reference) and precision of the unlinked coefficients, 0 for linked ones, in elimination order."""
         mean, precision = np.zeros(self.size), np.zeros(self.size)
         for block in self.plain:
             where = self.place[self.columns[block.name]]
             sd = np.asarray(evaluate(block.sd, p), dtype=float)
-            mean[where] = evaluate(block.mean, p)
+            mean[where] = evaluate(block.mean, p) - self.shift[where]
             precision[where] = 1.0 / sd**2
         return mean, precision
 
@@ -126,6 +146,7 @@ class System:
         """log p(y, b | psi) at coefficients `b` of shape (coefficients,), natural order."""
         ordered = np.empty(self.size)
         ordered[self.place] = b
+        ordered -= self.shift
         mean, precision = self.prior_moments(values)
         own = precision > 0
         total = 0.5 * np.sum(np.log(precision[own]) - _LOG_2PI - precision[own] * (ordered[own] - mean[own]) ** 2)
@@ -149,7 +170,7 @@ class _Part:
 
     def _grams(self) -> None:
         f = self.family
-        self.grams, self.sides, self.centre = [], [], f.matrix.T @ np.zeros(len(f.y))
+        self.grams, self.sides = [], []
         for k in range(len(f.key_u2)):
             rows = np.flatnonzero(f.key == k)
             sub = f.matrix[rows]
@@ -157,9 +178,13 @@ class _Part:
             self.grams.append(self.pattern.positions(sparse.triu((sub.T @ weighted).tocsr()).tocoo()))
             self.sides.append(weighted.T @ f.y[rows])
         self.totals = np.bincount(f.key, weights=f.count, minlength=len(f.key_u2))
+        self.squares = np.bincount(f.key, weights=f.count * f.y**2 + f.within, minlength=len(f.key_u2))
 
-    def add(self, p: Values, x: np.ndarray, side: np.ndarray) -> None:
-        """Add A' W A to the flat array `x` and A' W (y - offset) to `side`, both in elimination order."""
+    def add(self, p: Values, x: np.ndarray, side: np.ndarray) -> float:
+        """Add A' W A to the flat array `x` and A' W (y - offset) to `side`, both in elimination order.
+
+        Returns log p(rows | b = b0, psi).
+        """
         f = self.family
         variance = f.variance(p)
         if not np.all(variance > 0):
@@ -168,14 +193,17 @@ class _Part:
             for k, (where, gram) in enumerate(self.grams):
                 x[where] += gram / variance[k]
                 side += self.sides[k] / variance[k]
-            return
-        weight = f.count / f.row_variance(p)
+            return float(-0.5 * np.sum(self.totals * (np.log(variance) + _LOG_2PI) + self.squares / variance))
+        by_row = f.row_variance(p)
+        weight = f.count / by_row
         scale = f.scale_values(p)
         m = f.matrix
         kernels.assemble(x, m.indptr, m.indices, m.data, f.scale_of, scale, weight, self.places)
         scaled = m.data * scale[f.scale_of]
-        residual = weight * (f.values(p) - f.offset(p))
-        side += np.bincount(m.indices, weights=scaled * np.repeat(residual, np.diff(m.indptr)), minlength=m.shape[1])
+        residual = f.values(p) - f.offset(p)
+        side += np.bincount(m.indices, weights=scaled * np.repeat(weight * residual, np.diff(m.indptr)), minlength=m.shape[1])
+        squares = f.count * residual**2 + f.within
+        return float(-0.5 * np.sum(f.count * (np.log(by_row) + _LOG_2PI) + squares / by_row))
 
     def log_density(self, p: Values, b: np.ndarray) -> float:
         """log p(rows | b, psi), with b in elimination order."""
@@ -191,7 +219,13 @@ class _Part:
 
 
 class Conditional:
-    """b | psi, y at one psi: a factorised precision matrix and what follows from it."""
+    """b | psi, y at one psi: a factorised precision matrix and what follows from it.
+
+    Attributes
+    ----------
+    log_marginal : float
+        log p(y | psi), with b integrated out.
+    """
 
     def __init__(self, system: System, values: Values) -> None:
         self.system = system
@@ -201,8 +235,10 @@ class Conditional:
         prior_mean, precision = system.prior_moments(values)
         side = precision * prior_mean
         x[pattern.diagonal] = precision
+        own = precision > 0
+        at_reference = -0.5 * float(side @ prior_mean) + 0.5 * float(np.sum(np.log(precision[own]))) - 0.5 * _LOG_2PI * np.count_nonzero(own)
         for part in system._parts:
-            part.add(values, x, side)
+            at_reference += part.add(values, x, side)
         log_det = kernels.factor(x, pattern.ptr, pattern.targets, pattern.lead)
         self._x = x
         self._dense = np.zeros((0, 0))
@@ -213,37 +249,38 @@ class Conditional:
         if not np.isfinite(log_det):
             raise FitError("the model is not identified at some parameter values: its precision matrix is not positive definite.")
         self.log_det = float(log_det)
-        self._ordered = self._solve(side)
+        self._half, square = self._forward(side)
+        self.log_marginal = at_reference + 0.5 * square + 0.5 * system.size * _LOG_2PI - 0.5 * self.log_det
 
-    def _solve(self, side: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
-        """P^-1 side (+ L^-T noise), in elimination order."""
+    def _forward(self, side: np.ndarray) -> tuple[np.ndarray, float]:
+        """L^-1 side with unit variances, and its sum of squares side' P^-1 side."""
         pattern, x = self.system.pattern, self._x
-        lead = pattern.lead
         z = side.copy()
-        kernels.forward(x, pattern.ptr, pattern.rows, lead, z)
-        pivots = kernels.pivots(x, pattern.ptr, lead)
-        b = np.empty_like(z)
-        b[:lead] = z[:lead] / pivots
-        if noise is not None:
-            b[:lead] += noise[:lead] / np.sqrt(pivots)
+        kernels.forward(x, pattern.ptr, pattern.rows, pattern.lead, z)
+        z[: pattern.lead] /= np.sqrt(kernels.pivots(x, pattern.ptr, pattern.lead))
         if pattern.dense:
-            half = lapack.dtrtrs(self._dense, z[lead:], lower=1)[0]
-            half = half if noise is None else half + noise[lead:]
-            b[lead:] = lapack.dtrtrs(self._dense, half, lower=1, trans=1)[0]
-        kernels.backward(x, pattern.ptr, pattern.rows, lead, b)
+            z[pattern.lead :] = lapack.dtrtrs(self._dense, z[pattern.lead :], lower=1)[0]
+        return z, float(z @ z)
+
+    def _backward(self, half: np.ndarray) -> np.ndarray:
+        """L^-T half, in elimination order."""
+        pattern, x = self.system.pattern, self._x
+        b = half.copy()
+        b[: pattern.lead] /= np.sqrt(kernels.pivots(x, pattern.ptr, pattern.lead))
+        if pattern.dense:
+            b[pattern.lead :] = lapack.dtrtrs(self._dense, b[pattern.lead :], lower=1, trans=1)[0]
+        kernels.backward(x, pattern.ptr, pattern.rows, pattern.lead, b)
         return b
+
+    @cached_property
+    def centred(self) -> np.ndarray:
+        """E[b | psi, y] - b0, in elimination order."""
+        return self._backward(self._half)
 
     @property
     def mean(self) -> np.ndarray:
         """E[b | psi, y], shape (coefficients,), natural order."""
-        return self._ordered[self.system.place]
-
-    @cached_property
-    def log_marginal(self) -> float:
-        """log p(y | psi)."""
-        system = self.system
-        joint = system.log_joint(self.values, self.mean)
-        return joint + 0.5 * system.size * _LOG_2PI - 0.5 * self.log_det
+        return (self.centred + self.system.shift)[self.system.place]
 
     def log_density(self, b: np.ndarray) -> float:
         """log p(b | psi, y) at `b`, natural order; slow, for checks."""
@@ -254,9 +291,8 @@ class Conditional:
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """One exact draw of b, natural order."""
-        noise = rng.standard_normal(self.system.size)
-        zero = np.zeros(self.system.size)
-        return (self._ordered + self._solve(zero, noise))[self.system.place]
+        half = self._half + rng.standard_normal(self.system.size)
+        return (self._backward(half) + self.system.shift)[self.system.place]
 
     def halves(self, matrix: sparse.csr_matrix) -> tuple[sparse.csr_matrix, np.ndarray]:
         """``(Y, D)`` with X P^-1 X' = Y Y' + D D' for X (rows x coefficients, natural order): Y sparse, D dense."""
