@@ -33,11 +33,17 @@ class Scale:
         Mean of g(y).
     spread : float
         Standard deviation of g(y) itself.
+    shift : float
+        How far an intercept may lie from g(y) because effects count from zero of their columns, see `Component.remoteness`.
+    theory : tuple of str
+        Columns of theoretical values in response units.
     """
 
     response: float
     level: float
     spread: float
+    shift: float = 0.0
+    theory: tuple[str, ...] = ()
 
 
 def snake(name: str) -> str:
@@ -66,6 +72,13 @@ class Component:
     def default_priors(self) -> dict[str, str]:
         """Default priors in words, for printing before any data are known: parameter -> description."""
         return {}
+
+    def remoteness(self, table: Table) -> float:
+        """How many standard deviations its column lies from zero, where its effect is a slope times the column.
+
+        A slope of 1 sd(response) / sd(column) then moves the intercept by as many sd(response), which its default prior allows for.
+        """
+        return 0.0
 
     @property
     def label(self) -> str:
@@ -106,7 +119,9 @@ class Component:
             for part in qualname.split("."):
                 found = getattr(found, part)
         except (ImportError, AttributeError, ValueError) as error:
-            raise ModelError(f"the component class {path!r} cannot be imported ({error}); import the module that defines it first.") from error
+            raise ModelError(
+                f"the component class {path!r} cannot be imported ({error}); import the module that defines it first."
+            ) from error
         if not (isinstance(found, type) and issubclass(found, Component)):
             raise ModelError(f"{path!r} is not a realmat component.")
         return found(**{key: _unplain(value) for key, value in rest.items()})
@@ -145,7 +160,9 @@ def _function(path: str) -> Callable[..., Any]:
         for part in qualname.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise ModelError(f"the function {path!r} cannot be imported; a saved model needs functions defined at the top of a module.") from error
+        raise ModelError(
+            f"the function {path!r} cannot be imported; a saved model needs functions defined at the top of a module."
+        ) from error
     return found
 
 

@@ -85,19 +85,24 @@ class Problem:
         return next(term for term in self.terms if term.component == component)
 
 
-def scale_of(table: Table, response: str, link: str, theory: Sequence[Component]) -> Scale:
+def scale_of(table: Table, response: str, link: str, components: Sequence[Component]) -> Scale:
     """Magnitudes of g(y) for default priors."""
+    named = [getattr(c, "column", None) for c in components if c.layer == "theory"]
+    theory = tuple(name for name in named if name and name in table.columns)
     g = link_values(link, table.numeric(response))
     spread = float(np.std(g))
     level = float(np.mean(g))
-    columns = [link_values(link, table.numeric(c)) for c in (getattr(t, "column", None) for t in theory) if c and c in table.columns]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        columns = [link_values(link, table.numeric(c)) for c in theory]
     columns = [x for x in columns if np.all(np.isfinite(x)) and np.std(x) > 0]
     residual = spread
     if columns and len(g) > len(columns) + 1:
         x = np.column_stack([np.ones(len(g)), *columns])
         residual = float(np.std(g - x @ np.linalg.lstsq(x, g, rcond=None)[0]))
     floor = 1e-3 * max(spread, abs(level), 1e-300)
-    return Scale(max(residual, floor), level, max(spread, floor))
+    residual = max(residual, floor)
+    shift = residual * float(np.sqrt(sum(c.remoteness(table) ** 2 for c in components)))
+    return Scale(residual, level, max(spread, floor), shift, theory)
 
 
 def _unique_names(terms: Sequence[Term]) -> None:
@@ -117,7 +122,7 @@ def bind(response: str, link: str, components: Sequence[Component], table: Table
     realmat.DataError, realmat.ModelError
         If a component cannot be bound, or two use the same variable name.
     """
-    scale = scale_of(table, response, link, [c for c in components if c.layer == "theory"])
+    scale = scale_of(table, response, link, components)
     observation = next(c for c in components if c.layer == "observation")
     noise = observation.bind(table, scale).noise
     assert noise is not None
@@ -171,4 +176,3 @@ def nonlinear_terms(problem: Problem) -> list[tuple[str, Any]]:
     """Components whose effect is not linear given their parameters, with the function."""
     pairs = zip(problem.terms, problem.contributions, strict=True)
     return [(term.component, c.nonlinear) for term, c in pairs if c.nonlinear is not None]
-

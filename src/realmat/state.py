@@ -1,305 +1,294 @@
 """The latent measured state: what a sample really is, informed by whatever characterisation exists.
 
-z_s ~ N(mean_g, sd^2) for specimen s of group g; characterisations c = z_s + eta with eta ~ N(0, u^2), missing, replicated or
-left-censored; the state enters the response as ``slope * z``. The classical (structural) measurement-error model: Carroll, Ruppert,
-Stefanski & Crainiceanu, Measurement Error in Nonlinear Models, 2nd ed., 2006, chapters 1 and 8.
+z_s ~ N(mean_g, sd^2) for specimen s of group g; readings c = z_s + eta with eta ~ N(0, u^2), missing, replicated or left-censored; the
+state enters the response as ``slope * z``. The classical (structural) measurement-error model: Carroll, Ruppert, Stefanski &
+Crainiceanu, Measurement Error in Nonlinear Models, 2nd ed., 2006, chapters 1 and 8.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from realmat.component import hyper, indicator
 from realmat.data import ROW, Table, rows_text
 from realmat.errors import DataError
+from realmat.population import Newcomers, Population
 from realmat.priors import Prior
-from realmat.terms import Coefficients, Contribution, Fresh, Function, Noise, Param, Piece, Rows, Term, measured
+from realmat.readings import IDENTITY, Readings, Transform, read, rows_in
+from realmat.terms import Coefficients, Contribution, Fresh, Function, Noise, Param, Piece, Rows, measured
 
+Effect = Callable[[Any, Any, Any], Any]
+"""``(z, p, xp) -> (rows,)``: what states z of shape (rows,) add to g(y); one value for each row of the table it was made for."""
 
-@dataclass(frozen=True)
-class Transform:
-    """From a column's own values to the scale on which the state is Gaussian and its effect linear.
-
-    `derivative` carries a stated u over (first order); `inverse` reports states in the column's unit; `falling` says that a value
-    below a limit is above it on the new scale.
-    """
-
-    forward: Callable[[Any], Any]
-    derivative: Callable[[Any], Any]
-    inverse: Callable[[Any], Any]
-    falling: bool = False
-
-
-IDENTITY = Transform(lambda x: x, lambda x: np.ones_like(x), lambda z: z)
-LOG = Transform(np.log, lambda x: 1 / x, np.exp)
-
-
-def power(exponent: float) -> Transform:
-    """x -> x^exponent; a state that strays below zero on that scale is reported with its sign, so that nothing is lost."""
-    return Transform(
-        lambda x: x**exponent,
-        lambda x: exponent * x ** (exponent - 1),
-        lambda z: np.sign(z) * np.abs(z) ** (1 / exponent),
-        falling=exponent < 0,
-    )
-
-
-@dataclass(frozen=True)
-class Readings:
-    """Characterisations on the state's scale: `value`, `u` (0 where not stated), and whether they are censored (-1, 0, 1)."""
-
-    value: np.ndarray
-    u: np.ndarray
-    censored: np.ndarray
-
-    @property
-    def present(self) -> np.ndarray:
-        """Rows that hold a characterisation."""
-        return np.isfinite(self.value)
-
-
-def read(table: Table, column: str, u: str | float | None, below: str | float | None, transform: Transform) -> Readings:
-    """Characterisations of a table, transformed. A limit comes from "<20" in the column, or from `below` where the column is empty."""
-    raw = table.numeric(column).copy()
-    limit = table.limit(column).copy()
-    if below is not None:
-        bound = table.numeric(below) if isinstance(below, str) else np.full(len(table), float(below))
-        under = np.isfinite(bound) & (np.isnan(raw) if isinstance(below, str) else np.isfinite(raw) & (raw < bound))
-        raw[under] = bound[under]
-        limit |= under
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = transform.forward(raw)
-        stated = np.zeros(len(table)) if u is None else (table.numeric(u) if isinstance(u, str) else np.full(len(table), float(u)))
-        spread = np.abs(transform.derivative(raw)) * np.nan_to_num(stated, nan=0.0)
-    spread = np.where(np.isfinite(value), spread, 0.0)
-    return Readings(value, spread, np.where(limit, 1 if transform.falling else -1, 0))
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(20)
 
 
 @dataclass(frozen=True)
 class LatentState:
-    """One state of one component on one table. `bind` makes the term."""
+    """A state that a component needs, before it is bound to a table.
 
-    component: str
-    layer: str
+    Attributes
+    ----------
+    name : str
+        The posterior variable of the states; its parameters are ``<name>_mean``, ``<name>_sd``.
+    column, u, below, by
+        The readings, and the groups of the population.
+    transform : Transform
+        To the scale on which the population is normal.
+    level : str
+        Whose state it is: the specimen by default, see `realmat.data.Table.piece`.
+    unit : str
+    once : bool
+        A value repeated on rows is one value (a computed one), not repeated measurements.
+    curved : bool
+        Whether its effect is not linear: the population's mean is then a hyperparameter, so that new specimens have closed forms.
+    """
+
+    name: str
     column: str
-    u: str | float | None
-    below: str | float | None
-    by: str | None
-    transform: Transform
-    level: str
-    unit: str
-    once: bool = False  # a value repeated on rows is one value (a computed one), not repeated measurements
+    u: str | float | None = None
+    below: str | float | None = None
+    by: str | None = None
+    transform: Transform = IDENTITY
+    level: str = ROW
+    unit: str = ""
+    once: bool = False
+    curved: bool = False
 
-    def bind(
-        self,
-        table: Table,
-        slope_name: str,
-        slope: Prior | float,
-        slope_unit: str = "",
-        extra: Callable[[Table], tuple[tuple[Piece, ...], Function | None]] | None = None,
-        extra_params: tuple[Param, ...] = (),
-        extra_coefficients: tuple[Coefficients, ...] = (),
-    ) -> Term:
-        """The term ``slope * state`` (plus `extra`, such as an intercept)."""
-        readings = read(table, self.column, self.u, self.below, self.transform)
+    def read(self, table: Table) -> Readings:
+        """Readings of a table."""
+        return read(table, self.column, self.u, self.below, self.transform)
+
+    def needed(self, readings: Readings) -> bool:
+        """Whether the column is more than a list of exactly known numbers."""
+        return self.u is not None or not bool(readings.measured.all())
+
+    def spread(self, readings: Readings) -> float:
+        """Standard deviation of the readings on the state's scale.
+
+        Raises
+        ------
+        realmat.DataError
+            If nothing was measured, or always the same.
+        """
+        seen = readings.value[readings.measured]
+        if len(seen) == 0:
+            limits = " but detection limits" if readings.present.any() else ""
+            raise DataError(f"column {self.column!r}: no value anywhere{limits}, so nothing can be learnt of {self.name!r}; leave it out.")
+        spread = float(np.std(readings.value[readings.present]))
+        if not spread > 1e-12 * abs(seen[0]):
+            raise DataError(f"column {self.column!r}: every value is the same, so its effect cannot be learnt; leave {self.name!r} out.")
+        return spread
+
+    def bind(self, table: Table) -> State:
+        """The state of every specimen of a table.
+
+        Raises
+        ------
+        realmat.DataError
+            If the readings cannot inform it, or contradict each other.
+        """
+        readings = self.read(table)
+        spread = self.spread(readings)
         level = table.level(self.level)
-        codes = level.codes
-        known = self._known(table, readings, codes, level.size)
-        params, coefficients, mean_of_group, sd, groups = self._population(table, readings, level.size, codes)
-        slope_params, slope_of = hyper(slope_name, slope, unit=slope_unit)
+        known = self._known(table, readings, level.codes, level.size)
         latent = np.flatnonzero(np.isnan(known))
         place = np.full(level.size, -1)
         place[latent] = np.arange(len(latent))
-        mean_name = coefficients[-1].name
-        group_of_level = mean_of_group
-        states = Coefficients(
-            self.component,
-            len(latent),
-            sd,
-            dim=level.name if len(latent) == level.size else f"{self.component}_unmeasured",
-            coords=level.values[latent],
-            parents=((mean_name, indicator(group_of_level[latent], len(groups))),),
-            level=self.level,
-            unit=self.unit,
-            report=None if self.transform is IDENTITY else (self.transform.inverse, self.transform.forward),
-        )
-        rows, noise_params = self._rows(readings, codes, place, known, group_of_level, mean_name, len(groups), sd, table.count)
-        blocks = (*extra_coefficients, *coefficients, *((states,) if len(latent) else ()))
-
-        def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
-            return self._contribute(other, fresh_levels, level.values, place, known, groups, mean_name, slope_of, sd, extra)
-
-        every = (*extra_params, *slope_params, *params, *noise_params)
-        return Term(self.component, self.layer, every, blocks, contribute, rows, notes=(self._note(readings, codes, level.size),))
+        centre = float(np.mean(readings.value[readings.present]))
+        population = Population.of(self.name, table, self.by, self.level, centre, spread, self.unit, self.curved)
+        typical = float(np.median(readings.u[readings.u > 0])) if (readings.u > 0).any() else spread
+        return State(self, table, readings, level.values, known, place, population, typical)
 
     def _known(self, table: Table, readings: Readings, codes: np.ndarray, size: int) -> np.ndarray:
         """State of each specimen that is known exactly (no u was declared); NaN elsewhere."""
         known = np.full(size, np.nan)
         if self.u is not None:
             return known
-        exact = readings.present & (readings.censored == 0)
+        exact = readings.measured
         known[codes[exact]] = readings.value[exact]
         clash = exact & (known[codes] != readings.value)
         if clash.any():
-            labels = rows_text(table.index[clash])
             raise DataError(
-                f"column {self.column!r}: the same {self.level} has different values in {labels}; "
-                f"state their standard uncertainty with u= so that they count as repeated measurements."
+                f"column {self.column!r}: the same {self.level} has different values in {rows_text(table.index[clash])}. "
+                'Repeated measurements of one state need u=; a property of the single measurement, such as its temperature, needs level="row".'
             )
         return known
 
-    def _population(
-        self, table: Table, readings: Readings, size: int, codes: np.ndarray
-    ) -> tuple[tuple[Param, ...], tuple[Coefficients, ...], np.ndarray, Function, np.ndarray]:
-        seen = readings.value[readings.present]
-        if len(seen) == 0:
-            raise DataError(f"column {self.column!r}: no value anywhere, so the state of {self.component!r} cannot be learnt; leave it out.")
-        centre = float(np.mean(seen))
-        spread = float(np.std(seen)) or max(abs(centre), 1e-6) * 0.1
-        sd_params, sd = hyper(f"{self.component}_sd", Prior("HalfNormal", sigma=2 * spread), unit=self.unit)
-        if self.by is None:
-            mean = Coefficients(f"{self.component}_mean", 1, 2.5 * spread, mean=centre, unit=self.unit)
-            return sd_params, (mean,), np.zeros(size, dtype=int), sd, np.array(["all"], dtype=object)
-        group = table.level(self.by)
-        of_level = np.full(size, -1)
-        of_level[codes] = group.codes
-        between, between_sd = hyper(f"{self.component}_between_sd", Prior("HalfNormal", sigma=spread), unit=self.unit)
-        top = Coefficients(f"{self.component}_population", 1, 2.5 * spread, mean=centre, unit=self.unit)
-        ones = sparse.csr_matrix(np.ones((group.size, 1)))
-        mean = Coefficients(
-            f"{self.component}_mean", group.size, between_sd, dim=group.name, coords=group.values, parents=((top.name, ones),), unit=self.unit
-        )
-        return (*sd_params, *between), (top, mean), of_level, sd, group.values
 
-    def _rows(
-        self,
-        readings: Readings,
-        codes: np.ndarray,
-        place: np.ndarray,
-        known: np.ndarray,
-        group: np.ndarray,
-        mean_name: str,
-        groups: int,
-        sd: Function,
-        count: np.ndarray,
-    ) -> tuple[tuple[Rows, ...], tuple[Param, ...]]:
-        out: list[Rows] = []
-        params: tuple[Param, ...] = ()
-        fixed = np.flatnonzero(np.isfinite(known))
-        if len(fixed):  # an exactly known state is itself a measurement of the population
-            noise = Noise(np.zeros(len(fixed)), np.zeros(len(fixed), dtype=int), lambda p, xp: xp.stack([sd(p, xp)]))
-            pieces = (Piece(mean_name, indicator(group[fixed], groups)),)
-            out.append(measured(f"{self.component}_known", known[fixed], pieces, noise, self.component))
-        noisy = np.flatnonzero(readings.present & (place[codes] >= 0))
-        if self.once:
-            noisy = noisy[np.unique(codes[noisy], return_index=True)[1]]
-            count = np.ones_like(count)
-        if len(noisy):
-            u, scales = readings.u[noisy], None
-            unstated = (u == 0) & (readings.censored[noisy] == 0)
-            if unstated.any():
-                typical = float(np.median(u[u > 0])) if (u > 0).any() else float(np.std(readings.value[noisy])) or 1.0
-                params, unstated_sd = hyper(f"{self.component}_unstated_scale", Prior("HalfNormal", sigma=typical), unit=self.unit)
-                scales = lambda p, xp: xp.stack([unstated_sd(p, xp)])  # noqa: E731
-            noise = Noise(u, np.where(unstated, 0, -1), scales, censored=readings.censored[noisy])
-            pieces = (Piece(self.component, indicator(place[codes[noisy]], int((place >= 0).sum()))),)
-            block = measured(f"{self.component}_measured", readings.value[noisy], pieces, noise, self.component)
-            out.append(Rows(block.name, block.y, block.pieces, (), noise, count[noisy], np.zeros(len(noisy))))
-        return tuple(out), params
+@dataclass(frozen=True)
+class State:
+    """A latent state bound to the table of a fit.
 
-    def _contribute(
-        self,
-        table: Table,
-        fresh_levels: tuple[str, ...],
-        values: np.ndarray,
-        place: np.ndarray,
-        known: np.ndarray,
-        groups: np.ndarray,
-        mean_name: str,
-        slope: Function,
-        sd: Function,
-        extra: Callable[[Table], tuple[tuple[Piece, ...], Function | None]] | None,
-    ) -> Contribution:
-        here = table.level(self.level).codes if self._is_own(table, values) else table.codes_in(self.level, values)
-        seen = here >= 0 if self.level not in fresh_levels else np.zeros(len(table), dtype=bool)
-        exact = np.where(seen, known[here], np.nan)
-        latent = np.where(seen, place[here], -1)
-        pieces: list[Piece] = [Piece(self.component, indicator(latent, int((place >= 0).sum())), slope)] if (place >= 0).any() else []
-        add = np.nan_to_num(exact)
-        new = ~seen
-        fresh: tuple[Fresh, ...] = ()
-        predict: Function | None = None
-        if new.any():
-            mean, fresh, predict = self._new(table, new, groups, mean_name, slope, sd)
-            pieces.append(mean)
-        known_offset: Function | None = (lambda p, xp: slope(p, xp) * add) if np.any(add != 0) else None
-        offsets = [f for f in (known_offset, predict) if f is not None]
-        if extra is not None:
-            more, offset = extra(table)
-            pieces.extend(more)
-            offsets.extend([offset] if offset is not None else [])
-        total: Function | None = (lambda p, xp: sum(f(p, xp) for f in offsets)) if offsets else None
-        return Contribution(tuple(pieces), total, fresh)
-
-    def _is_own(self, table: Table, values: np.ndarray) -> bool:
-        """Single rows have no label to look up: only the table of the fit itself has the states of its rows."""
-        return self.level == ROW and len(table) == len(values) and bool(np.all(table.index == values))
-
-    def _new(
-        self, table: Table, new: np.ndarray, groups: np.ndarray, mean_name: str, slope: Function, sd: Function
-    ) -> tuple[Piece, tuple[Fresh, ...], Function]:
-        """A specimen the fit has not seen: population and, where the row has one, its own characterisation, by precision."""
-        readings = read(table, self.column, self.u, self.below, self.transform) if self.column in table.columns else None
-        value = np.full(len(table), np.nan) if readings is None else np.where(readings.censored == 0, readings.value, np.nan)
-        u = np.zeros(len(table)) if readings is None else readings.u
-        has = np.isfinite(value) & new
-        value = np.where(has, value, 0.0)
-        by = np.zeros(len(table), dtype=int) if self.by is None else table.codes_in(self.by, groups)
-        matrix = indicator(np.where(new, by, -1), len(groups))
-
-        def trust(p: Any, xp: Any) -> Any:  # weight of the characterisation against the population
-            tau2 = sd(p, xp) ** 2
-            return np.where(has, tau2 / (tau2 + u**2), 0.0)
-
-        codes = np.where(new, table.level(self.level).codes, -1)
-        fresh = Fresh(codes, lambda p, xp: abs(slope(p, xp)) * sd(p, xp) * np.sqrt(1 - trust(p, xp)))
-        piece = Piece(mean_name, matrix, lambda p, xp: slope(p, xp) * (1 - trust(p, xp)))
-        return piece, (fresh,), lambda p, xp: slope(p, xp) * trust(p, xp) * value
-
-    def _note(self, readings: Readings, codes: np.ndarray, size: int) -> str:
-        measured_levels = len(np.unique(codes[readings.present & (readings.censored == 0)]))
-        limited = len(np.unique(codes[readings.present & (readings.censored != 0)]))
-        below = f", {limited} known only to lie beyond a detection limit" if limited else ""
-        return f"{self.column}: measured for {measured_levels} of {size} ({self.level}){below}; the rest is inferred."
-
-
-def needs_latent(table: Table, column: str, u: str | float | None, below: str | float | None) -> bool:
-    """Whether a column is more than a list of exactly known numbers."""
-    return u is not None or below is not None or bool(np.isnan(table.numeric(column)).any()) or bool(table.limit(column).any())
-
-
-def constant_within(table: Table, by: str, *columns: str) -> bool:
-    """Whether columns take one value within each group."""
-    codes = table.level(by).codes
-    first = np.full(codes.max() + 1, -1)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
-    return all(np.array_equal(table.numeric(c), table.numeric(c)[first[codes]], equal_nan=True) for c in columns)
-
-
-def fixed_u(u: str | float | None, what: str) -> None:
-    """Check a u given as a number.
-
-    Raises
-    ------
-    realmat.ModelError
-        If it is not positive and finite.
+    Attributes
+    ----------
+    values : array of shape (states,)
+        Labels of the level.
+    known : array of shape (states,)
+        Where known exactly, on the state's scale; else NaN.
+    place : int array of shape (states,)
+        Position among those to be inferred; -1 for a known one.
+    params, coefficients, rows, note
+        Its share of a term.
     """
-    from realmat.errors import ModelError
 
-    if isinstance(u, (int, float)) and not (np.isfinite(u) and u > 0):
-        raise ModelError(f"{what}: u={u!r} must be a positive standard uncertainty; leave u out for values known exactly.")
+    spec: LatentState
+    table: Table
+    readings: Readings
+    values: np.ndarray
+    known: np.ndarray
+    place: np.ndarray
+    population: Population
+    typical_u: float
+    params: tuple[Param, ...] = field(init=False)
+    coefficients: tuple[Coefficients, ...] = field(init=False)
+    rows: tuple[Rows, ...] = field(init=False)
+    unstated: Function = field(init=False)
+
+    def __post_init__(self) -> None:
+        unstated = self._noisy() & (self.readings.u == 0)
+        prior = Prior("HalfNormal", sigma=self.typical_u) if unstated.any() else self.typical_u
+        noise, scale = hyper(f"{self.spec.name}_unstated_scale", prior, unit=self.spec.unit)
+        object.__setattr__(self, "unstated", scale)
+        object.__setattr__(self, "params", (*self.population.params, *noise))
+        object.__setattr__(self, "coefficients", (*self.population.coefficients, *self._block()))
+        object.__setattr__(self, "rows", (*self._known_rows(), *self._measured_rows()))
+
+    @property
+    def inferred(self) -> np.ndarray:
+        """Which states are inferred, int array of shape (inferred,)."""
+        return np.flatnonzero(self.place >= 0)
+
+    @property
+    def codes(self) -> np.ndarray:
+        """The state of each row of the fit."""
+        return self.table.level(self.spec.level).codes
+
+    def _noisy(self) -> np.ndarray:
+        """Rows with a reading that does not settle the state; of repeated computed values the first."""
+        noisy = self.readings.present & (self.place[self.codes] >= 0)
+        if self.spec.once:
+            rows = np.flatnonzero(noisy)
+            noisy = np.zeros_like(noisy)
+            noisy[rows[np.unique(self.codes[rows], return_index=True)[1]]] = True
+        return noisy
+
+    def _block(self) -> tuple[Coefficients, ...]:
+        """The states to be inferred. The posterior holds all of them, in the column's unit, the exactly known ones among them."""
+        spec, latent = self.spec, self.inferred
+        if len(latent) == 0:
+            return ()
+        mean, parents = self.population.prior_of(latent)
+        every = np.asarray(self.known, dtype=float)
+
+        def complete(z: np.ndarray) -> np.ndarray:
+            out = np.broadcast_to(every, (*np.shape(z)[:-1], len(every))).copy()
+            out[..., latent] = z
+            return np.asarray(spec.transform.inverse(out))
+
+        plain = spec.transform is IDENTITY and len(latent) == len(every)
+        report = None if plain else (complete, lambda x: spec.transform.forward(x[..., latent]))
+        name = self.table.level(spec.level).name
+        unit = spec.unit
+        return (Coefficients(spec.name, len(latent), self.population.sd, mean, name, self.values, parents, None, spec.level, unit, report),)
+
+    def _known_rows(self) -> tuple[Rows, ...]:
+        """An exactly known state is a measurement of the population."""
+        exact = np.flatnonzero(np.isfinite(self.known))
+        if len(exact) == 0:
+            return ()
+        noise = Noise(np.zeros(len(exact)), np.zeros(len(exact), dtype=int), lambda p, xp: xp.stack([self.population.sd(p, xp)]))
+        return (self.population.measurement(f"{self.spec.name}_known", self.known[exact], exact, noise),)
+
+    def _measured_rows(self) -> tuple[Rows, ...]:
+        noisy = np.flatnonzero(self._noisy())
+        if len(noisy) == 0:
+            return ()
+        spec, readings = self.spec, self.readings
+        unstated = readings.u[noisy] == 0
+        scales: Function | None = (lambda p, xp: xp.stack([self.unstated(p, xp)])) if unstated.any() else None
+        noise = Noise(readings.u[noisy], np.where(unstated, 0, -1), scales, censored=readings.censored[noisy])
+        piece = Piece(spec.name, indicator(self.place[self.codes[noisy]], len(self.inferred)))
+        rows = measured(f"{spec.name}_measured", readings.value[noisy], (piece,), noise, spec.name)
+        count = np.ones(len(noisy)) if spec.once else self.table.count[noisy]
+        return (Rows(rows.name, rows.y, rows.pieces, (), noise, count, np.zeros(len(noisy))),)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was measured and what was not."""
+        spec, codes, readings = self.spec, self.codes, self.readings
+        what = "rows" if spec.level == ROW else f"{spec.level} values"
+        limited = readings.present & ~readings.measured
+        said = f"{spec.column}: measured for {len(np.unique(codes[readings.measured]))} of {len(self.values)} {what}"
+        said += f", known only to lie beyond a detection limit for {len(np.unique(codes[limited]))}" if limited.any() else ""
+        notes = [said + "; the rest is inferred."]
+        noisy = self._noisy()
+        if (noisy & (readings.u == 0)).any():
+            count = int((noisy & (readings.u == 0)).sum())
+            notes.append(f"{spec.column}: u is empty or zero for {count} readings; they share the inferred {spec.name}_unstated_scale.")
+        again = np.unique(np.column_stack([codes[noisy], readings.value[noisy]]), axis=0)
+        repeated = int(self.table.count[noisy].sum()) - len(again)
+        if repeated and not spec.once:
+            notes.append(
+                f"{spec.column}: {repeated} readings repeat one of the same {spec.level}, and each counts as a measurement of its own; "
+                "of a value that was measured once, leave all but one of the cells empty."
+            )
+        return tuple(notes)
+
+    def on(self, other: Table, fresh_levels: tuple[str, ...], slope: Function) -> Contribution:
+        """``slope(psi) * state`` on the rows of a table."""
+        here, seen = self._locate(other, fresh_levels)
+        latent = np.where(seen, self.place[here], -1)
+        exact = np.where(seen, np.nan_to_num(self.known[here]), 0.0)
+        pieces = [Piece(self.spec.name, indicator(latent, len(self.inferred)), slope)] if len(self.inferred) else []
+        offset: Function | None = (lambda p, xp: slope(p, xp) * exact) if np.any(exact != 0) else None
+        if seen.all():
+            return Contribution(tuple(pieces), offset)
+        new = self._newcomers(other, ~seen)
+        pieces += self.population.pieces(new.groups, lambda p, xp: slope(p, xp) * (1 - new.trust(p)))
+        fresh = Fresh(new.codes, lambda p, xp: abs(slope(p, xp)) * new.sd(p))
+
+        def total(p: Any, xp: Any) -> Any:
+            return slope(p, xp) * (exact + new.trust(p) * new.reading(p))
+
+        return Contribution(tuple(pieces), total, (fresh,))
+
+    def curved_on(self, other: Table, fresh_levels: tuple[str, ...], effect: Effect) -> Contribution:
+        """A nonlinear effect of the state. For new specimens its mean and variance over the state are integrated by quadrature."""
+        here, seen = self._locate(other, fresh_levels)
+        size = len(self.inferred)
+        where = np.where(self.place[here] >= 0, self.place[here], size + here)
+        known = np.nan_to_num(self.known)
+
+        def nonlinear(p: Any, b: Any, xp: Any) -> Any:
+            value = effect(xp.concatenate([b[self.spec.name], known])[where], p, xp)
+            return value if seen.all() else np.where(seen, value, 0.0)
+
+        if seen.all():
+            return Contribution(nonlinear=nonlinear)
+        new = self._newcomers(other, ~seen)
+
+        def moments(p: Any) -> tuple[np.ndarray, np.ndarray]:
+            centre = self.population.mean_of(p, new.groups) * (1 - new.trust(p)) + new.trust(p) * new.reading(p)
+            values = np.stack([effect(centre + new.sd(p) * node, p, np) for node in _NODES], axis=-1)
+            weights = _WEIGHTS / _WEIGHTS.sum()
+            mean = values @ weights
+            return np.where(seen, 0.0, mean), np.sqrt(np.maximum((values - mean[:, None]) ** 2 @ weights, 0.0))
+
+        return Contribution((), lambda p, xp: moments(p)[0], (Fresh(new.codes, lambda p, xp: moments(p)[1]),), nonlinear)
+
+    def _locate(self, other: Table, fresh_levels: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """The state of each row (0 where it has none) and whether it has one."""
+        level = self.spec.level
+        codes = rows_in(other, self.table) if level == ROW else other.codes_in(level, self.values)
+        seen = (codes >= 0) & (level not in fresh_levels)
+        return np.maximum(codes, 0), seen
+
+    def _newcomers(self, other: Table, new: np.ndarray) -> Newcomers:
+        readings = self.spec.read(other) if self.spec.column in other.columns else None
+        codes = np.where(new, other.level(self.spec.level).codes, -1)
+        return Newcomers.of(self.population, other, codes, readings, self.spec, self.unstated)

@@ -8,9 +8,11 @@ from typing import ClassVar
 import numpy as np
 
 from realmat.component import Component, PriorLike, Scale, hyper, indicator
-from realmat.data import Column, Table
-from realmat.errors import ModelError
+from realmat.data import ROW, Column, Table, rows_text
+from realmat.errors import DataError, ModelError
+from realmat.population import group_of
 from realmat.priors import Prior
+from realmat.readings import rows_in
 from realmat.terms import Coefficients, Contribution, Fresh, Function, Param, Piece, Term
 
 
@@ -73,14 +75,12 @@ class Unresolved(Component):
         if groups is None:
             sd: Function = sd_of
         else:
-            of_level = np.zeros(level.size, dtype=int)
-            of_level[level.codes] = table.level(str(self.scale_by)).codes
+            of_level = group_of(table, self.by, str(self.scale_by))
             sd = lambda p, xp: sd_of(p, xp)[of_level]  # noqa: E731
         block = Coefficients(name, level.size, sd, dim=level.name, coords=level.values, nu=nu, level=self.by)
 
         def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
-            own = other is table or (self.by == "row" and np.array_equal(other.index, level.values))
-            codes = other.level(self.by).codes if own else other.codes_in(self.by, level.values)
+            codes = rows_in(other, table) if self.by == ROW else other.codes_in(self.by, level.values)
             codes = np.full(len(other), -1) if self.by in fresh_levels else codes
             pieces = (Piece(name, indicator(codes, level.size)),)
             if (codes >= 0).all():
@@ -88,7 +88,11 @@ class Unresolved(Component):
             new = np.where(codes < 0, other.level(self.by).codes, -1)
             if groups is None:
                 return Contribution(pieces, fresh=(Fresh(new, sd_of, nu),))
-            row_group = np.maximum(other.codes_in(str(self.scale_by), groups), 0)
+            row_group = other.codes_in(str(self.scale_by), groups)
+            unseen = (new >= 0) & (row_group < 0)
+            if unseen.any():
+                where = rows_text(other.index[unseen])
+                raise DataError(f"{name}: no scale was inferred for {where}, a group of {self.scale_by!r} the fit has not seen.")
             return Contribution(pieces, fresh=(Fresh(new, lambda p, xp: sd_of(p, xp)[row_group], nu),))
 
         return Term(name, "material", (*scale_params, *nu_params), (block,), contribute)

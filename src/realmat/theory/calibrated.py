@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from realmat.component import Component, PriorLike, Scale, join, linear
-from realmat.data import Column, Table
+from realmat.component import Component, Parameter, PriorLike, Scale, hyper, join, linear
+from realmat.data import Column, Table, rows_text
+from realmat.effect import added, state_term
+from realmat.errors import DataError
 from realmat.priors import Prior
-from realmat.state import IDENTITY, LatentState, constant_within, fixed_u
+from realmat.readings import IDENTITY, LOG, check_numbers, constant_within
+from realmat.state import LatentState
 from realmat.terms import Contribution, Term
 
 
@@ -47,14 +51,14 @@ class Calibrated(Component):
     name: str | None = None
 
     def __post_init__(self) -> None:
-        fixed_u(self.u, self.label)
+        check_numbers(self.label, self.u)
         for argument in ("intercept", "slope"):
             self.prior(argument, 0.0)
 
     def columns(self) -> list[Column]:
         """The theory column, and its u."""
         own = [Column(self.column, "theory")]
-        return own + ([Column(self.u, "u of the theory", missing=True, lower=0.0)] if isinstance(self.u, str) else [])
+        return own + ([Column(self.u, "u of the theory", missing=True, lower=0.0, like=self.column)] if isinstance(self.u, str) else [])
 
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
@@ -62,9 +66,9 @@ class Calibrated(Component):
 
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with coefficients `intercept` and `slope`; with u the slope is a hyperparameter."""
-        x = table.link_values(self.column)
+        x = self._values(table)
         sd_x = float(np.std(x)) or 1.0
-        size = float(np.hypot(np.hypot(scale.spread, scale.level), scale.spread / sd_x * abs(np.mean(x))))
+        size = float(np.sqrt(scale.spread**2 + scale.level**2 + scale.shift**2 + (scale.spread / sd_x * np.mean(x)) ** 2))
         slope_prior = self.prior("slope", Prior("Normal", mu=1.0, sigma=2.5 * scale.spread / sd_x))
         intercept = linear(f"{self.label}_intercept", self.prior("intercept", Prior("Normal", mu=0.0, sigma=2.5 * size)))
         if self.u is not None:
@@ -73,23 +77,38 @@ class Calibrated(Component):
 
         def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
             a, a0 = intercept.on(np.ones(len(other)))
-            b, b0 = slope.on(other.link_values(self.column))
+            b, b0 = slope.on(self._values(other))
             return Contribution((*a, *b), join(a0, b0))
 
         params, blocks = (*intercept.params, *slope.params), (*intercept.coefficients, *slope.coefficients)
         return Term(self.label, "theory", params, blocks, contribute)
 
-    def _latent(self, table: Table, intercept, slope_prior) -> Term:  # type: ignore[no-untyped-def]
+    def _values(self, table: Table) -> np.ndarray:
+        """The column on the scale of the link.
+
+        Raises
+        ------
+        realmat.DataError
+            If it has no logarithm where the link takes it.
+        """
+        low = table.numeric(self.column) <= 0
+        if table.link == "log" and low.any():
+            raise DataError(
+                f"column {self.column!r}: theory not above 0 in {rows_text(table.index[low])}; the log link needs its logarithm."
+            )
+        return table.link_values(self.column)
+
+    def _latent(self, table: Table, intercept: Parameter, slope_prior: Prior | float) -> Term:
         columns = [self.column] + ([self.u] if isinstance(self.u, str) else [])
         levels = [level for level in ("material", "specimen") if level in table.levels]
         level = next((level for level in levels if constant_within(table, level, *columns)), table.piece)
-        state = LatentState(f"{self.label}_{self.column}", "theory", self.column, self.u, None, None, IDENTITY, level, "", once=True)
-        term = state.bind(
-            table,
-            f"{self.label}_slope",
-            slope_prior,
-            extra=lambda other: intercept.on(np.ones(len(other))),
-            extra_params=intercept.params,
-            extra_coefficients=intercept.coefficients,
-        )
-        return Term(self.label, "theory", term.params, term.coefficients, term.contribute, term.rows, notes=term.notes)
+        transform = LOG if table.link == "log" else IDENTITY
+        spec = LatentState(f"{self.label}_{self.column}", self.column, self.u, transform=transform, level=level, once=True)
+        state = spec.bind(table)
+        slope_params, slope = hyper(f"{self.label}_slope", slope_prior)
+
+        def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
+            return added(Contribution(*intercept.on(np.ones(len(other)))), state.on(other, fresh_levels, slope))
+
+        term = state_term(self, state, (*intercept.params, *slope_params), contribute)
+        return dataclasses.replace(term, coefficients=(*intercept.coefficients, *term.coefficients))

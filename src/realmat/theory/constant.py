@@ -42,7 +42,8 @@ class Constant(Component):
 
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with the single coefficient `constant`."""
-        value = linear(self.label, self.prior("value", Prior("Normal", mu=scale.level, sigma=2.5 * scale.spread)))
+        width = 2.5 * float(np.hypot(scale.spread, scale.shift))
+        value = linear(self.label, self.prior("value", Prior("Normal", mu=scale.level, sigma=width)))
         return Term(
             self.label,
             "theory",
