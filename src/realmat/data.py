@@ -37,6 +37,8 @@ class Column:
         The unit the component works in; a declared unit of the same dimension is converted to it. Empty: any.
     censored : bool
         Whether strings such as "<20" are read as "below 20".
+    optional : bool
+        Whether a table of new rows to predict may lack the column altogether (a characterisation, a stated u).
     like : str
         A column whose declared unit this one shares unless it has one of its own: that of a standard uncertainty or a detection limit.
     difference : bool
@@ -54,6 +56,7 @@ class Column:
     censored: bool = False
     like: str = ""
     difference: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -331,6 +334,7 @@ def _merge(specs: Iterable[Column]) -> list[Column]:
             old.censored or spec.censored,
             old.like or spec.like,
             old.difference or spec.difference,
+            old.optional and spec.optional,
         )
     return list(merged.values())
 

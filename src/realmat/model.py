@@ -22,7 +22,7 @@ LEVELS = ("material", "specimen", "lab")
 Components = Component | Sequence[Component]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A layered model of a measured property.
 
@@ -161,3 +161,90 @@ class Model:
         """Bind to a table: what engines work on."""
         table = data if isinstance(data, Table) else self.table(data)
         return bind(self.response, self.link, self.components, table)
+
+    def prediction_table(self, data: pd.DataFrame) -> Table:
+        """Validate rows to predict; the response may be absent or empty, and so may characterisations."""
+        wanted = [c for c in self.columns(response=False) if c.name in data.columns or not c.optional]
+        if self.response in data.columns and data[self.response].notna().all():
+            wanted = [*self.columns()[:1], *wanted]
+        return read_table(data, wanted, self.levels, self.units, self.response, self.link)
+
+    def fit(
+        self,
+        data: pd.DataFrame,
+        engine: str = "auto",
+        draws: int = 1000,
+        chains: int = 4,
+        seed: int | None = None,
+        progress: bool = True,
+        **options: Any,
+    ) -> Fit:
+        """Fit to a table.
+
+        Parameters
+        ----------
+        data : DataFrame
+            One row a measurement.
+        engine : {"auto", "exact", "nuts"}
+            ``auto`` takes ``exact`` where it applies, and says in one line why not where it does not.
+        draws, chains : int
+        seed : int, optional
+            The same seed, data and version give the same numbers on the same machine.
+        progress : bool
+        **options
+            For ``exact``: ``latents="draws" | "summary"``. For ``nuts``: ``sampler="nutpie" | "pymc" | "numpyro"``, ``tune=1000``.
+
+        Returns
+        -------
+        Fit
+
+        Raises
+        ------
+        realmat.DataError
+            If the table does not fit the model: every problem, column and row.
+        realmat.FitError
+            If the engine cannot run the model.
+        """
+        from realmat.fit import fit
+
+        return fit(self, data, engine, draws, chains, seed, progress, **options)
+
+    def check(self, data: pd.DataFrame) -> Any:
+        """Before the fit: columns, what was measured, and which layers this design can separate (see `realmat.separability`)."""
+        from realmat.separability import design_check
+
+        return design_check(self, data)
+
+    def prior_predictive(self, data: pd.DataFrame, draws: int = 500, seed: int = 1) -> Any:
+        """Draws from the prior and of the response it predicts, as a DataTree with groups `prior` and `prior_predictive`."""
+        import numpy as np
+        import xarray as xr
+
+        from realmat import pointwise, prior_draws, tree
+
+        prior = prior_draws.draw(self.bind(data), draws, seed)
+        predicted, _, kept = pointwise.groups(prior, seed, likelihood=False)
+        return xr.DataTree.from_dict(
+            {"/prior": tree.variables(prior), "/prior_predictive": tree.by_row(prior.problem, np.asarray(predicted), kept)}
+        )
+
+    def to_pymc(self, data: pd.DataFrame) -> Any:
+        """The same model as a `pymc.Model` with named dims, every component visible."""
+        from realmat.pymc_route import build
+
+        return build(self.bind(data))
+
+    def __repr__(self) -> str:
+        return self.describe()
+
+    def describe(self) -> str:
+        """The declaration in words: layers, components, and the priors that apply."""
+        lines = [f"Model of {self.response!r}" + (f" in {self.unit}" if self.unit else "") + (f", {self.link} link" if self.link != "identity" else "")]
+        lines += [f"  levels: {', '.join(f'{k} = {v}' for k, v in self.levels.items())}"] if self.levels else []
+        for component in self.components:
+            lines.append(f"  {component.layer:<12}{component.label}: {type(component).__name__}")
+            for name, default in component.default_priors().items():
+                given = getattr(component, name, None)
+                shown = f"{given!r}" if given is not None and not isinstance(given, bool) else f"{default} (default)"
+                lines.append(f"              {name} ~ {shown}")
+        return "\n".join(lines)

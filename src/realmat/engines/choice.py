@@ -1,0 +1,58 @@
+"""Which engine runs a problem, and why, in one line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from realmat.engines import exact
+from realmat.errors import FitError, ModelError
+from realmat.posterior import Draws
+from realmat.problem import Problem
+
+ENGINES = ("auto", "exact", "nuts")
+
+
+def choose(problem: Problem, engine: str = "auto") -> tuple[str, str]:
+    """The engine that will run, and the reason.
+
+    Raises
+    ------
+    realmat.ModelError
+        For an unknown engine.
+    """
+    if engine not in ENGINES:
+        raise ModelError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}.")
+    if engine != "auto":
+        return engine, f"{engine}: asked for"
+    why = exact.refusal(problem)
+    if why:
+        return "nuts", f"nuts: {why}"
+    return "exact", "exact: given its hyperparameters the model is linear and Gaussian"
+
+
+def run(problem: Problem, engine: str, draws: int, chains: int, seed: int, progress: bool, **options: Any) -> Draws:
+    """Sample a problem with the engine that fits it.
+
+    Raises
+    ------
+    realmat.FitError
+        For impossible sizes, or options that the engine does not take.
+    """
+    if draws < 4 or chains < 1:
+        raise FitError(f"draws={draws} and chains={chains}: at least 4 draws and 1 chain are needed.")
+    name, reason = choose(problem, engine)
+    takes = {"exact": ("latents",), "nuts": ("sampler", "tune")}[name]
+    unknown = sorted(set(options) - set(takes))
+    if unknown:
+        raise FitError(f"engine {name!r} takes {', '.join(takes)}, not {', '.join(unknown)}.")
+    if name == "exact":
+        out = exact.sample(problem, draws, chains, seed, progress=progress, **options)
+    else:
+        if progress and engine == "auto":
+            print(reason, file=sys.stderr)
+        from realmat.engines import nuts
+
+        out = nuts.sample(problem, draws, chains, seed, progress=progress, **options)
+    facts = {**out.facts, "reason": reason, "seed": seed, "draws": draws, "chains": chains}
+    return Draws(out.params, out.coefficients, out.summary, out.auxiliary, out.stats, facts)

@@ -1,0 +1,60 @@
+"""Draws from the prior of a problem, in the same form as a posterior, so that everything that reads one reads the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from realmat.posterior import Draws, Posterior
+from realmat.problem import Problem
+from realmat.terms import Coefficients, Param, evaluate
+
+
+def draw(problem: Problem, draws: int, seed: int) -> Posterior:
+    """Independent prior draws: one chain of `draws`."""
+    rng = np.random.default_rng([seed, 7])
+    params: dict[str, list[Any]] = {q.name: [] for q in problem.params}
+    blocks: dict[str, list[np.ndarray]] = {c.name: [] for c in problem.coefficients}
+    order = by_parents(problem.coefficients)
+    for _ in range(draws):
+        values = _params(problem.params, rng)
+        b: dict[str, np.ndarray] = {}
+        for block in order:
+            mean = np.broadcast_to(np.asarray(evaluate(block.mean, values), dtype=float), (block.size,))
+            mean = mean + sum((matrix @ b[parent] for parent, matrix in block.parents), np.zeros(block.size))
+            sd = np.asarray(evaluate(block.sd, values), dtype=float)
+            local = values[block.nu] / rng.chisquare(values[block.nu], block.size) if block.nu else 1.0
+            b[block.name] = mean + sd * np.sqrt(local) * rng.standard_normal(block.size)
+        for name, value in values.items():
+            params[name].append(value)
+        for name, value in b.items():
+            blocks[name].append(value)
+    return Posterior(
+        problem,
+        Draws({n: np.array(v)[None] for n, v in params.items()}, {n: np.array(v)[None] for n, v in blocks.items()}),
+    )
+
+
+def _params(params: Sequence[Param], rng: np.random.Generator) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    pending = list(params)
+    while pending:
+        for q in [q for q in pending if all(r in values for r in q.prior.references)]:
+            values[q.name] = q.prior.rvs(rng, None if q.coords is None else q.size, values)
+            pending.remove(q)
+    return values
+
+
+def by_parents(blocks: Sequence[Coefficients]) -> list[Coefficients]:
+    """Blocks ordered so that parents come first."""
+    done: list[Coefficients] = []
+    names: set[str] = set()
+    pending = list(blocks)
+    while pending:
+        ready = [c for c in pending if all(parent in names for parent, _ in c.parents)]
+        done += ready
+        names |= {c.name for c in ready}
+        pending = [c for c in pending if c.name not in names]
+    return done
