@@ -61,7 +61,7 @@ class Component:
     layer: ClassVar[str] = "material"
     about: ClassVar[tuple[str, ...]] = ()
 
-    def columns(self) -> list[Column]:
+    def needs(self) -> list[Column]:
         """The columns it needs."""
         return []
 

@@ -142,7 +142,7 @@ class Model:
         positive = 0.0 if self.link == "log" else None
         own = [Column(self.response, "response", lower=positive, open_lower=True)] if response else []
         own += [Column(column, f"level {level}", kind="label") for level, column in self.levels.items()]
-        return own + [self._resolved(column) for component in self.components for column in component.columns()]
+        return own + [self._resolved(column) for component in self.components for column in component.needs()]
 
     def _resolved(self, column: Column) -> Column:
         return dataclasses.replace(column, name=self.levels.get(column.name, column.name)) if column.kind == "label" else column

@@ -16,7 +16,7 @@ from realmat.data import Column, Table, rows_text
 from realmat.errors import DataError, ModelError
 
 LIMIT_PER_U = 3.29
-"""Detection limit over the standard uncertainty at it: Currie, Pure Appl. Chem. 67, 1699 (1995), eq. 16, for 5 % errors of both kinds."""
+"""Detection limit over the standard uncertainty at it: Currie, Pure Appl. Chem. 67, 1699 (1995), for 5 % errors of both kinds."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def read(table: Table, column: str, u: str | float | None, below: str | float | 
     lost = np.isfinite(raw) & ~np.isfinite(value)
     if lost.any():
         raise DataError(
-            f"column {column!r}: {rows_text(table.index[lost])}: the value cannot be put on the scale of the effect; is it zero?"
+            f"column {column!r}: {rows_text(table.index[lost])}: a value at the end of its range, where the effect is infinite."
         )
     if (limit & (spread == 0)).any():
         raise DataError(f"column {column!r}: {rows_text(table.index[limit & (spread == 0)])}: a detection limit of zero needs a stated u.")

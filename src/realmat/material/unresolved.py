@@ -56,7 +56,7 @@ class Unresolved(Component):
             raise ModelError(f"Unresolved: by= takes one level or column name, not {self.by!r}.")
         self.prior("scale", 0.0)
 
-    def columns(self) -> list[Column]:
+    def needs(self) -> list[Column]:
         """The grouping column and, if given, the one that groups the scales."""
         own = [] if self.by == "row" else [Column(self.by, "grouping", kind="label")]
         return own + ([Column(self.scale_by, "grouping of scales", kind="label")] if self.scale_by else [])

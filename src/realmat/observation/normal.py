@@ -72,7 +72,7 @@ class Normal(Component):
         """``noise``, or the name given."""
         return self.name or "noise"
 
-    def columns(self) -> list[Column]:
+    def needs(self) -> list[Column]:
         """Stated u, groups, and flags of censoring."""
         out = [Column(self.u, "stated u of the response", missing=True, lower=0.0)] if isinstance(self.u, str) else []
         out += [Column(by, "bias", kind="label") for by in _listed(self.bias_by)]

@@ -55,7 +55,7 @@ class Calibrated(Component):
         for argument in ("intercept", "slope"):
             self.prior(argument, 0.0)
 
-    def columns(self) -> list[Column]:
+    def needs(self) -> list[Column]:
         """The theory column, and its u."""
         own = [Column(self.column, "theory")]
         return own + ([Column(self.u, "u of the theory", missing=True, lower=0.0, like=self.column)] if isinstance(self.u, str) else [])
