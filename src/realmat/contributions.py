@@ -185,7 +185,7 @@ class Stream:
                     mean[term.component] = part
                 sources += _fresh(term.component, contribution, values)
             if noise:
-                sources.append(_noise(self.posterior.problem.observation.component, self.noise, values))
+                sources.append(noise_source(self.posterior.problem.observation.component, self.noise, values))
             yield Chunk(where, mean, tuple(sources))
 
     def _coefficients(self, indices: np.ndarray) -> dict[str, np.ndarray]:
@@ -261,8 +261,8 @@ def _fresh(component: str, contribution: Contribution, values: Sequence[Values])
     return out
 
 
-def _noise(component: str, noise: Noise, values: Sequence[Values]) -> Source:
-    """u^2 + scale^2 of a single new measurement."""
+def noise_source(component: str, noise: Noise, values: Sequence[Values]) -> Source:
+    """Noise u^2 + scale^2 of a single new measurement of each cell, at some psi."""
     if noise.scales is None:
         variance = np.repeat(noise.u[:, None] ** 2, len(values), axis=1)
     else:
