@@ -96,9 +96,11 @@ def read() -> pd.DataFrame:
     """
     measured, pbe = read_compilation(), read_pbe()
     measured = measured[measured["band_gap"].notna() & ~measured["method"].isin(_CALCULATIONS)]
-    by_composition = pbe.groupby(pbe["formula"].map(composition_key))["pbe"]
-    theory = pd.DataFrame({"pbe": by_composition.mean(), "pbe_u": by_composition.std(), "polymorphs": by_composition.size()})
-    joined = measured.assign(key=measured["formula"].map(composition_key)).merge(theory, left_on="key", right_index=True)
+    alike = pbe.groupby(pbe["formula"].map(composition_key))
+    gaps = alike["pbe"]
+    theory = pd.DataFrame({"formula": alike["formula"].first(), "pbe": gaps.mean(), "pbe_u": gaps.std(), "polymorphs": gaps.size()})
+    keys = measured["formula"].map(composition_key)  # "V2O4" and "VO2" are one compound
+    joined = measured.drop(columns="formula").assign(key=keys).merge(theory, left_on="key", right_index=True)
     leading = ["formula", "band_gap", "band_gap_u", "pbe", "pbe_u", "polymorphs"]
     return joined[[*leading, *(c for c in measured.columns if c not in leading)]].reset_index(drop=True)
 
@@ -115,7 +117,7 @@ COMPILATION = DataSet(
 
 DATASET = DataSet(
     name="band_gap",
-    about="936 measurements of 272 compounds against PBE gaps; crystallinity, morphology, temperature, method",
+    about="936 measurements of 271 compounds against PBE gaps; crystallinity, morphology, temperature, method",
     response="band_gap",
     rows=936,
     units={**_UNITS, "pbe": "eV", "pbe_u": "eV"},
