@@ -1,0 +1,80 @@
+"""Hyperparameters as an unconstrained vector theta."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from realmat.gaussian.family import example_values
+from realmat.terms import Param
+
+
+class Space:
+    """Maps theta (unconstrained, shape (size,)) to named values and back.
+
+    Positive parameters go through the logarithm, bounded ones through the logit, so that exploration never meets a wall.
+    """
+
+    def __init__(self, params: Sequence[Param]) -> None:
+        self.params = list(params)
+        self.slices: list[slice] = []
+        start = 0
+        for param in self.params:
+            self.slices.append(slice(start, start + param.size))
+            start += param.size
+        self.size = start
+
+    def values(self, theta: np.ndarray) -> dict[str, Any]:
+        """Parameters by name at theta."""
+        out: dict[str, Any] = {}
+        for param, where in zip(self.params, self.slices, strict=True):
+            x = _constrain(theta[where], *param.prior.support)
+            out[param.name] = float(x[0]) if param.coords is None else x
+        return out
+
+    def log_prior(self, theta: np.ndarray, values: Mapping[str, Any]) -> float:
+        """Log prior density of theta, the Jacobian of the transformation included."""
+        total = 0.0
+        for param, where in zip(self.params, self.slices, strict=True):
+            x = values[param.name]
+            total += float(np.sum(param.prior.logpdf(x, values))) + _log_jacobian(theta[where], *param.prior.support)
+        return total
+
+    def theta(self, values: Mapping[str, Any]) -> np.ndarray:
+        """Inverse of `values`."""
+        return np.concatenate([_free(np.atleast_1d(values[q.name]).astype(float), *q.prior.support) for q in self.params] or [np.zeros(0)])
+
+    def start(self) -> np.ndarray:
+        """The median of every prior."""
+        return self.theta(example_values(self.params))
+
+
+def _constrain(t: np.ndarray, low: float, high: float) -> np.ndarray:
+    if math.isinf(low) and math.isinf(high):
+        return t
+    if math.isinf(high):
+        return low + np.exp(np.clip(t, -300, 300))
+    if math.isinf(low):
+        return high - np.exp(np.clip(t, -300, 300))
+    return low + (high - low) / (1 + np.exp(-t))
+
+
+def _free(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    if math.isinf(low) and math.isinf(high):
+        return x
+    if math.isinf(high):
+        return np.log(x - low)
+    if math.isinf(low):
+        return np.log(high - x)
+    return np.log((x - low) / (high - x))
+
+
+def _log_jacobian(t: np.ndarray, low: float, high: float) -> float:
+    if math.isinf(low) and math.isinf(high):
+        return 0.0
+    if math.isinf(high) or math.isinf(low):
+        return float(np.sum(t))
+    return float(np.sum(math.log(high - low) - np.abs(t) - 2 * np.log1p(np.exp(-np.abs(t)))))
