@@ -196,9 +196,9 @@ class Parameter:
         return self.make(x)
 
 
-def linear(name: str, prior: Prior | float, unit: str = "") -> Parameter:
-    """A scalar parameter that multiplies a known column."""
-    if isinstance(prior, Prior) and prior.is_normal:
+def linear(name: str, prior: Prior | float, unit: str = "", psi: bool = False) -> Parameter:
+    """A scalar parameter that multiplies a known column; with `psi` a hyperparameter in any case, for use elsewhere too."""
+    if isinstance(prior, Prior) and prior.is_normal and not psi:
         mu, sigma = prior.arguments()["mu"], prior.arguments()["sigma"]
         block = Coefficients(name, 1, sigma, mean=mu, unit=unit)
         return Parameter((), (block,), lambda x: ((Piece(name, sparse.csr_matrix(np.asarray(x, dtype=float)[:, None])),), None))

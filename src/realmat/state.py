@@ -221,7 +221,7 @@ class State:
     def notes(self) -> tuple[str, ...]:
         """What was measured and what was not."""
         spec, codes, readings = self.spec, self.codes, self.readings
-        what = "rows" if spec.level == ROW else f"{spec.level} values"
+        what = {ROW: "rows", "specimen": "specimens", "material": "materials"}.get(spec.level, f"values of {spec.level}")
         limited = readings.present & ~readings.measured
         said = f"{spec.column}: measured for {len(np.unique(codes[readings.measured]))} of {len(self.values)} {what}"
         said += f", known only to lie beyond a detection limit for {len(np.unique(codes[limited]))}" if limited.any() else ""

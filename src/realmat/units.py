@@ -228,6 +228,27 @@ def convert(values: ArrayLike, from_unit: str, to_unit: str, difference: bool = 
     return np.asarray(registry.Quantity(numbers, source).to(target).magnitude, dtype=np.float64)
 
 
+def quantity(value: ArrayLike, unit: str) -> Any:
+    """A number that carries its unit.
+
+    Parameters
+    ----------
+    value : array_like
+    unit : str
+
+    Returns
+    -------
+    pint.Quantity
+
+    Examples
+    --------
+    >>> from realmat import units
+    >>> print(units.quantity(2.0, "MPa") * units.quantity(3.0, "mm^2"))
+    6.0 megapascal * millimeter ** 2
+    """
+    return _registry().Quantity(value, parse(unit))
+
+
 def _fraction_to_number(unit: str, other: str) -> bool:
     """Whether one of the two is a fraction of something and the other a plain number."""
     of_something = {_registry().parse_units(name).dimensionality for name in _FRACTIONS}

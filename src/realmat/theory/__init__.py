@@ -2,5 +2,7 @@
 
 from realmat.theory.calibrated import Calibrated
 from realmat.theory.constant import Constant
+from realmat.theory.corrections import Corrections
+from realmat.theory.function import Function
 
-__all__ = ["Calibrated", "Constant"]
+__all__ = ["Calibrated", "Constant", "Corrections", "Function"]

@@ -1,0 +1,152 @@
+"""A smooth discrepancy over descriptors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import sparse
+
+from realmat.component import Component, PriorLike, Scale, freeze, hyper
+from realmat.data import Column, Table
+from realmat.errors import DataError, ModelError
+from realmat.hilbert import KERNELS, Basis
+from realmat.priors import Prior
+from realmat.terms import Coefficients, Contribution, Fresh, Function, Piece, Term
+
+
+@dataclass(frozen=True)
+class Discrepancy(Component):
+    """``D(x) ~ GP(0, scale^2 k(x, x'; lengthscale))``: what theory misses as a smooth function of one to three descriptors.
+
+    A Hilbert-space approximation: D = sum_j b_j phi_j(x) with sines phi_j on a box around the data and b_j ~ N(0, S(omega_j; scale,
+    lengthscale)), S the kernel's spectral density, so that coefficients are integrated out exactly.
+
+    Parameters
+    ----------
+    on : str or list of str
+        Descriptor columns, known on every row. They are standardised: a lengthscale of 1 is one standard deviation of the descriptor.
+    kernel : {"matern52", "matern32", "expquad"}
+    lengthscale : Prior or float, optional
+        One for each descriptor; default log-normal around 1 (sd 0.5 of the logarithm), cut where the basis ends to resolve.
+    scale : Prior or float, optional
+        Standard deviation of D; default a half normal of the size of what theory leaves.
+    name : str, optional
+
+    Notes
+    -----
+    Solin & Saerkkae, Stat. Comput. 30, 419 (2020); box and number of functions after Riutort-Mayol et al., Stat. Comput. 33, 17 (2023).
+
+    *It cannot absorb the theory parameters.* A free Gaussian process would share the straight line with `Calibrated`, and its intercept and
+    slope would mean nothing (Kennedy & O'Hagan's confounding: Brynjarsdottir & O'Hagan, Inverse Probl. 30, 114007 (2014)). The basis is
+    therefore made orthogonal, over the measured rows, to the constant and to the theory columns: phi - H (H'H)^-1 H'phi, and the theory
+    parameters are those of the best line (restricted regression: Hodges & Reich, Am. Stat. 64, 325 (2010); for calibration,
+    Plumlee, J. Am. Stat. Assoc. 112, 1274 (2017)). The price: what the line and the discrepancy could share is given to the line, so its
+    interval is that of the best line, not of a line plus anything smooth.
+
+    Beyond the range of the data the prior variance that the sines lose towards the edge of their box is put back, row by row, so that an
+    extrapolation is as uncertain as the prior says. Variables: `<name>` (b), `<name>_lengthscale`, `<name>_scale`.
+
+    Examples
+    --------
+    >>> Discrepancy(on=["vec", "delta"]).label
+    'discrepancy_vec_delta'
+    """
+
+    layer: ClassVar[str] = "material"
+    about: ClassVar[tuple[str, ...]] = ("on",)
+    on: tuple[str, ...]
+    kernel: str = "matern52"
+    lengthscale: PriorLike = None
+    scale: PriorLike = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "on", (self.on,) if isinstance(self.on, str) else freeze(self.on))
+        if not 1 <= len(self.on) <= 3 or len(set(self.on)) < len(self.on):
+            raise ModelError(f"{self.label}: on= takes one to three different descriptors, not {len(self.on)}: choose, or combine them.")
+        if self.kernel not in KERNELS:
+            raise ModelError(f"{self.label}: kernel={self.kernel!r} must be one of {', '.join(KERNELS)}.")
+        for argument in ("lengthscale", "scale"):
+            given = self.prior(argument, 1.0)
+            if (given.support[0] < 0) if isinstance(given, Prior) else (given <= 0):
+                raise ModelError(f"{self.label}: {argument}={given!r} must be positive.")
+
+    def needs(self) -> list[Column]:
+        """The descriptors."""
+        return [Column(column, "descriptor") for column in self.on]
+
+    def default_priors(self) -> dict[str, str]:
+        """Defaults in words."""
+        return {"lengthscale": "LogNormal around 1 sd of the descriptor", "scale": "HalfNormal(sd of what theory leaves)"}
+
+    def bind(self, table: Table, scale: Scale) -> Term:
+        """Term with the basis weights `<name>`, `<name>_lengthscale` and `<name>_scale`."""
+        name = self.label
+        x = self._descriptors(table)
+        constant = [column for column, values in zip(self.on, x.T, strict=True) if np.std(values) == 0]
+        if constant:
+            raise DataError(f"{name}: {', '.join(map(repr, constant))} has one value only, so nothing can be smooth over it; leave it out.")
+        basis = Basis.around(x, self.kernel)
+        lengthscale = self._lengthscale(basis)
+        several = {"dim": f"{name}_descriptor", "coords": np.array(self.on, dtype=object)} if len(self.on) > 1 else {}
+        length_params, length = hyper(f"{name}_lengthscale", lengthscale, **several)
+        scale_params, sd = hyper(f"{name}_scale", self.prior("scale", Prior("HalfNormal", sigma=scale.response)))
+
+        def weight(p: Any, xp: Any) -> Any:
+            return sd(p, xp) * basis.spectral_sd(length(p, xp), xp)
+
+        block = Coefficients(name, basis.size, weight, dim=f"{name}_basis", coords=np.arange(basis.size))
+        shared = _shared(_lines(table, scale.theory), basis.at(x), table.count)
+
+        def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
+            x = self._descriptors(other)
+            phi = basis.at(x)
+            piece = Piece(name, sparse.csr_matrix(phi - _lines(other, scale.theory) @ shared))
+            outside = basis.outside(x)
+            if not outside.any():
+                return Contribution((piece,))
+            groups = np.where(outside, np.arange(len(other)), -1)
+            return Contribution((piece,), fresh=(Fresh(groups, _lost(phi, sd, weight)),))
+
+        return Term(name, "material", (*length_params, *scale_params), (block,), contribute)
+
+    def _descriptors(self, table: Table) -> np.ndarray:
+        return np.column_stack([table.numeric(column) for column in self.on])
+
+    def _lengthscale(self, basis: Basis) -> Prior | float:
+        """The prior of the lengthscales.
+
+        Raises
+        ------
+        realmat.ModelError
+            If it expects what the basis cannot resolve.
+        """
+        shortest = basis.shortest
+        given = self.prior("lengthscale", Prior("LogNormal", mu=math.log(max(1.0, 1.5 * shortest)), sigma=0.5, lower=shortest))
+        low = float(given.ppf(0.05)) if isinstance(given, Prior) else given
+        if low < shortest * (1 - 1e-9):
+            raise ModelError(
+                f"{self.label}: lengthscale={given!r} goes below {shortest:.2g} standard deviations, the shortest that {basis.size} basis "
+                f"functions resolve over this range; cut the prior with lower={shortest:.2g}, use fewer descriptors, or leave outliers out."
+            )
+        return given
+
+
+def _lines(table: Table, theory: tuple[str, ...]) -> np.ndarray:
+    """H: the constant and the theory columns, shape (rows, 1 + columns)."""
+    return np.column_stack([np.ones(len(table)), *(table.link_values(column) for column in theory)])
+
+
+def _shared(lines: np.ndarray, phi: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """What of the basis lies along the lines, ``(H'WH)^-1 H'W phi``, with rows weighted by their number of measurements."""
+    root = np.sqrt(count)[:, None]
+    return np.asarray(np.linalg.lstsq(root * lines, root * phi, rcond=None)[0])
+
+
+def _lost(phi: np.ndarray, sd: Function, weight: Function) -> Function:
+    """Standard deviation that the basis lacks at each row: ``sqrt(scale^2 - sum_j S_j phi_j^2)``."""
+    squares = phi**2
+    return lambda p, xp: np.sqrt(np.maximum(sd(p, xp) ** 2 - squares @ np.broadcast_to(weight(p, xp) ** 2, squares.shape[1]), 0.0))

@@ -1,0 +1,90 @@
+"""The plain effect of a column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from realmat.component import Component, PriorLike, Scale
+from realmat.data import Column, Table
+from realmat.effect import remoteness, slope_term
+from realmat.readings import IDENTITY, LOG, check_numbers, reading_columns
+from realmat.state import LatentState
+from realmat.terms import Term
+
+
+@dataclass(frozen=True)
+class Effect(Component):
+    """``E = slope * x``: a straight-line effect of a column, or of its logarithm.
+
+    Where the column has a value everywhere and no u, the slope is a coefficient. Where it has gaps, detection limits or u, x is a latent
+    state of the specimen, ``x_s ~ N(mean, sd^2)``, informed by whatever was measured; no row is dropped.
+
+    Parameters
+    ----------
+    column : str
+        Its cells may be empty, or hold limits such as ``"<20"``.
+    u : str or float, optional
+        Standard uncertainty of the column's values, a column or a number (in the column's unit). Empty or zero: not stated; those
+        values share an inferred `<name>_unstated_scale`.
+    below : str or float, optional
+        Detection limit: a column (it counts where `column` is empty or lies under it), or a number (values under it are censored). A
+        limit without u has u = limit / 3.29.
+    by : str, optional
+        Level or column whose groups have a population mean each, such as the processing route.
+    log : bool
+        Effect of ``log(x)``, with a log-normal population.
+    slope : Prior or float, optional
+        Per unit of the (log) column; default Normal(0, 2.5 sd(response) / sd(column)).
+    level : str, optional
+        Whose property it is: the specimen (the default; the single row where the model has no specimens), ``"row"``, or a column.
+    name : str, optional
+
+    Notes
+    -----
+    Variables: `<name>_slope`; latent: `<name>` (every state, in the column's unit), `<name>_mean`, `<name>_sd`. Structural
+    errors-in-variables: Carroll et al., Measurement Error in Nonlinear Models, 2nd ed., 2006, section 8.2. Detection limits: Currie,
+    Pure Appl. Chem. 67, 1699 (1995). Default slope after Gelman et al., Ann. Appl. Stat. 2, 1360 (2008), on standardised scales.
+
+    Examples
+    --------
+    >>> Effect("strain_rate", log=True).label
+    'effect_strain_rate'
+    """
+
+    layer: ClassVar[str] = "material"
+    about: ClassVar[tuple[str, ...]] = ("column",)
+    column: str
+    u: str | float | None = None
+    below: str | float | None = None
+    by: str | None = None
+    log: bool = False
+    slope: PriorLike = None
+    level: str | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self.label, self.u, self.below, 0.0 if self.log else None)
+        self.prior("slope", 0.0)
+
+    def needs(self) -> list[Column]:
+        """The column, its u, its detection limit, and the population's groups."""
+        lower = 0.0 if self.log else None
+        own = reading_columns(self.column, "effect", self.u, self.below, self.by, lower=lower, open_lower=self.log)
+        return own + ([Column(self.level, "level of the state", kind="label")] if self.level not in (None, "row") else [])
+
+    def default_priors(self) -> dict[str, str]:
+        """Defaults in words."""
+        return {"slope": "Normal(0, 2.5 sd(response) / sd(column))"}
+
+    def remoteness(self, table: Table) -> float:
+        """Distance of the column from zero in standard deviations."""
+        return remoteness(table, self._state(table))
+
+    def bind(self, table: Table, scale: Scale) -> Term:
+        """Term with `<name>_slope`, and the latent states where the column is not known exactly."""
+        return slope_term(self, table, scale, self._state(table))
+
+    def _state(self, table: Table) -> LatentState:
+        transform = LOG if self.log else IDENTITY
+        return LatentState(self.label, self.column, self.u, self.below, self.by, transform, self.level or table.piece)

@@ -1,0 +1,94 @@
+"""One impurity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from realmat.component import Component, PriorLike, Scale
+from realmat.data import Column, Table
+from realmat.effect import remoteness, slope_term
+from realmat.errors import ModelError
+from realmat.readings import LOG, Transform, check_numbers, power, reading_columns
+from realmat.state import LatentState
+from realmat.terms import Term
+
+
+@dataclass(frozen=True)
+class Impurity(Component):
+    """``E = slope * c^power``, or ``slope * log(c)``: the effect of an impurity's content c.
+
+    Linear for dilute scattering and lattice expansion (Matthiessen's rule: Matthiessen & Vogt, Ann. Phys. 198, 19 (1864); Vegard,
+    Z. Phys. 5, 17 (1921)); ``power=0.5`` for strengthening by strong obstacles (Fleischer, Acta Metall. 11, 203 (1963)); ``power=2/3`` by
+    weak ones (Labusch, Phys. Status Solidi 41, 659 (1970)); ``log=True`` for carriers and potentials (Nernst). Positive: the response rises
+    with the impurity.
+
+    Parameters
+    ----------
+    column : str
+        Content; cells may be empty (the normal case) or hold limits such as ``"<20"``.
+    u, below, by
+        As in `Effect`: standard uncertainty, detection limit, groups of the population.
+    power : float
+        Exponent; the population of c^power is normal.
+    log : bool
+        Effect of log(c), with a log-normal population.
+    slope : Prior or float, optional
+        In response unit per unit^power; default Normal(0, 2.5 sd(response) / sd(c^power)).
+    unit : str
+        The unit of the content in which the slope is read; a column declared in another unit of the same kind is converted.
+    name : str, optional
+
+    Notes
+    -----
+    Variables: `<name>_slope`; latent: `<name>` (every specimen's content), `<name>_mean` and `<name>_sd` (of c^power or log c).
+
+    Examples
+    --------
+    >>> Impurity("O_wppm", below=5.0).label
+    'impurity_O_wppm'
+    """
+
+    layer: ClassVar[str] = "material"
+    about: ClassVar[tuple[str, ...]] = ("column",)
+    column: str
+    u: str | float | None = None
+    below: str | float | None = None
+    by: str | None = None
+    power: float = 1.0
+    log: bool = False
+    slope: PriorLike = None
+    unit: str = "wppm"
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self.label, self.u, self.below, 0.0)
+        if not self.power > 0:
+            raise ModelError(f"{self.label}: power={self.power!r} must be positive.")
+        if self.log and self.power != 1:
+            raise ModelError(f"{self.label}: log=True and power={self.power:g} exclude each other.")
+        self.prior("slope", 0.0)
+
+    def needs(self) -> list[Column]:
+        """The content, its u, its detection limit, and the population's groups."""
+        return reading_columns(self.column, "impurity content", self.u, self.below, self.by, self.unit, lower=0.0, open_lower=self.log)
+
+    def default_priors(self) -> dict[str, str]:
+        """Defaults in words."""
+        return {"slope": "Normal(0, 2.5 sd(response) / sd(content))"}
+
+    def remoteness(self, table: Table) -> float:
+        """Distance of the content from zero in standard deviations."""
+        return remoteness(table, self._state(table))
+
+    def bind(self, table: Table, scale: Scale) -> Term:
+        """Term with `<name>_slope`, and the latent contents where they are not known exactly."""
+        return slope_term(self, table, scale, self._state(table))
+
+    def _state(self, table: Table) -> LatentState:
+        return LatentState(self.label, self.column, self.u, self.below, self.by, content(self.power, self.log), table.piece, self.unit)
+
+
+def content(exponent: float, log: bool) -> Transform:
+    """The scale on which a content acts."""
+    return LOG if log else power(exponent)

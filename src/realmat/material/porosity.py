@@ -1,0 +1,96 @@
+"""Porosity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from realmat.component import Component, PriorLike, Scale
+from realmat.data import Column, Table
+from realmat.effect import remoteness, slope_term
+from realmat.errors import ModelError
+from realmat.priors import Prior
+from realmat.readings import Transform, check_numbers, reading_columns
+from realmat.state import LatentState
+from realmat.terms import Term
+
+LAWS = {
+    "exponential": (Transform(lambda x: -x, lambda x: -np.ones_like(x), lambda z: -z, falling=True), Prior("Normal", mu=4.0, sigma=4.0)),
+    "power": (
+        Transform(lambda x: np.log1p(-x), lambda x: 1 / (x - 1), lambda z: -np.expm1(z), falling=True),
+        Prior("Normal", mu=2.0, sigma=2.0),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Porosity(Component):
+    """``exp(-slope P)`` or ``(1 - P)^slope``: pores take a fraction of the dense material's property. It needs ``link="log"``.
+
+    Parameters
+    ----------
+    column : str
+        Pore volume over total volume, 0 to 1; cells may be empty. A column in percent is declared so: ``units={"P": "vol%"}``.
+    u : str or float, optional
+        Its standard uncertainty, as a fraction.
+    by : str, optional
+        Level or column whose groups have a population mean each.
+    law : {"exponential", "power"}
+        ``exponential``: contribution ``-slope * P`` to the logarithm (Duckworth, J. Am. Ceram. Soc. 36, 68 (1953); Spriggs, ibid. 44, 628
+        (1961)). ``power``: ``slope * log(1 - P)`` (Gibson & Ashby, Proc. R. Soc. A 382, 43 (1982): slope 2 for the modulus of open
+        cells, 1.5 for their strength).
+    slope : Prior or float, optional
+        Positive: pores lower the property. Default Normal(4, 4) for the exponential law (Rice, Porosity of Ceramics, 1998: 2 to 7 for
+        strength and stiffness), Normal(2, 2) for the power law.
+    name : str, optional
+
+    Notes
+    -----
+    Both laws are straight lines on the log scale, in P and in log(1 - P), whose population is normal. Variables: `<name>_slope`; latent:
+    `<name>` (every specimen's porosity), `<name>_mean`, `<name>_sd` (of -P or log(1 - P)).
+
+    Examples
+    --------
+    >>> Porosity("porosity", law="power").label
+    'porosity_porosity'
+    """
+
+    layer: ClassVar[str] = "material"
+    about: ClassVar[tuple[str, ...]] = ("column",)
+    column: str
+    u: str | float | None = None
+    by: str | None = None
+    law: str = "exponential"
+    slope: PriorLike = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self.label, self.u)
+        if self.law not in LAWS:
+            raise ModelError(f"{self.label}: law={self.law!r} must be one of {', '.join(LAWS)}.")
+        self.prior("slope", 0.0)
+
+    def needs(self) -> list[Column]:
+        """Porosity, its u, and the population's groups."""
+        return reading_columns(self.column, "porosity", self.u, None, self.by, "1", lower=0.0, upper=1.0)
+
+    def default_priors(self) -> dict[str, str]:
+        """Defaults in words."""
+        return {"slope": repr(LAWS[self.law][1]).removeprefix("Prior")}
+
+    def remoteness(self, table: Table) -> float:
+        """Distance of the porosity from zero in standard deviations."""
+        return remoteness(table, self._state(table))
+
+    def bind(self, table: Table, scale: Scale) -> Term:
+        """Term with `<name>_slope`, and the latent porosities where they are not known exactly."""
+        if table.link != "log":
+            raise ModelError(
+                f'{self.label}: pores take a fraction of the property, so the effect adds up only with Model(..., link="log").'
+            )
+        return slope_term(self, table, scale, self._state(table), LAWS[self.law][1])
+
+    def _state(self, table: Table) -> LatentState:
+        return LatentState(self.label, self.column, self.u, None, self.by, LAWS[self.law][0], table.piece)

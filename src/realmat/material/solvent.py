@@ -1,0 +1,104 @@
+"""The solvent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from realmat.component import Component, PriorLike, Scale
+from realmat.data import Column, Table
+from realmat.effect import joined, remoteness, slope_term
+from realmat.errors import ModelError
+from realmat.material.unresolved import Unresolved
+from realmat.readings import IDENTITY, Transform, check_numbers, reading_columns
+from realmat.state import LatentState
+from realmat.terms import Term
+
+FORMS = {
+    "linear": IDENTITY,
+    "born": Transform(lambda x: 1 - 1 / x, lambda x: 1 / x**2, lambda z: 1 / (1 - z)),
+    "onsager": Transform(lambda x: 2 * (x - 1) / (2 * x + 1), lambda x: 6 / (2 * x + 1) ** 2, lambda z: (2 + z) / (2 - 2 * z)),
+}
+
+
+@dataclass(frozen=True)
+class Solvent(Component):
+    """``E_j = slope * f(x_j) + v_j``, ``v_j ~ N(0, scale^2)``: an effect of each solvent, partly explained by its polarity.
+
+    Parameters
+    ----------
+    column : str
+        The solvent of each row.
+    explained_by : str, optional
+        Column with the solvent's dielectric constant or any polarity; empty for solvents where it is not known.
+    form : {"linear", "born", "onsager"}
+        f: the column itself; ``1 - 1/eps`` (Born, Z. Phys. 1, 45 (1920): a charge); ``2 (eps - 1) / (2 eps + 1)`` (Onsager,
+        J. Am. Chem. Soc. 58, 1486 (1936): a dipole). Both are 0 in vacuum and 1 in a conductor.
+    u : str or float, optional
+        Standard uncertainty of `explained_by`.
+    scale : Prior or float, optional
+        Standard deviation of what the polarity does not explain; default a half normal of the size of what theory leaves.
+    slope : Prior or float, optional
+        Per unit of f; default Normal(0, 2.5 sd(response) / sd(f)).
+    nu : Prior, float or bool, optional
+        Degrees of freedom of a Student t for v instead of a normal (``True``: inferred).
+    name : str, optional
+
+    Notes
+    -----
+    A varying intercept with a group-level predictor (Gelman & Hill 2007, section 12.6). A solvent the fit has not seen gets the line and
+    a fresh v. Variables: `<name>` (v by solvent), `<name>_scale`, `<name>_slope`; where polarities are missing or have u:
+    `<name>_<explained_by>` (every solvent's polarity), with `_mean` and `_sd`.
+
+    Examples
+    --------
+    >>> Solvent("solvent", explained_by="dielectric", form="onsager").label
+    'solvent_solvent'
+    """
+
+    layer: ClassVar[str] = "material"
+    about: ClassVar[tuple[str, ...]] = ("column",)
+    column: str
+    explained_by: str | None = None
+    form: str = "linear"
+    u: str | float | None = None
+    scale: PriorLike = None
+    slope: PriorLike = None
+    nu: PriorLike | bool = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(self.label, self.u)
+        if self.form not in FORMS:
+            raise ModelError(f"{self.label}: form={self.form!r} must be one of {', '.join(FORMS)}.")
+        if self.explained_by is None and (self.form != "linear" or self.u is not None or self.slope is not None):
+            raise ModelError(f"{self.label}: form=, u= and slope= need explained_by=, a column with the solvent's polarity.")
+        for argument in ("scale", "slope"):
+            self.prior(argument, 0.0)
+
+    def needs(self) -> list[Column]:
+        """The solvent, and its polarity."""
+        own = [Column(self.column, "solvent", kind="label")]
+        if self.explained_by is None:
+            return own
+        lower = None if self.form == "linear" else 1.0
+        return own + reading_columns(self.explained_by, "polarity of the solvent", self.u, unit="" if lower is None else "1", lower=lower)
+
+    def default_priors(self) -> dict[str, str]:
+        """Defaults in words."""
+        slope = {"slope": "Normal(0, 2.5 sd(response) / sd(f))"} if self.explained_by else {}
+        return {"scale": "HalfNormal(sd of what theory leaves)", **slope}
+
+    def remoteness(self, table: Table) -> float:
+        """Distance of f from zero in standard deviations."""
+        return remoteness(table, self._state()) if self.explained_by else 0.0
+
+    def bind(self, table: Table, scale: Scale) -> Term:
+        """Term with coefficients `<name>`, and the line in the polarity."""
+        own = Unresolved(by=self.column, scale=self.scale, nu=self.nu, name=self.label).bind(table, scale)
+        return joined(self, own, slope_term(self, table, scale, self._state())) if self.explained_by else own
+
+    def _state(self) -> LatentState:
+        return LatentState(
+            f"{self.label}_{self.explained_by}", str(self.explained_by), self.u, transform=FORMS[self.form], level=self.column
+        )

@@ -1,0 +1,164 @@
+"""Theory in closed form."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from realmat.component import Component, PriorLike, Scale, freeze, hyper, reject_unknown
+from realmat.data import Column, Table, rows_text
+from realmat.errors import ModelError
+from realmat.priors import Prior, as_prior
+from realmat.terms import Contribution, Param, Term, Values
+
+
+@dataclass(frozen=True)
+class Function(Component):
+    """``T = fn(columns..., parameters...)``: closed-form physics with unknown parameters.
+
+    Parameters
+    ----------
+    fn : callable
+        Called by keyword with one array for each column and one number for each parameter; gives the response, not its logarithm. It
+        may use arithmetic and NumPy functions (``np.exp``, ``np.sqrt``), which both engines understand.
+    columns : list of str, or dict
+        Number columns, named as fn's arguments; or ``{argument: column}``.
+    params : dict of str to Prior or float
+        Its other arguments; a number fixes one.
+    unit : str, optional
+        Unit of the result, for the check below.
+    units : dict, optional
+        Units of columns and parameters, by argument. Where `unit` is given and all of them are known, fn is called once with quantities
+        that carry units, so that a missing conversion is an error. Columns declared in another unit are converted.
+    name : str, optional
+        ``function`` by default.
+
+    Notes
+    -----
+    Parameters are hyperparameters `<name>_<parameter>`. For a saved model fn must be defined at the top of an importable module.
+
+    Examples
+    --------
+    >>> import realmat as rm
+    >>> def arrhenius(temperature, rate, activation):
+    ...     return rate * np.exp(-activation / (8.314e-3 * temperature))
+    >>> Function(arrhenius, columns=["temperature"], params={"rate": rm.Prior("LogNormal"), "activation": 80.0}).label
+    'function'
+    """
+
+    layer: ClassVar[str] = "theory"
+    fn: Callable[..., Any]
+    columns: tuple[str, ...] | Mapping[str, str]
+    params: Mapping[str, PriorLike]
+    unit: str | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.fn):
+            raise ModelError(f"{self.label}: fn={self.fn!r} is not a function.")
+        given = {self.columns: self.columns} if isinstance(self.columns, str) else freeze(self.columns)
+        object.__setattr__(self, "columns", given)
+        object.__setattr__(self, "params", {key: as_prior(value, f"{self.label}: {key}") for key, value in self.params.items()})
+        without = [key for key, value in self.params.items() if value is None]
+        if without:
+            raise ModelError(f"{self.label}: give a Prior or a number for {', '.join(without)}; only you know their scale.")
+        both = sorted(set(self.arguments) & set(self.params))
+        if both:
+            raise ModelError(f"{self.label}: {', '.join(both)} stands in columns= and in params=.")
+        self._match_signature()
+        reject_unknown(list(self.units), [*self.arguments, *self.params], f"arguments in units= of {self.label}")
+        self._check_units()
+
+    def __hash__(self) -> int:
+        return hash((self.fn, tuple(self.arguments.items()), tuple(self.params), self.unit, self.name))
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """Column of each argument of fn that is a column."""
+        return dict(self.columns) if isinstance(self.columns, Mapping) else {column: column for column in self.columns}
+
+    def needs(self) -> list[Column]:
+        """The columns."""
+        return [Column(column, f"{key} of the theory", unit=self.units.get(key, "")) for key, column in self.arguments.items()]
+
+    def bind(self, table: Table, scale: Scale) -> Term:
+        """Term with the hyperparameters `<name>_<parameter>`.
+
+        Raises
+        ------
+        realmat.ModelError
+            If fn fails, or gives something that is not one finite number (positive with a log link) a row at the medians of the priors.
+        """
+        made = {key: hyper(f"{self.label}_{key}", value, unit=self.units.get(key, "")) for key, value in self.params.items()}  # type: ignore[arg-type]
+        values = {key: {f"{self.label}_{key}": _median(prior)} for key, prior in self.params.items()}
+        self._try(table, {name: value for pair in values.values() for name, value in pair.items()})
+
+        def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
+            known = {key: other.numeric(column) for key, column in self.arguments.items()}
+
+            def offset(p: Values, xp: Any) -> Any:
+                value = self.fn(**known, **{key: of(p, xp) for key, (_, of) in made.items()})
+                return xp.log(value) if other.link == "log" else value
+
+            return Contribution(offset=offset)
+
+        params: tuple[Param, ...] = tuple(param for own, _ in made.values() for param in own)
+        return Term(self.label, "theory", params, (), contribute)
+
+    def _match_signature(self) -> None:
+        """Names given must be names of the function's arguments, and none without a default may be left out."""
+        try:
+            expected = inspect.signature(self.fn).parameters
+        except (TypeError, ValueError):  # a compiled function does not say
+            return
+        if any(p.kind is p.VAR_KEYWORD for p in expected.values()):
+            return
+        given = [*self.arguments, *self.params]
+        reject_unknown(given, list(expected), f"arguments of {self.fn.__name__}()")
+        missing = [key for key, p in expected.items() if p.default is p.empty and key not in given]
+        if missing:
+            raise ModelError(f"{self.label}: {self.fn.__name__}() also needs {', '.join(missing)}, as columns= or params=.")
+
+    def _check_units(self) -> None:
+        known = {**dict.fromkeys(self.params, ""), **dict.fromkeys(self.arguments, ""), **self.units}
+        if self.unit is None or not all(known.values()):
+            return
+        from realmat import units
+
+        numbers = {**dict.fromkeys(self.arguments, 1.0), **{key: _median(prior) for key, prior in self.params.items()}}
+        try:
+            result = self.fn(**{key: units.quantity(number, known[key]) for key, number in numbers.items()}) * units.quantity(1.0, "1")
+            meant = float(result.to(units.parse(self.unit)).magnitude)
+        except Exception as error:  # pint's own errors, and whatever fn does with a quantity
+            raise ModelError(f"{self.label}: the units of {self.fn.__name__}() do not work out to {self.unit!r}: {error}.") from error
+        plain = float(self.fn(**numbers))
+        if not np.isclose(plain, meant, rtol=1e-6):
+            raise ModelError(
+                f"{self.label}: {self.fn.__name__}() misses a conversion: plain numbers give {plain:g}, units {meant:g} {self.unit}."
+            )
+
+    def _try(self, table: Table, values: Values) -> None:
+        known = {key: table.numeric(column) for key, column in self.arguments.items()}
+        parameters = {key: values[f"{self.label}_{key}"] for key in self.params}
+        try:
+            with np.errstate(all="ignore"):
+                result = np.broadcast_to(np.asarray(self.fn(**known, **parameters), dtype=float), (len(table),))
+        except Exception as error:
+            raise ModelError(
+                f"{self.label}: {self.fn.__name__}() fails at the medians of the priors: {type(error).__name__}: {error}."
+            ) from error
+        bad = ~np.isfinite(result) | ((result <= 0) & (table.link == "log"))
+        if bad.any():
+            what = "positive and finite, as the log link needs," if table.link == "log" else "finite"
+            raise ModelError(
+                f"{self.label}: {self.fn.__name__}() is not {what} in {rows_text(table.index[bad])}, at the medians of the priors."
+            )
+
+
+def _median(prior: Any) -> float:
+    return float(prior.ppf(0.5)) if isinstance(prior, Prior) else float(prior)
