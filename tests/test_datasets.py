@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -98,6 +100,11 @@ def test_formation_enthalpies(load: pd.DataFrame) -> None:
     peroxides = load.set_index("formula")["x_O_peroxide"]
     assert set(peroxides[peroxides > 0].index) == {"BaO2", "K2O2", "Li2O2", "Na2O2", "SrO2"}
     assert set(load.loc[load["x_O_superoxide"] > 0, "formula"]) == {"CsO2", "KO2", "NaO2"}
+
+
+def test_formation_enthalpies_load_without_importing_pymatgen() -> None:
+    code = "import sys, realmat as rm; rm.datasets.load('formation_enthalpy'); print([name for name in sys.modules if 'pymatgen' in name])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 @of("formation_enthalpy")
