@@ -53,6 +53,8 @@ def complete(table: Table, state: LatentState) -> np.ndarray:
     realmat.DataError
         If this table has gaps or limits: there is no population to fill them from.
     """
+    if state.column not in table.columns:
+        raise DataError(f"column {state.column!r}: not in the table. The fit saw no gap, so it learnt no population to fill it from.")
     readings = state.read(table)
     gaps = ~readings.measured
     if gaps.any():

@@ -80,14 +80,14 @@ def read(table: Table, column: str, u: str | float | None, below: str | float | 
         Where a value has no image on the state's scale (the logarithm of zero), or a limit of zero has no u.
     """
     raw, limit = table.numeric(column).copy(), table.limit(column).copy()
-    if below is not None:
-        bound = table.numeric(below) if isinstance(below, str) else np.full(len(table), float(below))
+    bound = _given(table, below)
+    if bound is not None:
         with np.errstate(invalid="ignore"):
             under = np.isfinite(bound) & ((raw < bound) | (np.isnan(raw) & isinstance(below, str))) & ~limit
         raw[under] = bound[under]
         limit |= under
-    stated = np.zeros(len(table)) if u is None else (table.numeric(u) if isinstance(u, str) else np.full(len(table), float(u)))
-    stated = np.nan_to_num(stated, nan=0.0)
+    given = _given(table, u)
+    stated = np.zeros(len(table)) if given is None else np.nan_to_num(given, nan=0.0)
     unstated = limit & (stated == 0)
     stated[unstated] = np.abs(raw[unstated]) / LIMIT_PER_U
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -103,6 +103,13 @@ def read(table: Table, column: str, u: str | float | None, below: str | float | 
     return Readings(value, np.where(np.isfinite(value), spread, 0.0), np.where(limit, 1 if transform.falling else -1, 0))
 
 
+def _given(table: Table, what: str | float | None) -> np.ndarray | None:
+    """A column or a number by row; None where there is neither (a table for prediction may lack the column)."""
+    if isinstance(what, str):
+        return table.numeric(what).copy() if what in table.columns else None
+    return None if what is None else np.full(len(table), float(what))
+
+
 def reading_columns(
     column: str,
     role: str,
@@ -116,11 +123,12 @@ def reading_columns(
 ) -> list[Column]:
     """What a component with readings asks of a table: the column itself, its u, its detection limit, and the population's groups."""
     open_lower = open_lower and below is None  # a zero under a detection limit is a limit
-    out = [Column(column, role, missing=True, lower=lower, upper=upper, open_lower=open_lower, unit=unit, censored=True)]
+    shared: dict[str, Any] = {"missing": True, "unit": unit, "optional": True}
+    out = [Column(column, role, lower=lower, upper=upper, open_lower=open_lower, censored=True, **shared)]
     if isinstance(u, str):
-        out.append(Column(u, f"u of {role}", missing=True, lower=0.0, unit=unit, like=column, difference=True))
+        out.append(Column(u, f"u of {role}", lower=0.0, like=column, difference=True, **shared))
     if isinstance(below, str):
-        out.append(Column(below, f"detection limit of {role}", missing=True, lower=lower, open_lower=lower == 0, unit=unit, like=column))
+        out.append(Column(below, f"detection limit of {role}", lower=lower, open_lower=lower == 0, like=column, **shared))
     if by is not None:
         out.append(Column(by, f"population of {role}", kind="label"))
     return out

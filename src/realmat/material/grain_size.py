@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from realmat.component import Component, PriorLike, Scale, hyper
 from realmat.data import Column, Table
-from realmat.effect import remoteness, slope_term, state_term
+from realmat.effect import complete, remoteness, slope_term, state_term
 from realmat.errors import ModelError
 from realmat.priors import Prior
 from realmat.readings import LOG, Transform, check_numbers, power, reading_columns
@@ -106,7 +104,7 @@ class GrainSize(Component):
             return state_term(self, bound, params, lambda other, fresh_levels=(): bound.curved_on(other, fresh_levels, effect))
 
         def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
-            z = np.log(other.numeric(self.column))
+            z = complete(other, state)
             return Contribution(offset=lambda p, xp: effect(z, p, xp))
 
         return Term(self.label, "material", params, (), contribute)

@@ -10,7 +10,7 @@ import numpy as np
 
 from realmat.component import Component, PriorLike, Scale, hyper
 from realmat.data import Column, Table
-from realmat.effect import state_term
+from realmat.effect import complete, state_term
 from realmat.errors import ModelError
 from realmat.priors import Prior
 from realmat.readings import check_numbers, reading_columns
@@ -102,7 +102,7 @@ class PhaseFraction(Component):
         if not spec.needed(spec.read(table)):
 
             def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
-                fraction, effect = other.numeric(self.column), make(other)
+                fraction, effect = complete(other, spec), make(other)
                 return Contribution(offset=lambda p, xp: effect(fraction, p, xp))
 
             return Term(self.label, "material", params, (), contribute)
