@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from realmat.budget_text import sentences
+from realmat.budget_text import sentences, subject
 from realmat.contributions import Chunk, Stream
 from realmat.data import Table
 from realmat.errors import ModelError
@@ -67,7 +67,7 @@ class Budget(Shown):
     def title(self) -> str:
         """What the budget is of."""
         scale = {"log": " (log scale: u is relative)", "response": ""}[self.dataset.attrs["scale"]]
-        return f"Uncertainty budget of {self.dataset.attrs['response']}: {WORDS[self.new]}{scale}"
+        return f"Uncertainty budget of {self.dataset.attrs['response']}: {subject(self.new)}{scale}"
 
     @property
     def new(self) -> str:
@@ -104,13 +104,6 @@ class Budget(Shown):
         from realmat.plots.budget import plot_budget
 
         return plot_budget(self, **kwargs)
-
-
-WORDS = {
-    "observation": "a further measurement of a known specimen",
-    "specimen": "a measurement of a new specimen of a known material",
-    "material": "a measurement of a new material",
-}
 
 
 def budget(
@@ -155,13 +148,12 @@ def budget(
         problems.append(f"scale= must be one of {', '.join(SCALES)}, not {scale!r}.")
     if not k > 0:
         problems.append(f"the coverage factor k must be positive, not {k!r}.")
-    names = [term.component for term in posterior.problem.terms]
-    unknown = sorted({c for group in joined for c in group} - set(names))
+    stream = Stream(posterior, table, new, draws)
+    unknown = sorted({c for group in joined for c in group} - set(stream.components))
     if unknown:
-        problems.append(f"joined= names unknown components {unknown}; the model has {', '.join(names)}.")
+        problems.append(f"joined= names unknown components {unknown}; the model has {', '.join(stream.components)}.")
     if problems:
         raise ModelError("the budget cannot be made: " + " ".join(problems))
-    stream = Stream(posterior, table, new, draws)
     log = posterior.problem.link == "log"
     parts = accumulate(stream, response=log and scale == "response")
     groups = _groups(stream, joined)
@@ -171,6 +163,7 @@ def budget(
         "new": new,
         "k": float(k),
         "scale": "log" if log and scale == "link" else "response",
+        "noise": posterior.problem.observation.component,
         "posterior_draws": len(stream.indices),
         "of_draws": posterior.size,
         "characterised": ", ".join(term.component for term in posterior.problem.terms if term.rows),

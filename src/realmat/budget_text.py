@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from realmat.budget import Budget
 
 SUBJECT = {
-    "observation": "A further measurement of a known specimen",
-    "specimen": "A measurement of a new specimen of a known material",
-    "material": "A measurement of a new material",
+    "observation": ("a further measurement", "on a known specimen"),
+    "specimen": ("a measurement", "on a new specimen of a known material"),
+    "material": ("a measurement", "on a new material"),
 }
 LAYER = {
     "theory": "theory (the ideal material)",
@@ -22,6 +22,12 @@ LAYER = {
     "observation": "the measurement",
 }
 THING = {"observation": "measurement", "specimen": "specimen", "material": "material"}
+
+
+def subject(new: str, of: str = "") -> str:
+    """What a budget is of, in words."""
+    what, where = SUBJECT[new]
+    return f"{what} of {of} {where}" if of else f"{what} {where}"
 
 
 def sentences(budget: Budget) -> str:
@@ -45,19 +51,21 @@ def _size(b: Budget) -> str:
     scale = " on the log scale" if log else ""
     spread = b.dataset["row_u"]
     varies = float(spread.max()) > 1.5 * float(spread.min())
+    said = subject(b.new, b.dataset.attrs["response"])
     average = " (root mean square over the rows)" if varies else ""
     return (
-        f"{SUBJECT[b.new]} of {b.dataset.attrs['response']} has a standard uncertainty u = {significant(b.u)}{unit}{scale}"
+        f"{said[0].upper()}{said[1:]} has a standard uncertainty u = {significant(b.u)}{unit}{scale}"
         f"{relative}{average}; expanded, U = {significant(b.U)}{unit} with k = {b.k:g}."
     )
 
 
 def _layers(b: Budget) -> str:
     by_layer = b.table.groupby("layer")["share"].sum().sort_values(ascending=False)
-    words = [
-        f"{percent(float(share))} from {' and '.join(LAYER[part] for part in str(layer).split(' + '))}" for layer, share in by_layer.items()
-    ]
-    return "Of the variance " + _listed(words) + "."
+    words: list[str] = []
+    for layer, share in by_layer.items():
+        verb = "" if words else " of the variance comes"
+        words.append(f"{percent(float(share))}{verb} from {' and '.join(LAYER[part] for part in str(layer).split(' + '))}")
+    return _listed(words) + "."
 
 
 def _largest(b: Budget) -> str:
@@ -73,7 +81,9 @@ def _remedy(b: Budget, row: pd.Series) -> str:
         return "what it consists of cannot be told from this design"
     if kind == "aleatoric":
         if layer == "observation":
-            return "the mean of several measurements would lower it, four halve its u"
+            if row["component"] == b.dataset.attrs["noise"]:
+                return "the mean of several measurements would lower it, four halve its u"
+            return "the bias of a laboratory not seen before, which measurements of known specimens there would lower"
         if layer == "theory":
             return "the scatter of the computed value itself, which a calculation of smaller numerical error would lower"
         if row["component"] in b.dataset.attrs["characterised"].split(", "):

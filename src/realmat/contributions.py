@@ -109,6 +109,7 @@ class Stream:
     cell : int array of shape (rows,)
         The cell of each row; `weight`, shape (cells,), says how many rows a cell stands for.
     components, layers : tuple of str
+        The biases of the observation layer, such as `bias_lab`, count apart from its noise.
     indices : int array of shape (draws,)
         Flat numbers of the posterior draws used.
     """
@@ -119,20 +120,21 @@ class Stream:
         self.index = (table or problem.table).index
         self.fresh = fresh_levels(new, table or problem.table)
         self.own = table is None
-        self.terms: tuple[Term, ...] = problem.terms
         if table is None:
             self.table, self.cell = problem.cells, problem.cell
-            self.contributions = problem.contributions if not self.fresh else self._bind(problem.cells)
+            bound = problem.contributions if not self.fresh else self._bind(problem.cells)
         else:
-            self.table, self.cell, self.contributions = self._collapse(table)
+            self.table, self.cell, bound = self._collapse(table)
+        parts = [(part, term.layer) for term, c in zip(problem.terms, bound, strict=True) for part in _split(term, c)]
         self.weight = np.bincount(self.cell, minlength=len(self.table)).astype(float)
-        self.components = tuple(term.component for term in self.terms)
-        self.layers = tuple(term.layer for term in self.terms)
-        affordable = int(np.clip(_WORK / max(len(self.table) * len(self.terms), 1), _FEWEST_DRAWS, _MOST_DRAWS))
+        self.components = tuple(name for (name, _), _ in parts)
+        self.layers = tuple(layer for _, layer in parts)
+        self.contributions = tuple(contribution for (_, contribution), _ in parts)
+        affordable = int(np.clip(_WORK / max(len(self.table) * len(parts), 1), _FEWEST_DRAWS, _MOST_DRAWS))
         self.indices = posterior.thin(affordable if draws is None else draws)
 
     def _bind(self, table: Table) -> tuple[Contribution, ...]:
-        return tuple(term.contribute(table, self.fresh) for term in self.terms)
+        return tuple(term.contribute(table, self.fresh) for term in self.posterior.problem.terms)
 
     def _collapse(self, table: Table) -> tuple[Table, np.ndarray, tuple[Contribution, ...]]:
         """Cells of new rows; with a log link a stated u is relative to the response, which therefore keeps rows apart."""
@@ -172,18 +174,18 @@ class Stream:
         return self._chunks(noise=True)
 
     def _chunks(self, noise: bool) -> Iterator[Chunk]:
-        step = max(1, _CHUNK // max(len(self.table) * len(self.terms), 1))
+        step = max(1, _CHUNK // max(len(self.table) * len(self.components), 1))
         for start in range(0, len(self.indices), step):
             where = slice(start, min(start + step, len(self.indices)))
             indices = self.indices[where]
             values = [self.posterior.values(int(i)) for i in indices]
             b = self._coefficients(indices)
             mean, sources = {}, []
-            for term, contribution in zip(self.terms, self.contributions, strict=True):
-                part = self._mean(term, contribution, values, b)
+            for component, contribution in zip(self.components, self.contributions, strict=True):
+                part = self._mean(component, contribution, values, b)
                 if part is not None:
-                    mean[term.component] = part
-                sources += _fresh(term.component, contribution, values)
+                    mean[component] = part
+                sources += _fresh(component, contribution, values)
             if noise:
                 sources.append(noise_source(self.posterior.problem.observation.component, self.noise, values))
             yield Chunk(where, mean, tuple(sources))
@@ -196,7 +198,7 @@ class Stream:
         every = self.posterior.redraw(tuple(int(i) for i in indices)).T
         return {name: np.ascontiguousarray(every[self.posterior.system.columns[name]]) for name in names}
 
-    def _mean(self, term: Term, contribution: Contribution, values: Sequence[Values], b: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    def _mean(self, component: str, contribution: Contribution, values: Sequence[Values], b: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """E[C | psi, b] of one component, shape (cells, draws)."""
         total: np.ndarray | None = None
         for piece in contribution.pieces:
@@ -208,23 +210,43 @@ class Stream:
             offset = _by_draw(contribution.offset, values)
             total = np.broadcast_to(offset, (len(self), len(values))) if total is None else total + offset
         if contribution.nonlinear is not None:
-            function = self._nonlinear(term, contribution)
+            function = self._nonlinear(component, contribution)
             extra = np.stack([function(p, {k: v[:, d] for k, v in b.items()}) for d, p in enumerate(values)], axis=1)
             total = extra if total is None else total + extra
         return total
 
-    def _nonlinear(self, term: Term, contribution: Contribution) -> Callable[[Values, Values], np.ndarray]:
+    def _nonlinear(self, component: str, contribution: Contribution) -> Callable[[Values, Values], np.ndarray]:
         function = contribution.nonlinear
         assert function is not None
         if not contribution.raw:
             return lambda p, b: np.asarray(function(p, b, np))
-        if term.component not in self._compiled:
-            self._compiled[term.component] = compile_raw(self.posterior, function)
-        return self._compiled[term.component]
+        if component not in self._compiled:
+            self._compiled[component] = compile_raw(self.posterior, function)
+        return self._compiled[component]
 
     @cached_property
     def _compiled(self) -> dict[str, Callable[[Values, Values], np.ndarray]]:
         return {}
+
+
+def _split(term: Term, contribution: Contribution) -> list[tuple[str, Contribution]]:
+    """Named parts of a term: the biases of the observation layer are parts of their own beside its noise."""
+    if term.noise is None:
+        return [(term.component, contribution)]
+    parts = []
+    for block in term.coefficients:
+        pieces = tuple(piece for piece in contribution.pieces if piece.coefficients == block.name)
+        fresh = tuple(fresh for fresh in contribution.fresh if fresh.sd is block.sd)
+        parts.append((block.name, Contribution(pieces, fresh=fresh)))
+    taken = {id(x) for _, part in parts for x in (*part.pieces, *part.fresh)}
+    rest = Contribution(
+        tuple(piece for piece in contribution.pieces if id(piece) not in taken),
+        contribution.offset,
+        tuple(fresh for fresh in contribution.fresh if id(fresh) not in taken),
+        contribution.nonlinear,
+        contribution.raw,
+    )
+    return [*parts, (term.component, rest)]
 
 
 def compile_raw(posterior: Posterior, function: Callable[[Values, Values, Any], Any]) -> Callable[[Values, Values], np.ndarray]:

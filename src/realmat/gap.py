@@ -15,7 +15,7 @@ from realmat.contributions import Stream
 from realmat.data import ROW
 from realmat.errors import DataError
 from realmat.posterior import Posterior
-from realmat.shown import Shown, percent, significant
+from realmat.shown import Shown, percent, plus_minus, significant
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,6 +49,17 @@ class Gap(Shown):
         """What the gap is of."""
         scale = " (log scale)" if self.posterior.problem.link == "log" else ""
         return f"From theory to measured {self.posterior.problem.response} by {self.table.index.name}{scale}"
+
+    def formatted(self) -> pd.DataFrame:
+        """The table as text, each value with its u."""
+        steps = ["theory", *self.components, "residual", "measured", "gap"]
+        columns = {
+            step: [
+                plus_minus(v, u, step not in ("theory", "measured")) for v, u in zip(self.table[step], self.table[f"{step}_u"], strict=True)
+            ]
+            for step in steps
+        }
+        return pd.DataFrame({"rows": self.table["rows"].astype(str), **columns}, index=self.table.index)
 
     @cached_property
     def text(self) -> str:
@@ -205,8 +216,8 @@ def _sentences(g: Gap) -> str:
     said = [f"Measured {response} lies on average {size} {direction} theory, with a scatter of {scatter} over {groups}."]
     shares = explained(g)
     if shares is not None:
-        parts = [f"{component} {percent(share)}" for component, share in shares.items() if abs(share) >= 0.005]
-        said.append(f"Of the mean square gap, {_listed(parts)}.")
+        parts = [f"{percent(share)} is {component}" for component, share in shares.items() if abs(share) >= 0.005]
+        said.append(f"Of the mean square gap {_listed(parts)}.")
     clear = int((t["gap"].abs() > 2 * t["gap_u"]).sum())
     said.append(f"{clear} of {len(t)} gaps exceed twice their standard uncertainty.")
     residual = t["residual"].to_numpy()
@@ -228,7 +239,4 @@ def explained(g: Gap) -> dict[str, float] | None:
 
 
 def _listed(words: list[str]) -> str:
-    if not words:
-        return "nothing is explained"
-    said = words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
-    return f"the parts are {said}"
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ class Shown:
         return self.table.map(significant)
 
     def __str__(self) -> str:
-        return f"{self.title}\n\n{self.formatted().to_string(index=not self._plain_index)}\n\n{self.text}"
+        shown = self.formatted().to_string(index=not self._plain_index, max_rows=30, min_rows=20)
+        return f"{self.title}\n\n{shown}\n\n{self.text}"
 
     __repr__ = __str__
 
@@ -94,6 +96,23 @@ def significant(value: Any, digits: int = 3) -> str:
     if isinstance(value, int) or value == 0:
         return str(value) if isinstance(value, int) else "0"
     return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) and abs(value) < 1e6 else f"{value:.{digits}g}"
+
+
+def plus_minus(value: float, u: float, sign: bool = False) -> str:
+    """A value with its standard uncertainty, both to the last digit that the uncertainty warrants (two significant ones).
+
+    Examples
+    --------
+    >>> plus_minus(3.21987, 0.0304), plus_minus(1234.5, 120.0), plus_minus(0.5, 0.2, sign=True)
+    ('3.220 ± 0.030', '1230 ± 120', '+0.50 ± 0.20')
+    """
+    if not (u > 0 and math.isfinite(u)):
+        return f"{value:+.4g}" if sign else f"{value:.4g}"
+    digits = 1 - math.floor(math.log10(float(f"{u:.1e}")))
+    if digits > 9 or digits < -6:
+        return f"{value:+.3g} ± {u:.2g}" if sign else f"{value:.3g} ± {u:.2g}"
+    places = max(digits, 0)
+    return f"{round(value, digits):{'+' if sign else ''}.{places}f} ± {round(u, digits):.{places}f}"
 
 
 def percent(share: float) -> str:
