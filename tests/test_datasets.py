@@ -149,6 +149,7 @@ def test_default_uncertainties_are_marked_in_the_notes(data_dir: Path) -> None:
     said = pd.Series(["assigned a default value" in line for line in lines])
     default = rm.datasets.load("hydration")["u_stated"].isna()
     assert (said & default).sum() == 482
+    assert (said & ~default).sum() == 101
     assert all("Renamed" in line for line, unsaid in zip(lines, default & ~said, strict=True) if unsaid)
 
 
@@ -284,7 +285,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
     facts = {"url": f"http://127.0.0.1:{server.server_port}/a.csv", "sha256": pooch.file_hash(str(upstream / "a.csv")), "bytes": 4}
     monkeypatch.setattr(fetch, "registry", lambda: {"small": {"files": {"a.csv": facts}}})
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
-    monkeypatch.delenv("REALMAT_DATA")
+    monkeypatch.delenv("REALMAT_DATA", raising=False)
     yield facts
     server.shutdown()
     thread.join()

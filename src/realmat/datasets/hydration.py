@@ -30,7 +30,7 @@ def read() -> pd.DataFrame:
     The table's uncertainties are partly an assumption: 459 of 642 are 0.60 and 51 are 0.10, defaults that its authors assigned
     where none was available. ``u_table`` is what the table says; ``u_stated`` is NaN at the defaults. The notes alone do not tell
     defaults: they say "assigned a default value" on 482 of these 510 rows (the rest had that note replaced when the molecule was
-    renamed), but also on 103 others whose uncertainty was stated later.
+    renamed), but also on 101 others whose uncertainty was stated later.
     """
     lines = fetch(_SOURCE, "database.txt").read_text(encoding="utf-8").splitlines()
     cells = [[cell.strip() for cell in line.split(";")] for line in lines if line.strip() and not line.startswith("#")]
