@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from realmat.gaussian import System
-from realmat.problem import Problem
+from realmat.gaussian import System, auxiliary
+from realmat.problem import Problem, nonlinear_terms
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,6 @@ class Draws:
         Empty with ``latents="summary"``.
     summary : mapping of name to (mean, sd), each of shape (size,)
         Only with ``latents="summary"``.
-    auxiliary : mapping of name to array of shape (chain, draw, size)
-        What makes a problem with Student t or censored parts conditionally Gaussian: local scales ``<rows or block>_local`` (variance is
-        multiplied by it), censored values ``<rows>_latent``. `Posterior.values` includes them.
     stats : mapping of name to array of shape (chain, draw)
         Sample statistics.
     facts : mapping
@@ -36,7 +33,6 @@ class Draws:
     params: Mapping[str, np.ndarray]
     coefficients: Mapping[str, np.ndarray]
     summary: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    auxiliary: Mapping[str, np.ndarray] = field(default_factory=dict)
     stats: Mapping[str, np.ndarray] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,16 +62,28 @@ class Posterior:
 
     @cached_property
     def _flat(self) -> dict[str, np.ndarray]:
-        every = {**self.draws.params, **self.draws.auxiliary}
-        return {name: values.reshape((self.size, *values.shape[2:])) for name, values in every.items()}
+        return {name: values.reshape((self.size, *values.shape[2:])) for name, values in self.draws.params.items()}
 
     def param(self, name: str) -> np.ndarray:
         """Draws of a hyperparameter, chains joined: shape (draws,) or (draws, size)."""
         return self._flat[name]
 
     def values(self, i: int) -> dict[str, Any]:
-        """All hyperparameters at flat draw `i`."""
-        return {name: values[i] for name, values in self._flat.items()}
+        """All hyperparameters at flat draw `i`.
+
+        Where parts are Student t or censored, the auxiliary values that make them Gaussian are drawn given psi and b: local variance
+        factors ``<rows or block>_local`` and latent values ``<rows>_latent``; the same for the same `i`.
+        """
+        values = {name: values[i] for name, values in self._flat.items()}
+        if self._augmented:
+            blocks = [self.draws.coefficients[c.name] for c in self.problem.coefficients]
+            b = np.concatenate([draws.reshape(self.size, -1)[i] for draws in blocks])
+            values |= auxiliary.draw(self.system, values, b, np.random.default_rng([i, 13]))
+        return values
+
+    @cached_property
+    def _augmented(self) -> bool:
+        return not nonlinear_terms(self.problem) and self.system.augmented
 
     def block(self, name: str, indices: np.ndarray) -> np.ndarray:
         """Draws of a block of coefficients at flat draws `indices`: shape (len(indices), size)."""

@@ -43,8 +43,6 @@ def build(posterior: Posterior, model: Mapping[str, Any]) -> xr.DataTree:
     }
     if posterior.draws.summary:
         groups["posterior_summary"] = _summary(posterior)
-    if posterior.draws.auxiliary:
-        groups["auxiliary"] = xr.Dataset({n: (("chain", "draw", f"{n}_dim"), v) for n, v in posterior.draws.auxiliary.items()})
     working = {c.name: posterior.draws.coefficients[c.name] for c in problem.coefficients if c.report and c.name in posterior.draws.coefficients}
     if working:
         groups["working_scale"] = xr.Dataset({n: (("chain", "draw", f"{n}_dim"), v) for n, v in working.items()})
@@ -193,7 +191,6 @@ def read_draws(tree: xr.DataTree, problem: Problem) -> Draws:
         {q.name: posterior[q.name].values for q in problem.params},
         coefficients,
         {} if summary is None else {c.name: (summary[f"{c.name}_mean"].values, summary[f"{c.name}_sd"].values) for c in problem.coefficients},
-        {str(n): v.values for n, v in tree["auxiliary"].to_dataset().data_vars.items()} if "auxiliary" in tree else {},
         {str(n): v.values for n, v in tree["sample_stats"].to_dataset().data_vars.items()},
         json.loads(tree.attrs["facts"]),
     )

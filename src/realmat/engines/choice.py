@@ -55,4 +55,4 @@ def run(problem: Problem, engine: str, draws: int, chains: int, seed: int, progr
 
         out = nuts.sample(problem, draws, chains, seed, progress=progress, **options)
     facts = {**out.facts, "reason": reason, "seed": seed, "draws": draws, "chains": chains}
-    return Draws(out.params, out.coefficients, out.summary, out.auxiliary, out.stats, facts)
+    return Draws(out.params, out.coefficients, out.summary, out.stats, facts)

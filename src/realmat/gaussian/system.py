@@ -67,7 +67,7 @@ class System:
 
     def _recentre(self) -> None:
         """Measure coefficients from their solution at typical psi (only those that no scale multiplies)."""
-        values = {**self.example, **self._example_auxiliary()}
+        values = {**self.example, **self.example_auxiliary()}
         try:
             reference = self.at(values).centred.copy()
         except FitError:  # typical values may be impossible for this design; then the origin is as good
@@ -79,7 +79,8 @@ class System:
             family.recentre(reference)
         self._parts = [_Part(family, self.pattern) for family in self.families]
 
-    def _example_auxiliary(self) -> dict[str, np.ndarray]:
+    def example_auxiliary(self) -> dict[str, np.ndarray]:
+        """Auxiliary values to start from: no local factor, censored values at their limits."""
         local = {f.local: np.ones(len(f.y)) for f in self.families if f.local}
         return local | {f.latent: f.y + f.known + f.centre for f in self.families if f.latent}
 
@@ -142,11 +143,19 @@ class System:
             total = total + widened
         return total
 
-    def log_joint(self, values: Values, b: np.ndarray) -> float:
-        """log p(y, b | psi) at coefficients `b` of shape (coefficients,), natural order."""
+    def natural(self, centred: np.ndarray) -> np.ndarray:
+        """Coefficients in natural order from b - b0 in elimination order."""
+        return (centred + self.shift)[self.place]
+
+    def centre(self, b: np.ndarray) -> np.ndarray:
+        """Inverse of `natural`."""
         ordered = np.empty(self.size)
         ordered[self.place] = b
-        ordered -= self.shift
+        return ordered - self.shift
+
+    def log_joint(self, values: Values, b: np.ndarray) -> float:
+        """log p(y, b | psi) at coefficients `b` of shape (coefficients,), natural order."""
+        ordered = self.centre(b)
         mean, precision = self.prior_moments(values)
         own = precision > 0
         total = 0.5 * np.sum(np.log(precision[own]) - _LOG_2PI - precision[own] * (ordered[own] - mean[own]) ** 2)
@@ -280,7 +289,7 @@ class Conditional:
     @property
     def mean(self) -> np.ndarray:
         """E[b | psi, y], shape (coefficients,), natural order."""
-        return (self.centred + self.system.shift)[self.system.place]
+        return self.system.natural(self.centred)
 
     def log_density(self, b: np.ndarray) -> float:
         """log p(b | psi, y) at `b`, natural order; slow, for checks."""
@@ -291,8 +300,11 @@ class Conditional:
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """One exact draw of b, natural order."""
-        half = self._half + rng.standard_normal(self.system.size)
-        return (self._backward(half) + self.system.shift)[self.system.place]
+        return self.system.natural(self.draw_centred(rng))
+
+    def draw_centred(self, rng: np.random.Generator) -> np.ndarray:
+        """One exact draw of b - b0, in elimination order."""
+        return self._backward(self._half + rng.standard_normal(self.system.size))
 
     def halves(self, matrix: sparse.csr_matrix) -> tuple[sparse.csr_matrix, np.ndarray]:
         """``(Y, D)`` with X P^-1 X' = Y Y' + D D' for X (rows x coefficients, natural order): Y sparse, D dense."""

@@ -13,7 +13,8 @@ import numpy as np
 
 from realmat.engines.exact import chain, fallback
 from realmat.engines.exact.explore import Explored, explore
-from realmat.engines.exact.space import Density, Space
+from realmat.engines.exact.space import Density
+from realmat.space import Space
 from realmat.engines.progress import Progress
 from realmat.errors import FitError
 from realmat.gaussian import System
@@ -66,7 +67,7 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, latents: str | 
     else:
         out = _explored(system, draws, chains, seed, latents, progress)
     facts = {**out.facts, "engine": "exact", "seconds": round(time.perf_counter() - started, 4), "latents": latents}
-    return Draws(out.params, out.coefficients, out.summary, out.auxiliary, out.stats, facts)
+    return Draws(out.params, out.coefficients, out.summary, out.stats, facts)
 
 
 def _fixed(system: System, draws: int, chains: int, seed: int) -> Draws:
