@@ -66,9 +66,10 @@ def predict(
     rows = len(posterior.problem.cells if table is None else table)
     stream = Stream(posterior, table, new, None if rows * _HELD < _BLOCK else max(_FEWEST, _BLOCK * 4 // rows))
     rng = np.random.default_rng(0 if seed is None else seed)
-    collected = _collect(stream, rng)
     log = posterior.problem.link == "log"
-    mean, sd, mean_sd = _moments(collected, log)
+    collected = _collect(stream, rng, log)
+    mean, sd = collected.measurement.moments()
+    mean_sd = collected.value.moments()[1]
     lower, upper = _bounds(collected, rng)
     if log:
         lower, upper = np.exp(lower), np.exp(upper)
@@ -78,38 +79,84 @@ def predict(
 
 
 @dataclass
-class _Collected:
-    """Over cells and draws: the noiseless part, the fresh variance without and with noise, and a sampled variance of the mixture."""
+class _Moments:
+    """Running moments over draws of Gaussians (or of log-normals, relative to the first draw): mean and variance by cell."""
 
+    log: bool
+    reference: np.ndarray
+    draws: int
+    first: np.ndarray
+    second: np.ndarray
+    within: np.ndarray
+
+    @classmethod
+    def start(cls, log: bool, cells: int, draws: int) -> _Moments:
+        return cls(log, np.full(cells, np.nan), draws, np.zeros(cells), np.zeros(cells), np.zeros(cells))
+
+    def add(self, mean: np.ndarray, variance: np.ndarray) -> None:
+        """Parts of shape (cells, some draws); `variance` may have one row for all cells."""
+        if np.isnan(self.reference).any():
+            self.reference = mean[:, 0].copy()
+        away = mean - self.reference[:, None]
+        if self.log:
+            away = np.exp(away + variance / 2)
+            self.within += (away**2 * np.expm1(variance)).sum(axis=1)
+        else:
+            self.within += variance.sum(axis=1)
+        self.first += away.sum(axis=1)
+        self.second += (away**2).sum(axis=1)
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation by cell, in response units."""
+        mean = self.first / self.draws
+        between = np.maximum(self.second - self.first * mean, 0.0) / max(self.draws - 1, 1)
+        sd = np.sqrt(between + self.within / self.draws)
+        scale = np.exp(self.reference)
+        return (scale * mean, scale * sd) if self.log else (self.reference + mean, sd)
+
+
+@dataclass
+class _Collected:
+    """Moments of the value and of its measurement; mean and sampled variance of each part of the mixture, shape (cells, draws)."""
+
+    value: _Moments
+    measurement: _Moments
     mean: np.ndarray
-    value_variance: np.ndarray
-    variance: np.ndarray
     sampled: np.ndarray
     contributions: np.ndarray
 
 
-def _collect(stream: Stream, rng: np.random.Generator) -> _Collected:
+def _collect(stream: Stream, rng: np.random.Generator, log: bool) -> _Collected:
     n, size = len(stream), len(stream.indices)
-    mean, value, variance = np.zeros((n, size)), np.zeros((n, size)), np.zeros((n, size))
-    sampled: np.ndarray | None = None
-    by_component = np.zeros((n, len(stream.components)))
+    out = _Collected(
+        _Moments.start(log, n, size),
+        _Moments.start(log, n, size),
+        np.zeros((n, size)),
+        np.zeros((n, size)),
+        np.zeros((n, len(stream.components))),
+    )
     strata: dict[int, np.ndarray] = {}
     for chunk in stream:
         here = chunk.where
+        mean = np.zeros((n, here.stop - here.start))
         for k, component in enumerate(stream.components):
             if component in chunk.mean:
-                mean[:, here] += chunk.mean[component]
-                by_component[:, k] += chunk.mean[component].sum(axis=1) / size
+                mean += chunk.mean[component]
+                out.contributions[:, k] += chunk.mean[component].sum(axis=1) / size
+        value, noise, sampled = np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1))
         for j, source in enumerate(chunk.sources):
-            variance[:, here] += source.full_variance
-            if source.groups is not None:
-                value[:, here] += source.full_variance
+            drawn = source.variance
             if source.nu is not None:
                 if j not in strata:
                     strata[j] = (rng.permutation(size) + 0.5) / size
-                sampled = np.zeros((n, size)) if sampled is None else sampled
-                sampled[:, here] += source.variance * local_scales(source.nu, strata[j][here]) - source.full_variance
-    return _Collected(mean, value, variance, variance if sampled is None else variance + sampled, by_component)
+                drawn = drawn * local_scales(source.nu, strata[j][here])
+            sampled = sampled + drawn
+            value = value if source.groups is None else value + source.full_variance
+            noise = noise + source.full_variance if source.groups is None else noise
+        out.value.add(mean, np.broadcast_to(value, (len(value), mean.shape[1])))
+        out.measurement.add(mean, value + noise)
+        out.mean[:, here], out.sampled[:, here] = mean, sampled
+    return out
 
 
 def local_scales(nu: np.ndarray, uniform: np.ndarray) -> np.ndarray:
@@ -117,25 +164,6 @@ def local_scales(nu: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     from scipy.special import gammaincinv
 
     return nu / (2 * gammaincinv(nu / 2, uniform))
-
-
-def _moments(c: _Collected, log: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and sd of a new measurement, and sd of its noiseless value, by cell, in response units."""
-    if not log:
-        spread = c.mean.var(axis=1)
-        return c.mean.mean(axis=1), np.sqrt(spread + c.variance.mean(axis=1)), np.sqrt(spread + c.value_variance.mean(axis=1))
-    first, second = _lognormal(c.mean, c.variance)
-    return first, second, _lognormal(c.mean, c.value_variance)[1]
-
-
-def _lognormal(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sd of a mixture of log-normals over the last axis; relative to the middle, so that nothing overflows."""
-    middle = mean.mean(axis=1, keepdims=True)
-    centre = np.exp(mean - middle + variance / 2)
-    first = centre.mean(axis=1)
-    total = centre.var(axis=1) + (centre**2 * np.expm1(variance)).mean(axis=1)
-    scale = np.exp(middle[:, 0])
-    return scale * first, scale * np.sqrt(total)
 
 
 def _bounds(c: _Collected, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +184,7 @@ def _bounds(c: _Collected, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
     return out[0], out[1]
 
 
-def mixture_quantile(mean: np.ndarray, sd: np.ndarray, p: float, tolerance: float = 1e-7) -> np.ndarray:
+def mixture_quantile(mean: np.ndarray, sd: np.ndarray, p: float, tolerance: float = 1e-5) -> np.ndarray:
     """Quantile of equal mixtures of Gaussians, one mixture for each row: bracketed Newton steps on the distribution function.
 
     Parameters
