@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,11 +14,11 @@ from realmat.terms import Coefficients, Param, evaluate
 def draw(problem: Problem, draws: int, seed: int) -> Posterior:
     """Independent prior draws: one chain of `draws`."""
     rng = np.random.default_rng([seed, 7])
-    params: dict[str, list[Any]] = {q.name: [] for q in problem.params}
+    params = _params(problem.params, draws, rng)
     blocks: dict[str, list[np.ndarray]] = {c.name: [] for c in problem.coefficients}
     order = by_parents(problem.coefficients)
-    for _ in range(draws):
-        values = _params(problem.params, rng)
+    for i in range(draws):
+        values = {name: value[i] for name, value in params.items()}
         b: dict[str, np.ndarray] = {}
         for block in order:
             mean = np.broadcast_to(np.asarray(evaluate(block.mean, values), dtype=float), (block.size,))
@@ -27,22 +26,25 @@ def draw(problem: Problem, draws: int, seed: int) -> Posterior:
             sd = np.asarray(evaluate(block.sd, values), dtype=float)
             local = values[block.nu] / rng.chisquare(values[block.nu], block.size) if block.nu else 1.0
             b[block.name] = mean + sd * np.sqrt(local) * rng.standard_normal(block.size)
-        for name, value in values.items():
-            params[name].append(value)
         for name, value in b.items():
             blocks[name].append(value)
     return Posterior(
         problem,
-        Draws({n: np.array(v)[None] for n, v in params.items()}, {n: np.array(v)[None] for n, v in blocks.items()}),
+        Draws({n: v[None] for n, v in params.items()}, {n: np.array(v)[None] for n, v in blocks.items()}),
     )
 
 
-def _params(params: Sequence[Param], rng: np.random.Generator) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _params(params: Sequence[Param], draws: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Hyperparameters by name, shape (draws,) or (draws, size); all draws at once where a prior depends on no other."""
+    values: dict[str, np.ndarray] = {}
     pending = list(params)
     while pending:
         for q in [q for q in pending if all(r in values for r in q.prior.references)]:
-            values[q.name] = q.prior.rvs(rng, None if q.coords is None else q.size, values)
+            shape = () if q.coords is None else (q.size,)
+            if q.prior.references:
+                values[q.name] = np.array([q.prior.rvs(rng, shape or None, {n: v[i] for n, v in values.items()}) for i in range(draws)])
+            else:
+                values[q.name] = np.asarray(q.prior.rvs(rng, (draws, *shape)))
             pending.remove(q)
     return values
 
