@@ -37,7 +37,9 @@ def one_way(tau: float = 0.6, sigma: float = 0.3, groups: int = 6, n: int = 4) -
     v_mu = (tau**2 + sigma**2 / n) / groups
     v_a = tau**2 * (1 - k)
     means = np.array([y[i == g].mean() for g in range(groups)])
-    cov = np.block([[np.full((1, 1), v_mu), np.full((1, groups), -k * v_mu)], [np.full((groups, 1), -k * v_mu), v_a * np.eye(groups) + k**2 * v_mu]])
+    cov = np.block(
+        [[np.full((1, 1), v_mu), np.full((1, groups), -k * v_mu)], [np.full((groups, 1), -k * v_mu), v_a * np.eye(groups) + k**2 * v_mu]]
+    )
     b = exact_moments(rng, np.append(y.mean(), k * (means - y.mean())), cov, DRAWS)
     params = {"unresolved_material_scale": np.full(DRAWS, tau), "noise_scale": np.full(DRAWS, sigma)}
     posterior = by_hand(model.bind(df), params, {"constant": b[:, :1], "unresolved_material": b[:, 1:]})

@@ -70,9 +70,7 @@ def predict(
     collected = _collect(stream, rng, log)
     mean, sd = collected.measurement.moments()
     mean_sd = collected.value.moments()[1]
-    lower, upper = _bounds(collected, rng)
-    if log:
-        lower, upper = np.exp(lower), np.exp(upper)
+    lower, upper = _bounds(collected, rng, log)
     by_cell = {"mean": mean, "sd": sd, "mean_sd": mean_sd, "lower": lower, "upper": upper}
     simulated = None if draws is None else simulate(posterior, table, new, draws, rng)
     return _dataset(stream, by_cell, collected.contributions, simulated, new, table)
@@ -166,13 +164,14 @@ def local_scales(nu: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     return nu / (2 * gammaincinv(nu / 2, uniform))
 
 
-def _bounds(c: _Collected, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Predictive interval by cell, on the scale of the link."""
+def _bounds(c: _Collected, rng: np.random.Generator, log: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Predictive interval by cell, in response units."""
     prob, kind = settings()
     if kind == "hdi":
         size = c.mean.shape[1]
         z = ndtri((rng.permutation(size) + 0.5) / size)
-        found = interval(c.mean + np.sqrt(c.sampled) * z)
+        simulated = c.mean + np.sqrt(c.sampled) * z
+        found = interval(np.exp(simulated) if log else simulated)
         return found[:, 0], found[:, 1]
     out = np.empty((2, len(c.mean)))
     step = max(1, _BLOCK // max(c.mean.shape[1], 1))
@@ -181,7 +180,7 @@ def _bounds(c: _Collected, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
         sd = np.sqrt(c.sampled[rows])
         for k, p in enumerate(((1 - prob) / 2, (1 + prob) / 2)):
             out[k, rows] = mixture_quantile(c.mean[rows], sd, p)
-    return out[0], out[1]
+    return (np.exp(out[0]), np.exp(out[1])) if log else (out[0], out[1])
 
 
 def mixture_quantile(mean: np.ndarray, sd: np.ndarray, p: float, tolerance: float = 1e-5) -> np.ndarray:
