@@ -26,21 +26,27 @@ class Space:
             self.slices.append(slice(start, start + param.size))
             start += param.size
         self.size = start
+        self._plan = [(q, where, *q.prior.support) for q, where in zip(self.params, self.slices, strict=True)]
 
     def values(self, theta: np.ndarray) -> dict[str, Any]:
         """Parameters by name at theta."""
         out: dict[str, Any] = {}
-        for param, where in zip(self.params, self.slices, strict=True):
-            x = _constrain(theta[where], *param.prior.support)
-            out[param.name] = float(x[0]) if param.coords is None else x
+        for param, where, low, high in self._plan:
+            if param.coords is not None:
+                out[param.name] = _constrain(theta[where], low, high)
+            elif low > -math.inf and high == math.inf:  # the usual case, a scale, without array overhead
+                out[param.name] = low + math.exp(min(max(theta[where.start], -300.0), 300.0))
+            else:
+                out[param.name] = float(_constrain(theta[where], low, high)[0])
         return out
 
     def log_prior(self, theta: np.ndarray, values: Mapping[str, Any]) -> float:
         """Log prior density of theta, the Jacobian of the transformation included."""
         total = 0.0
-        for param, where in zip(self.params, self.slices, strict=True):
-            x = values[param.name]
-            total += float(np.sum(param.prior.logpdf(x, values))) + _log_jacobian(theta[where], *param.prior.support)
+        for param, where, low, high in self._plan:
+            density = param.prior.logpdf(values[param.name], values)
+            total += float(density) if param.coords is None else float(np.sum(density))
+            total += _log_jacobian(theta[where], low, high)
         return total
 
     def theta(self, values: Mapping[str, Any]) -> np.ndarray:

@@ -14,7 +14,7 @@ def prior(problem: Problem, p: Values) -> tuple[np.ndarray, np.ndarray]:
     columns = System(problem).columns
     size = sum(block.size for block in problem.coefficients)
     # b = mean + K b + sd * e  with K strictly "downwards": (I - K) b = mean + sd e
-    k, mean, sd = np.zeros((size, size)), np.zeros(size), np.zeros(size)
+    k, mean, sd = np.zeros((size, size)), np.zeros(size), np.zeros(size, dtype=np.longdouble)
     for block in problem.coefficients:
         here = columns[block.name]
         mean[here], sd[here] = evaluate(block.mean, p), _sd(block, p)
@@ -49,18 +49,40 @@ def measured(problem: Problem, p: Values) -> tuple[np.ndarray, np.ndarray, np.nd
     return np.concatenate(ys), np.vstack(designs), np.concatenate(variances), rest
 
 
+def cholesky(matrix: np.ndarray) -> np.ndarray:
+    """Lower factor in extended precision: wide priors beside small uncertainties are ill-conditioned as a dense covariance."""
+    lower = np.array(matrix, dtype=np.longdouble)
+    n = len(lower)
+    for j in range(n):
+        lower[j:, j] -= lower[j:, :j] @ lower[j, :j]
+        lower[j:, j] /= np.sqrt(lower[j, j])
+        lower[j, j + 1 :] = 0
+    return lower
+
+
+def _solve(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """L^-1 right in extended precision."""
+    out = np.array(right, dtype=np.longdouble)
+    for j in range(len(lower)):
+        out[j] = (out[j] - lower[j, :j] @ out[:j]) / lower[j, j]
+    return out
+
+
 def log_marginal(problem: Problem, p: Values) -> float:
     """log p(y | psi) by the multivariate normal density of all rows."""
-    from scipy.stats import multivariate_normal
-
     mean, cov = prior(problem, p)
     y, design, variance, rest = measured(problem, p)
-    return float(multivariate_normal(design @ mean, design @ cov @ design.T + np.diag(variance), allow_singular=False).logpdf(y)) + rest
+    wide = design.astype(np.longdouble)
+    lower = cholesky(wide @ cov @ wide.T + np.diag(variance))
+    z = _solve(lower, y - wide @ mean)
+    return float(-0.5 * (z @ z) - np.sum(np.log(np.diag(lower))) - 0.5 * len(y) * np.log(2 * np.pi)) + rest
 
 
 def posterior(problem: Problem, p: Values) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of all coefficients given psi and y."""
     mean, cov = prior(problem, p)
     y, design, variance, _ = measured(problem, p)
-    gain = np.linalg.solve(design @ cov @ design.T + np.diag(variance), design @ cov).T
-    return mean + gain @ (y - design @ mean), cov - gain @ design @ cov
+    wide = design.astype(np.longdouble)
+    lower = cholesky(wide @ cov @ wide.T + np.diag(variance))
+    gain = _solve(lower, wide @ cov)
+    return (mean + gain.T @ _solve(lower, y - wide @ mean)).astype(float), (cov - gain.T @ gain).astype(float)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class Pattern:
         """Length of the flat array."""
         return self.base + self.dense**2
 
-    @property
+    @cached_property
     def diagonal(self) -> np.ndarray:
         """Flat positions of the diagonal, in elimination order."""
         d = np.arange(self.dense)

@@ -62,6 +62,7 @@ class System:
         self.place = self.pattern.place
         self.families = self._make({name: self.place[index] for name, index in natural.items()})
         self.shift = np.zeros(self.size)
+        self._fix_moments()
         self._parts = [_Part(family, self.pattern) for family in self.families]
         self._recentre()
 
@@ -75,9 +76,11 @@ class System:
         for family in self.families:
             reference[family.scaled_columns] = 0.0
         self.shift = reference
+        self._fix_moments()
         for family in self.families:
             family.recentre(reference)
-        self._parts = [_Part(family, self.pattern) for family in self.families]
+        for part in self._parts:
+            part.recentred()
 
     def example_auxiliary(self) -> dict[str, np.ndarray]:
         """Auxiliary values to start from: no local factor, censored values at their limits."""
@@ -95,13 +98,24 @@ class System:
 
     def prior_moments(self, p: Values) -> tuple[np.ndarray, np.ndarray]:
         """Mean (from the reference) and precision of the unlinked coefficients, 0 for linked ones, in elimination order."""
-        mean, precision = np.zeros(self.size), np.zeros(self.size)
+        mean, precision = self._fixed_mean.copy(), self._fixed_precision.copy()
+        for block, where in self._moving:
+            sd = evaluate(block.sd, p)
+            mean[where] = evaluate(block.mean, p) - self.shift[where]
+            precision[where] = 1.0 / (sd * sd)
+        return mean, precision
+
+    def _fix_moments(self) -> None:
+        """Prior moments that do not depend on psi are laid down once."""
+        self._fixed_mean, self._fixed_precision = np.zeros(self.size), np.zeros(self.size)
+        self._moving = []
         for block in self.plain:
             where = self.place[self.columns[block.name]]
-            sd = np.asarray(evaluate(block.sd, p), dtype=float)
-            mean[where] = evaluate(block.mean, p) - self.shift[where]
-            precision[where] = 1.0 / sd**2
-        return mean, precision
+            if callable(block.sd) or callable(block.mean):
+                self._moving.append((block, where))
+            else:
+                self._fixed_mean[where] = block.mean - self.shift[where]
+                self._fixed_precision[where] = 1.0 / np.square(block.sd)
 
     def at(self, values: Values) -> Conditional:
         """Factorise at psi.
@@ -184,10 +198,29 @@ class _Part:
             rows = np.flatnonzero(f.key == k)
             sub = f.matrix[rows]
             weighted = sub.multiply(f.count[rows][:, None]).tocsr()
-            self.grams.append(self.pattern.positions(sparse.triu((sub.T @ weighted).tocsr()).tocoo()))
+            where, values = self.pattern.positions(sparse.triu((sub.T @ weighted).tocsr()).tocoo())
+            if len(where) > 0.2 * self.pattern.flat:  # adding whole arrays is then faster than scattering
+                full = np.zeros(self.pattern.flat)
+                full[where] = values
+                where, values = slice(None), full
+            self.grams.append((where, values))
             self.sides.append(weighted.T @ f.y[rows])
-        self.totals = np.bincount(f.key, weights=f.count, minlength=len(f.key_u2))
-        self.squares = np.bincount(f.key, weights=f.count * f.y**2 + f.within, minlength=len(f.key_u2))
+        self._totals()
+
+    def _totals(self) -> None:
+        f = self.family
+        keys = len(f.key_u2)
+        self.totals = np.bincount(f.key, weights=f.count, minlength=keys)
+        self.squares = np.bincount(f.key, weights=f.count * f.y**2 + f.within, minlength=keys)
+
+    def recentred(self) -> None:
+        """The family's values have moved: refresh what was computed from them."""
+        if self.few:
+            f = self.family
+            self._totals()
+            for k in range(len(self.sides)):
+                rows = np.flatnonzero(f.key == k)
+                self.sides[k] = f.matrix[rows].T @ (f.count[rows] * f.y[rows])
 
     def add(self, p: Values, x: np.ndarray, side: np.ndarray) -> float:
         """Add A' W A to the flat array `x` and A' W (y - offset) to `side`, both in elimination order.

@@ -99,13 +99,16 @@ def _explored(system: System, draws: int, chains: int, seed: int, latents: str, 
 
 
 def judge(log_weight: np.ndarray) -> tuple[float, float]:
-    """Pareto k-hat and efficiency (effective over nominal size) of importance weights."""
+    """Pareto k-hat (nan for fewer than 25 weights, too few to tell) and efficiency (effective over nominal size) of weights."""
     from arviz_stats.base import array_stats
 
     flat = log_weight[np.isfinite(log_weight)]
-    _, k_hat = array_stats.psislw(-flat)  # it takes log likelihoods and weights by their inverse
+    if len(flat) < 2:
+        return np.nan, 0.0
+    # psislw takes log likelihoods, and weights by their inverse
+    k_hat = float(array_stats.psislw(-flat)[1]) if len(flat) >= 25 else np.nan
     w = np.exp(flat - flat.max())
-    return round(float(k_hat), 3), round(float(w.sum() ** 2 / np.sum(w**2) / log_weight.size), 3)
+    return round(k_hat, 3), round(float(w.sum() ** 2 / np.sum(w**2) / log_weight.size), 3)
 
 
 def _by_nuts(

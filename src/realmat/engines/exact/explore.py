@@ -84,29 +84,42 @@ def explore(density: Density, rng: np.random.Generator) -> Explored:
     """Adapt a mixture of t until its importance weights are even, or stop improving."""
     d = density.space.size
     location, covariance = mode(density)
-    proposals = [mix.defended(mix.single(location, covariance))]
-    batch = 100 + 60 * d
-    thetas, logs = np.empty((0, d)), np.empty(0)
-    sizes: list[int] = []
-    best = 0.0
-    weights = np.empty(0)
+    history = _History(density)
+    proposal = mix.defended(mix.single(location, covariance))
+    efficiency = best = 0.0
     for turn in range(_ROUNDS):
-        fresh = proposals[-1].draw(rng, batch)
-        thetas, logs = np.concatenate([thetas, fresh]), np.concatenate([logs, density.many(fresh)])
-        sizes.append(batch)
-        share = np.log(np.array(sizes) / sum(sizes))
-        mixed = np.logaddexp.reduce([s + q.logpdf(thetas) for s, q in zip(share, proposals, strict=True)], axis=0)
-        weights = normalised(logs - mixed)
-        last = normalised(logs[-batch:] - proposals[-1].logpdf(fresh))
-        efficiency = 1 / np.sum(last**2) / batch
-        components = 1 if turn < 2 else min(2 + turn // 2, 5)
-        candidate = mix.fit(thetas, weights, components, rng)
-        if efficiency > _GOOD or (turn >= 4 and efficiency < 1.02 * best and efficiency > 0.5):
+        efficiency = history.extend(proposal, rng, 60 + 60 * d)
+        proposal = mix.defended(mix.fit(history.thetas, history.weights, rng))
+        if efficiency > _GOOD or (turn >= 4 and 0.5 < efficiency < 1.02 * best):
             break
         best = max(best, efficiency)
-        proposals.append(mix.defended(candidate))
-        batch = int(batch * 1.25)
-    return Explored(mix.defended(candidate, share=0.05), thetas, weights, float(efficiency))
+    # a last round from a good proposal, then the finest description of all that was seen
+    efficiency = history.extend(proposal, rng, 150 + 100 * d)
+    final = mix.fit(history.thetas, history.weights, rng)
+    return Explored(mix.defended(final, share=0.04), history.thetas, history.weights, efficiency)
+
+
+class _History:
+    """Every draw of every round, weighted by the mixture of all rounds' proposals."""
+
+    def __init__(self, density: Density) -> None:
+        self.density = density
+        self.thetas = np.empty((0, density.space.size))
+        self.logs = np.empty(0)
+        self.weights = np.empty(0)
+        self._rounds: list[tuple[mix.Mixture, int]] = []
+
+    def extend(self, proposal: mix.Mixture, rng: np.random.Generator, n: int) -> float:
+        """One more round of `n` draws; returns their own efficiency (effective over nominal size)."""
+        fresh = proposal.draw(rng, n)
+        logs = self.density.many(fresh)
+        self.thetas, self.logs = np.concatenate([self.thetas, fresh]), np.concatenate([self.logs, logs])
+        self._rounds.append((proposal, n))
+        total = len(self.thetas)
+        mixed = np.logaddexp.reduce([np.log(m / total) + q.logpdf(self.thetas) for q, m in self._rounds], axis=0)
+        self.weights = normalised(self.logs - mixed)
+        own = normalised(logs - proposal.logpdf(fresh))
+        return float(1 / np.sum(own**2) / n)
 
 
 def normalised(log_weights: np.ndarray) -> np.ndarray:

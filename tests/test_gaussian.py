@@ -1,0 +1,134 @@
+"""The exact algebra against dense matrices straight from the definition, and against its own identity."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+import realmat as rm
+from realmat.gaussian import System, dense
+from realmat.prior_draws import draw
+
+LEVELS = {"material": "mat", "specimen": "piece", "lab": "lab"}
+
+
+def layered(seed: int, rows: int = 60) -> pd.DataFrame:
+    """Rows on specimens of materials in labs, with everything a component may ask for; response far from zero."""
+    rng = np.random.default_rng(seed)
+    piece = rng.integers(0, 15, rows)
+    mat = piece // 3
+    known = rng.random(rows) < 0.5
+    grain = rng.lognormal(2, 0.4, 15)[piece]
+    return pd.DataFrame(
+        {
+            "y": 100 + rng.normal(size=rows),
+            "t": 100 + rng.normal(size=5)[mat],
+            "tu": np.full(rows, 0.2),
+            "mat": mat,
+            "piece": piece,
+            "lab": np.array(["a", "b", "c"])[rng.integers(0, 3, rows)],
+            "u": np.where(rng.random(rows) < 0.3, np.nan, rng.choice([0.1, 0.2], rows)),
+            "z": rng.normal(size=15)[piece],
+            "grain": np.where(known, grain * rng.lognormal(0, 0.1, rows), np.nan),
+            "grain_u": 0.1 * grain,
+            "x_a": rng.random(15)[piece],
+            "x_b": rng.random(15)[piece],
+            "route": np.array(["cast", "wrought"])[mat % 2],
+        }
+    )
+
+
+MODELS = {
+    "groups": dict(theory=rm.theory.Calibrated("t"), material=[rm.material.Unresolved("specimen"), rm.material.Unresolved("material")]),
+    "replicates": dict(theory=rm.theory.Constant(), material=rm.material.Unresolved("specimen")),
+    "labs": dict(theory=rm.theory.Calibrated("t"), observation=rm.observation.Normal(u="u", bias_by="lab")),
+    "scales": dict(theory=rm.theory.Calibrated("t", slope=1.0), observation=rm.observation.Normal(scale_by="lab")),
+    "errors in variables": dict(theory=rm.theory.Calibrated("t", u="tu"), material=rm.material.Unresolved("specimen")),
+    "corrections": dict(theory=[rm.theory.Calibrated("t"), rm.theory.Corrections(["x_a", "x_b"])], material=rm.material.Unresolved("material")),
+    "state": dict(theory=rm.theory.Calibrated("t"), material=rm.material.GrainSize("grain", u="grain_u", by="route")),
+    "two states": dict(theory=rm.theory.Constant(), material=[rm.material.GrainSize("grain", u="grain_u"), rm.material.Effect("z", u=0.3)]),
+    "process": dict(theory=rm.theory.Calibrated("t"), material=[rm.material.Process("route"), rm.material.Discrepancy(["z"])]),
+    "student": dict(theory=rm.theory.Calibrated("t"), material=rm.material.Unresolved("specimen", nu=True), observation=rm.observation.StudentT()),
+}
+
+
+@pytest.fixture(params=MODELS, scope="module")
+def problem(request):
+    """A bound problem of each model."""
+    return rm.Model("y", levels=LEVELS, **MODELS[request.param]).bind(layered(1))
+
+
+@pytest.fixture(scope="module")
+def points(problem):
+    """The system, and three psi drawn from the prior with coefficients and auxiliary values."""
+    prior = draw(problem, 3, seed=5)
+    system = prior.system
+    names = [block.name for block in problem.coefficients]
+    return system, [(prior.values(i), np.concatenate([prior.block(n, np.array([i]))[0] for n in names])) for i in range(3)]
+
+
+def test_identity(points):
+    """log p(y | psi) = log p(y, b | psi) - log p(b | psi, y) for any b, to 1e-8 relative."""
+    system, draws = points
+    for values, b in draws:
+        conditional = system.at(values)
+        joint, density = system.log_joint(values, b), conditional.log_density(b)
+        size = max(abs(joint), abs(density), abs(conditional.log_marginal), 1.0)
+        assert abs(conditional.log_marginal - (joint - density)) < 1e-8 * size
+
+
+def test_marginal_against_dense_covariance(problem, points):
+    """The marginal density of all measured rows is that of the multivariate normal."""
+    system, draws = points
+    for values, _ in draws:
+        assert system.at(values).log_marginal == pytest.approx(dense.log_marginal(problem, values), rel=1e-8)
+
+
+def test_moments_against_dense_algebra(problem, points):
+    """Conditional mean and covariance of the coefficients."""
+    system, draws = points
+    values = draws[0][0]
+    conditional = system.at(values)
+    mean, cov = dense.posterior(problem, values)
+    every = sparse.identity(system.size, format="csr")
+    sd = np.sqrt(np.diag(cov))
+    assert np.all(np.abs(conditional.mean - mean) < 1e-5 * sd)
+    assert np.all(np.abs(conditional.cov(every) - cov) < 1e-5 * np.outer(sd, sd))
+    assert conditional.variances(every) == pytest.approx(sd**2, rel=1e-5)
+
+
+def test_draws_have_the_conditional_moments(points):
+    """4000 draws: means within 4.5 standard errors, variances within 4.5 times their relative error sqrt(2 / 4000)."""
+    system, draws = points
+    conditional = system.at(draws[0][0])
+    rng = np.random.default_rng(3)
+    b = np.array([conditional.draw(rng) for _ in range(4000)])
+    sd = np.sqrt(conditional.variances(sparse.identity(system.size, format="csr")))
+    assert np.all(np.abs(b.mean(axis=0) - conditional.mean) < 4.5 * sd / np.sqrt(4000))
+    assert np.all(np.abs(b.var(axis=0) / sd**2 - 1) < 4.5 * np.sqrt(2 / 4000))
+
+
+def test_replicates_are_sufficient_in_cells():
+    """Collapsing replicates changes nothing: the same data with every row kept apart have the same marginal density."""
+    df = layered(2, rows=200)
+    model = rm.Model("y", levels={"specimen": "piece"}, theory=rm.theory.Constant(), material=rm.material.Unresolved("specimen"))
+    collapsed = model.bind(df)
+    apart = model.bind(df.assign(tag=np.arange(200.0))).table
+    assert len(collapsed.cells) == df["piece"].nunique() < len(apart)
+    with_tag = rm.Model(
+        "y", levels={"specimen": "piece"}, theory=[rm.theory.Constant(), rm.theory.Calibrated("tag", intercept=0.0, slope=0.0)], material=rm.material.Unresolved("specimen")
+    ).bind(df.assign(tag=np.arange(200.0)))
+    assert len(with_tag.cells) == 200
+    values = {"unresolved_specimen_scale": 0.7, "noise_scale": 0.9}
+    first, second = System(collapsed).at(values).log_marginal, System(with_tag).at(values).log_marginal
+    # default priors of the constant are scaled by the data, which are the same
+    assert first == pytest.approx(second, rel=1e-10)
+
+
+def test_crossed_groups_of_many_levels():
+    """Two crossed groupings of hundreds of levels each: nothing nests, and the answers are still those of dense algebra."""
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame({"y": rng.normal(size=700), "a": rng.integers(0, 150, 700), "b": rng.integers(0, 120, 700)})
+    problem = rm.Model("y", theory=rm.theory.Constant(), material=[rm.material.Unresolved("a"), rm.material.Unresolved("b")]).bind(df)
+    values = {"unresolved_a_scale": 0.5, "unresolved_b_scale": 0.8, "noise_scale": 0.4}
+    assert System(problem).at(values).log_marginal == pytest.approx(dense.log_marginal(problem, values), rel=1e-9)
