@@ -27,6 +27,8 @@ from realmat.terms import Coefficients, Contribution, Function, Noise, Param, Pi
 if TYPE_CHECKING:
     import pymc as pm
 
+_UNTRANSLATABLE = "its function of the parameters cannot be translated to PyTensor: keep to arithmetic, **, np.exp, np.log and their like"
+
 CENTRED_FROM = 5.0
 """Information from the data, relative to the prior's, from which a coefficient is centred."""
 
@@ -66,16 +68,13 @@ def build(problem: Problem, collapsed: bool = False) -> pm.Model:
     params = {param.name: param for param in problem.params}
     with pm.Model(coords=dict(where.values()), check_bounds=not collapsed) as model:
         p: dict[str, Any] = {}
-        for name, median in medians.items():  # a prior comes after those it refers to
-            p[name] = _param(params[name], p, median, where)
+        for name in medians:  # a prior comes after those it refers to
+            p[name] = _param(params[name], p, where)
         b: dict[str, Any] = {}
         informed = information(problem, medians)
         for block in problem.coefficients:
             b[block.name] = _coefficients(block, p, b, informed[block.name] >= CENTRED_FROM, where)
-        parts = {
-            term.component: _contribution(contribution, p, b)
-            for term, contribution in zip(problem.terms, problem.contributions, strict=True)
-        }
+        parts = {t.component: _contribution(t.component, c, p, b) for t, c in zip(problem.terms, problem.contributions, strict=True)}
         if collapsed:
             _collapsed(problem, parts, p, b)
         else:
@@ -113,7 +112,7 @@ def _shape(name: str, size: int, scalar: bool, where: Mapping[str, tuple[str, An
 # --- hyperparameters ------------------------------------------------------------------------------------------------------------
 
 
-def _param(param: Param, p: Mapping[str, Any], median: Any, where: Mapping[str, tuple[str, Any]]) -> Any:
+def _param(param: Param, p: Mapping[str, Any], where: Mapping[str, tuple[str, Any]]) -> Any:
     import pymc as pm
 
     prior = param.prior
@@ -127,10 +126,10 @@ def _param(param: Param, p: Mapping[str, Any], median: Any, where: Mapping[str, 
     dist = prior.dist
     if dist == "HalfStudentT":  # PyMC has no cumulative distribution for it; the support is cut at zero below
         dist, arguments = "StudentT", {**arguments, "mu": 0.0}
-    return _truncated(param.name, getattr(pm, dist).dist(**arguments), prior, median, shape)
+    return _truncated(param.name, getattr(pm, dist).dist(**arguments), prior, shape)
 
 
-def _truncated(name: str, dist: Any, prior: Prior, start: Any, shape: dict[str, Any]) -> Any:
+def _truncated(name: str, dist: Any, prior: Prior, shape: dict[str, Any]) -> Any:
     """Both ends of the support are stated, since PyMC takes those of a truncated variable from the truncation alone."""
     import warnings
 
@@ -139,7 +138,7 @@ def _truncated(name: str, dist: Any, prior: Prior, start: Any, shape: dict[str, 
     lower, upper = (end if np.isfinite(end) else None for end in prior.support)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="RandomVariables .* were found in the derived graph")  # only random draws use it
-        return pm.Truncated(name, dist, lower=lower, upper=upper, initval=start, **shape)
+        return pm.Truncated(name, dist, lower=lower, upper=upper, **shape)
 
 
 # --- coefficients ---------------------------------------------------------------------------------------------------------------
@@ -234,12 +233,18 @@ def _sum(pieces: Iterable[Piece], functions: Iterable[Function], p: Values, b: M
     return sum(parts[1:], parts[0]) if parts else None
 
 
-def _contribution(contribution: Contribution, p: Values, b: Mapping[str, Any]) -> Any:
+def _contribution(component: str, contribution: Contribution, p: Values, b: Mapping[str, Any]) -> Any:
     """What a component adds to the mean of each cell; None where it adds nothing."""
     functions = [] if contribution.offset is None else [contribution.offset]
     if (nonlinear := contribution.nonlinear) is not None:
         functions.append(lambda p, xp: nonlinear(p, b, xp))
-    return _sum(contribution.pieces, functions, p, b)
+    try:
+        out = _sum(contribution.pieces, functions, p, b)
+    except TypeError as error:
+        raise ModelError(f"{component}: {_UNTRANSLATABLE} ({error}).") from error
+    if isinstance(out, np.ndarray) and out.dtype == object:  # what np.power makes of a symbol: one graph for each row
+        raise ModelError(f"{component}: {_UNTRANSLATABLE}; np.power(a, b) is a**b.")
+    return out
 
 
 def _reading(rows: Rows, p: Values, b: Mapping[str, Any]) -> Any:
@@ -332,7 +337,8 @@ def _observe(rows: Rows, y: np.ndarray, mean: Any, index: np.ndarray, p: Values,
 
     def logp(value: Any, mean: Any, sd: Any, *nu: Any) -> Any:
         density = _log_density(pt.log(value) if log else value, mean, sd, nu[0] if nu else None, flags)
-        return density - pt.where(flags == 0 if flags is not None else True, pt.log(value), 0.0) if log else density
+        measured = 1.0 if flags is None else (flags == 0).astype(float)
+        return density - measured * pt.log(value) if log else density  # the Jacobian; a limit is a probability and has none
 
     def dist(mean: Any, sd: Any, *rest: Any) -> Any:
         *nu, size = rest

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realmat.errors import FitError
+from realmat.gaussian.family import example_values
 from realmat.posterior import Draws
 from realmat.problem import Problem
 from realmat.pymc_route import build
@@ -74,7 +75,8 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, tune: int = 100
     if not model.free_RVs:
         raise FitError("the model has no unknown to sample.")
     names = (*(param.name for param in problem.params), *(block.name for block in problem.coefficients))
-    values, stats = samplers[sampler](_Run(model, names, draws, chains, seed, tune, progress))
+    start = example_values(problem.params)
+    values, stats = samplers[sampler](_Run(model, names, start, draws, chains, seed, tune, progress))
     kept = next(iter(stats.values())).shape
     facts: dict[str, Any] = {
         "engine": "nuts",
@@ -125,10 +127,11 @@ def keep(counts: Sequence[int]) -> tuple[list[int], int]:
 
 @dataclass(frozen=True)
 class _Run:
-    """What the three samplers are asked for."""
+    """What the three samplers are asked for; chains begin with the hyperparameters at `start`, the medians of their priors."""
 
     model: pm.Model
     names: tuple[str, ...]
+    start: dict[str, Any]
     draws: int
     chains: int
     seed: int
@@ -141,7 +144,7 @@ def _nutpie(run: _Run) -> tuple[Values, Values]:
 
     # Starts are spread where a step of one means the same in every model: for positive and bounded variables.
     spread = {rv for rv in run.model.free_RVs if run.model.rvs_to_transforms[rv] is not None}
-    compiled = nutpie.compile_pymc_model(run.model, var_names=run.names, jitter_rvs=spread)
+    compiled = nutpie.compile_pymc_model(run.model, var_names=run.names, jitter_rvs=spread, initial_points=run.start)
     try:
         trace = nutpie.sample(
             compiled,
@@ -221,6 +224,7 @@ def _by_pymc(run: _Run, nuts: dict[str, Any], **options: Any) -> tuple[Values, V
         tune=run.tune,
         chains=run.chains,
         random_seed=run.seed,
+        initvals=run.start,
         progressbar=run.progress,
         quiet=not run.progress,
         var_names=list(run.names),
