@@ -92,19 +92,19 @@ class Fit:
         joined = kwargs.pop("joined", None)
         if joined is None:
             joined = inseparable_groups(self.problem)
-        return budget(self.posterior, new=new, data=self._table(data), joined=joined, **kwargs)
+        return budget(self.posterior, new=new, table=self._table(data), joined=joined, unit=self.model.unit, **kwargs)
 
     def gap(self) -> Gap:
         """From theory to measurement, specimen by specimen (see `realmat.gap.gap`)."""
         from realmat.gap import gap
 
-        return gap(self.posterior)
+        return gap(self.posterior, unit=self.model.unit)
 
     def repeatability(self, **kwargs: Any) -> Any:
         """Repeatability s_r and reproducibility s_R, and the bias of each lab (ISO 5725; see `realmat.laboratory`)."""
         from realmat.laboratory import repeatability
 
-        return repeatability(self.posterior, **kwargs)
+        return repeatability(self.posterior, unit=self.model.unit, **kwargs)
 
     def predict(self, data: pd.DataFrame | None = None, new: str = "observation", draws: int | None = None, seed: int | None = None) -> xr.Dataset:
         """Predictions for rows (see `realmat.predict.predict`); the rows of the fit by default."""
@@ -142,7 +142,7 @@ class Fit:
         """Measured against predicted, error bars by layer."""
         from realmat.plots.parity import plot_parity
 
-        return plot_parity(self.posterior, **kwargs)
+        return plot_parity(self.posterior, unit=self.model.unit, **kwargs)
 
     def plot_calibration(self, **kwargs: Any) -> Any:
         """Nominal against empirical coverage of left-out predictions."""
