@@ -1,0 +1,190 @@
+"""The exact engine: known answers, hard shapes, and what it does when importance sampling is not to be trusted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from arviz_stats.base import array_stats
+
+import realmat as rm
+from realmat.engines import exact
+from realmat.engines.exact import chain
+
+# Davies & Goldsmith, Statistical Methods in Research and Production, 1972, table 6.1: yields of dyestuff from six batches
+DYESTUFF = [
+    [1545, 1440, 1440, 1520, 1580],
+    [1540, 1555, 1490, 1560, 1495],
+    [1595, 1550, 1605, 1510, 1560],
+    [1445, 1440, 1595, 1465, 1545],
+    [1595, 1630, 1515, 1635, 1625],
+    [1520, 1455, 1450, 1480, 1445],
+]
+
+
+def dyestuff() -> pd.DataFrame:
+    """One row a yield."""
+    return pd.DataFrame({"yield": np.ravel(DYESTUFF).astype(float), "batch": np.repeat(list("ABCDEF"), 5)})
+
+
+@pytest.fixture(scope="module")
+def dyestuff_fit():
+    """Flat priors on the standard deviations, so that the posterior is the normalised likelihood."""
+    flat = rm.Prior("Uniform", lower=0.0, upper=1000.0)
+    model = rm.Model(
+        "yield",
+        theory=rm.theory.Constant(value=rm.Prior("Normal", mu=1500, sigma=1e4)),
+        material=rm.material.Unresolved("batch", scale=flat),
+        observation=rm.observation.Normal(scale=flat),
+    )
+    return model.fit(dyestuff(), draws=2000, seed=1, progress=False)
+
+
+def test_dyestuff_mode_is_reml(dyestuff_fit):
+    """The restricted likelihood of the dyestuff yields peaks at a batch variance of 1764 and a residual sd of 49.51 (Bates et al.,
+    J. Stat. Softw. 67(1), 2015; closed form of a balanced design: (MSB - MSW) / 5 and MSW). With flat priors on both sds and a wide one
+    on the mean, that is the mode of p(psi | y)."""
+    system = dyestuff_fit.posterior.system
+    sd, residual = np.meshgrid(np.linspace(30, 55, 101), np.linspace(44, 56, 97), indexing="ij")
+    grid = [system.at({"unresolved_batch_scale": a, "noise_scale": b}).log_marginal for a, b in zip(sd.ravel(), residual.ravel(), strict=True)]
+    best = int(np.argmax(grid))
+    y = np.array(DYESTUFF, dtype=float)
+    within = ((y - y.mean(axis=1, keepdims=True)) ** 2).sum() / 24
+    between = 5 * ((y.mean(axis=1) - y.mean()) ** 2).sum() / 5
+    assert sd.ravel()[best] == pytest.approx(np.sqrt((between - within) / 5), abs=0.3)
+    assert sd.ravel()[best] ** 2 == pytest.approx(1764, rel=0.02)
+    assert residual.ravel()[best] == pytest.approx(49.51, abs=0.15)
+
+
+def test_dyestuff_posterior_against_a_grid(dyestuff_fit):
+    """Means and sds of both scales against quadrature of the marginal posterior, within 4.5 Monte Carlo standard errors."""
+    system, tree = dyestuff_fit.posterior.system, dyestuff_fit.tree["posterior"]
+    a, b = np.linspace(0.05, 400, 300), np.linspace(30, 100, 120)
+    log = np.array([[system.at({"unresolved_batch_scale": x, "noise_scale": y}).log_marginal for y in b] for x in a])
+    p = np.exp(log - log.max())
+    p /= p.sum()
+    for name, values, weights in (("unresolved_batch_scale", a, p.sum(axis=1)), ("noise_scale", b, p.sum(axis=0))):
+        inside = tree[name].values[tree[name].values < values[-1]]
+        truth = weights @ values
+        spread = np.sqrt(weights @ (values - truth) ** 2)
+        error = spread / np.sqrt(array_stats.ess(tree[name].values))
+        assert inside.size > 0.98 * tree[name].size
+        assert abs(inside.mean() - truth) < 4.5 * error + 0.01 * spread  # 1 % for the tail beyond the grid
+        assert inside.std() == pytest.approx(spread, rel=0.1)
+
+
+def test_eight_schools():
+    """Rubin's eight schools: the reference posterior (posteriordb, eight_schools-eight_schools_centered) has mu 4.36 +- 3.3 and
+    tau 3.60 +- 3.2, under mu ~ N(0, 5) and tau ~ HalfCauchy(5)."""
+    df = pd.DataFrame({"y": [28.0, 8, -3, 7, -1, 1, 18, 12], "u": [15.0, 10, 16, 11, 9, 11, 10, 18], "school": list("ABCDEFGH")})
+    model = rm.Model(
+        "y",
+        theory=rm.theory.Constant(value=rm.Prior("Normal", mu=0, sigma=5)),
+        material=rm.material.Unresolved("school", scale=rm.Prior("HalfCauchy", beta=5)),
+        observation=rm.observation.Normal(u="u", scale=False),
+    )
+    posterior = model.fit(df, draws=2000, seed=3, progress=False).tree["posterior"]
+    for name, mean, sd in (("constant", 4.36, 3.3), ("unresolved_school_scale", 3.60, 3.2)):
+        values = posterior[name].values
+        error = sd / np.sqrt(array_stats.ess(values))
+        assert abs(values.mean() - mean) < 4.5 * error + 0.03, name  # 0.03: error of the reference itself
+        assert array_stats.rhat(values) < 1.01
+
+
+def grouped(n_groups: int, rows: int, sd: float, seed: int) -> pd.DataFrame:
+    """Rows in groups with a group effect of spread `sd` under unit noise."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, n_groups, rows)
+    return pd.DataFrame({"y": sd * rng.normal(size=n_groups)[group] + rng.normal(size=rows), "group": group})
+
+
+def test_scale_near_zero():
+    """A group effect that is not there: the scale piles up at zero and the chains still mix."""
+    model = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.Unresolved("group"))
+    fit = model.fit(grouped(30, 600, 0.0, 1), seed=2, progress=False)
+    scale = fit.tree["posterior"]["unresolved_group_scale"].values
+    assert np.quantile(scale, 0.95) < 0.25
+    assert array_stats.rhat(scale) < 1.02
+    assert array_stats.ess(scale) > 400
+
+
+def test_many_hyperparameters():
+    """Fourteen noise scales and a group scale, fifteen hyperparameters: truth inside 4.5 posterior sds, chains that agree."""
+    rng = np.random.default_rng(5)
+    lab = np.repeat(np.arange(14), 40)
+    truth = np.exp(rng.normal(0, 0.5, 14))
+    group = rng.integers(0, 40, len(lab))
+    y = 0.8 * rng.normal(size=40)[group] + truth[lab] * rng.normal(size=len(lab))
+    df = pd.DataFrame({"y": y, "group": group, "lab": lab})
+    model = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.Unresolved("group"), observation=rm.observation.Normal(scale_by="lab"))
+    posterior = model.fit(df, draws=500, seed=1, progress=False).tree["posterior"]
+    scales = posterior["noise_scale"].values
+    assert np.all(np.abs(scales.mean(axis=(0, 1)) - truth) < 4.5 * scales.std(axis=(0, 1)))
+    assert max(float(array_stats.rhat(scales[..., k])) for k in range(14)) < 1.03
+
+
+def test_seed_decides(dyestuff_fit):
+    """The same seed gives the same numbers, another seed others."""
+    model = dyestuff_fit.model
+    first, again, other = (model.fit(dyestuff(), draws=50, seed=s, progress=False).tree["posterior"]["noise_scale"].values for s in (7, 7, 8))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_summary_of_latents_agrees_with_their_draws():
+    """latents="summary" keeps mean and sd; they agree with the draws within Monte Carlo error, and draws can be made again."""
+    df = grouped(40, 300, 1.0, 4)
+    model = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.Unresolved("group"))
+    full = model.fit(df, seed=1, progress=False)
+    brief = model.fit(df, seed=1, progress=False, latents="summary")
+    draws = full.posterior.draws.coefficients["unresolved_group"].reshape(-1, 40)
+    mean, sd = brief.posterior.draws.summary["unresolved_group"]
+    assert np.all(np.abs(mean - draws.mean(axis=0)) < 4.5 * sd / np.sqrt(1000))
+    assert sd == pytest.approx(draws.std(axis=0), rel=0.1)
+    assert "unresolved_group" not in brief.tree["posterior"]
+    again = brief.posterior.block("unresolved_group", np.arange(0, 4000, 10))
+    assert np.all(np.abs(again.mean(axis=0) - mean) < 4.5 * sd / np.sqrt(300))
+
+
+def test_nuts_takes_over_when_weights_are_not_trusted(monkeypatch):
+    """With k-hat called bad, NUTS on psi gives the same posterior (4.5 Monte Carlo standard errors) and says what it did."""
+    df = grouped(12, 120, 1.0, 6)
+    model = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.Unresolved("group"))
+    usual = model.fit(df, seed=1, progress=False)
+    monkeypatch.setattr(exact, "judge", lambda weights: (0.9, 0.05))
+    forced = model.fit(df, draws=400, seed=1, progress=False)
+    assert forced.facts["method"] == "NUTS on hyperparameters"
+    assert "0.90" in forced.facts["why"]
+    for name in ("unresolved_group_scale", "noise_scale", "constant"):
+        a, b = (fit.tree["posterior"][name].values for fit in (usual, forced))
+        error = np.hypot(a.std() / np.sqrt(array_stats.ess(a)), b.std() / np.sqrt(array_stats.ess(b)))
+        assert abs(a.mean() - b.mean()) < 4.5 * error
+
+
+def test_interrupt_keeps_draws(monkeypatch):
+    """Ctrl-C while drawing: what is complete in every chain is kept, and the fit says so."""
+    original, calls = chain._one, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 230:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(chain, "_one", interrupted)
+    model = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.Unresolved("group"))
+    fit = model.fit(grouped(12, 120, 1.0, 6), seed=1, progress=False)
+    assert fit.posterior.shape == (4, 50)  # two whole blocks of 25 draws in four chains
+    assert fit.tree["posterior"].sizes["draw"] == 50
+    assert "interrupted after 50 of 1000" in fit.facts["interrupted"]
+
+
+def test_engine_choice_says_why():
+    """`auto` names the component that is not linear; asking for `exact` then is an error that names it too."""
+    df = pd.DataFrame({"y": [1.0, 2.0, 3.0, 2.5], "d": [1.0, np.nan, 4.0, 9.0]})
+    model = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.GrainSize("d", u=0.1, exponent=rm.Prior("Normal", mu=-0.5, sigma=0.1)))
+    from realmat.engines.choice import choose
+
+    assert choose(model.bind(df)) == ("nuts", "nuts: the effect of grain_size_d is not linear given its parameters")
+    with pytest.raises(rm.FitError, match="grain_size_d"):
+        model.fit(df, engine="exact", progress=False)
+    with pytest.raises(rm.ModelError, match="engine must be one of"):
+        model.fit(df, engine="stan", progress=False)
