@@ -14,6 +14,7 @@ _PUBLIC = {
     "Fit": "realmat.fit",
     "load": "realmat.fit",
     "compare": "realmat.comparison",
+    "cross_validate": "realmat.cross_validation",
 }
 _MODULES = ("theory", "material", "observation", "datasets", "descriptors", "templates", "testing")
 

@@ -1,0 +1,41 @@
+"""The command line. Heavy libraries are imported by the commands that use them, so that ``realmat --help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+__all__ = ["main"]
+
+_DEBUG = "--debug"
+
+
+def main() -> None:
+    """Run the command that the arguments name, and exit: 0 done, 1 it could not be done, 2 wrong usage, 130 interrupted."""
+    debug = _DEBUG in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != _DEBUG]
+    if not debug:
+        warnings.simplefilter("ignore")
+    from realmat.cli.app import app
+    from realmat.errors import RealmatError
+
+    try:
+        app(prog_name="realmat")
+    except RealmatError as error:
+        if debug:
+            raise
+        _stop(str(error), 1)
+    except KeyboardInterrupt:
+        _stop("interrupted; nothing was left half written.", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has left, as in `realmat list | head -1`
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        _stop(f"an error inside realmat, {type(error).__name__}: {error}\nRun it again with {_DEBUG} to see where, and report it.", 1)
+
+
+def _stop(message: str, status: int) -> None:
+    print(f"realmat: {message}", file=sys.stderr)
+    sys.exit(status)

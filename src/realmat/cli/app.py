@@ -1,0 +1,235 @@
+"""The commands."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from realmat.fit import Fit
+    from realmat.shown import Shown
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Layered Bayesian models of theory, the real material, and the observation. TEMPLATE is a name of `realmat list`, a folder or "
+    "a file; DATA is a CSV, Parquet or Excel file with the columns that `realmat list TEMPLATE` names.",
+)
+
+
+class New(StrEnum):
+    """What is drawn anew in a budget."""
+
+    observation = "observation"
+    specimen = "specimen"
+    material = "material"
+
+
+class Engine(StrEnum):
+    """Engines of `Model.fit`."""
+
+    auto = "auto"
+    exact = "exact"
+    nuts = "nuts"
+
+
+TemplateArgument = Annotated[
+    str, typer.Argument(metavar="TEMPLATE", help="A name of `realmat list`, a folder, or a file.", show_default=False)
+]
+DataArgument = Annotated[Path | None, typer.Argument(metavar="[DATA]", help="Your table; the template's own data set without it.")]
+FitArgument = Annotated[Path, typer.Argument(metavar="FIT", help="A file that `realmat fit` wrote.", show_default=False)]
+Variant = Annotated[str, typer.Option(help="Which of the template's models.")]
+Seed = Annotated[int, typer.Option(help="The same seed, data and version give the same numbers.")]
+Csv = Annotated[Path | None, typer.Option("--csv", help="Also write the whole table to this file.", show_default=False)]
+Most = Annotated[int, typer.Option(help="Rows to print at most.", min=1)]
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the reports.")] = Path("realmat-demo"),
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation over compounds.", min=2)] = 10,
+    seed: Seed = 1,
+) -> None:
+    """Three models of measured formation enthalpies: compared, taken apart, tested on compounds they have not seen."""
+    from realmat.cli.demo import run
+
+    run(out, folds, seed)
+
+
+@app.command("list")
+def list_(
+    template: Annotated[str | None, typer.Argument(metavar="[TEMPLATE]", help="Show its variants and columns.", show_default=False)] = None,
+) -> None:
+    """Show the templates; or one template's variants, and the columns that a table of your own must hold."""
+    import pandas as pd
+
+    import realmat as rm
+    from realmat.cli.show import grid, say
+
+    if template is None:
+        say(grid(rm.templates.list()))
+        return
+    found = rm.templates.get(template)
+    say(f"{found.name}: {found.summary}.", "", *(f"{name:>10}: {meaning}" for name, meaning in found.meanings.items()), "")
+    rows = [(c.name, c.unit, "yes" if c.required else "no", c.meaning) for c in found.columns]
+    say(grid(pd.DataFrame(rows, columns=["column", "unit", "required", "meaning"])))
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the folder to write, here; a lower-case Python name.", show_default=False)],
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="TEMPLATE", help="Copy this template instead of the small one.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a template of your own to start from: a folder that runs at once."""
+    from realmat.cli.new import write
+
+    write(name, start)
+
+
+@app.command()
+def check(template: TemplateArgument, data: DataArgument = None, variant: Variant = "real") -> None:
+    """Check a table before fitting (columns, units, what its design can separate); without DATA, check the template itself."""
+    import realmat as rm
+    from realmat.cli.show import progress, say
+
+    found = rm.templates.get(template)
+    if data is not None:
+        table = _prepared(found, data)
+        say(found.model(variant, table=table).check(table))
+        return
+    with progress(f"checking {found.name}") as step:
+        result = rm.testing.check_template(found, tick=step)
+    say(result)
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def fit(
+    template: TemplateArgument,
+    data: DataArgument = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File to write; TEMPLATE-VARIANT.nc without it.", show_default=False)
+    ] = None,
+    variant: Variant = "real",
+    engine: Annotated[Engine, typer.Option(help="How to sample; auto takes exact where it applies.")] = Engine.auto,
+    draws: Annotated[int, typer.Option(help="Draws of each chain.", min=4)] = 1000,
+    chains: Annotated[int, typer.Option(min=1)] = 4,
+    seed: Seed = 1,
+    cv: Annotated[int, typer.Option(metavar="FOLDS", help="Also cross-validate over materials with so many folds.", min=0)] = 0,
+) -> None:
+    """Fit a template to a table, and write the result."""
+    import realmat as rm
+    from realmat.cli.show import grid, head, heading, progress, say
+
+    found = rm.templates.get(template)
+    table = _prepared(found, data)
+    model = found.model(variant, table=table)
+    done = model.fit(table, engine=engine.value, draws=draws, chains=chains, seed=seed)
+    say(f"{done!r}"[1:-1], str(done.facts["reason"]))
+    heading("Hyperparameters and coefficients")
+    say(grid(done.summary(most=12), index="variable"))
+    say("", head(done.check(), 20))
+    if cv:
+        by = "material" if "material" in model.levels else "row"
+        with progress(f"{cv}-fold cross-validation", cv) as step:
+            held_out = rm.cross_validate(model, table, cv, by=by, seed=seed, engine=engine.value, tick=step)
+        say("", held_out)
+    say("", f"Written: {done.save(out or Path(f'{found.name}-{variant}.nc'))}")
+
+
+@app.command()
+def budget(
+    fit: FitArgument,
+    new: Annotated[
+        New, typer.Option(help="What a new measurement is of: a known specimen, a new one, or a new material.")
+    ] = New.observation,
+    scale: Annotated[str, typer.Option(help="With a log link: link (relative) or response units.")] = "link",
+    csv: Csv = None,
+) -> None:
+    """The uncertainty budget of a new measurement: each layer's part, aleatoric and epistemic."""
+    _show(_load(fit).budget(new=new.value, scale=scale), csv)
+
+
+@app.command()
+def gap(fit: FitArgument, most: Most = 25, csv: Csv = None) -> None:
+    """From theory to measurement, specimen by specimen: every contribution with its uncertainty."""
+    _show(_load(fit).gap(), csv, most)
+
+
+@app.command()
+def advise(fit: FitArgument, most: Most = 25, csv: Csv = None) -> None:
+    """What to measure next: actions by how far they narrow the prediction."""
+    _show(_load(fit).advise(), csv, most)
+
+
+@app.command()
+def compare(
+    fits: Annotated[
+        list[Path], typer.Argument(metavar="FIT...", help="Files that `realmat fit` wrote, of the same table.", show_default=False)
+    ],
+    by: Annotated[str, typer.Option(help="What is left out: observation, specimen, material, lab, or a column.")] = "observation",
+    report: Annotated[Path | None, typer.Option(help="Also write a report to this file.", show_default=False)] = None,
+    csv: Csv = None,
+) -> None:
+    """Compare fits by how well each predicts what it was not shown."""
+    import realmat as rm
+
+    if len({path.stem for path in fits}) < max(2, len(fits)):
+        raise typer.BadParameter("name at least two files, whose names without suffix differ.", param_hint="FIT...")
+    comparison = rm.compare({path.stem: _load(path) for path in fits}, by=by)
+    _show(comparison, csv)
+    if report is not None:
+        _written(comparison.report(report))
+
+
+@app.command()
+def report(
+    fit: FitArgument,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="HTML, or Markdown for .md; beside FIT without it.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a report in one self-contained file."""
+    _written(_load(fit).report(out or fit.with_suffix(".html")))
+
+
+def _prepared(template: Any, data: Path | None) -> pd.DataFrame:
+    from realmat.cli import tables
+
+    return template.data() if data is None else template.prepare(tables.read(data))
+
+
+def _load(path: Path) -> Fit:
+    import realmat as rm
+
+    return rm.load(path)
+
+
+def _show(result: Shown, csv: Path | None, most: int = 60) -> None:
+    from realmat.cli.show import head, say
+
+    say(head(result, most))
+    if csv is not None:
+        result.to_csv(csv)
+        _written(csv)
+
+
+def _written(path: Path) -> None:
+    from realmat.cli.show import say
+
+    say("", f"Written: {path}")
