@@ -43,7 +43,8 @@ def marginal(problem, values) -> tuple[np.ndarray, np.ndarray]:
     prior_mean, prior_cov = dense.prior(problem, values)
     matrix, offset, variance = System(problem).response(values)
     a = matrix.toarray()[problem.cell]
-    return a @ prior_mean + offset[problem.cell], a @ prior_cov @ a.T + np.diag(variance[problem.cell])
+    cov = a @ prior_cov @ a.T + np.diag(variance[problem.cell])
+    return (a @ prior_mean + offset[problem.cell]).astype(float), cov.astype(float)
 
 
 def oracle(problem, values, own: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
