@@ -43,7 +43,7 @@ def mode(density: Density) -> tuple[np.ndarray, np.ndarray]:
     scores = density.many(np.array(starts))
     if not np.isfinite(scores).any():
         raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
-    best = starts[int(np.argmax(scores))]
+    best = _signed(density, starts[int(np.argmax(scores))], float(np.nanmax(scores)))
 
     def negative(theta: np.ndarray) -> float:
         value = density.one(theta)
@@ -52,11 +52,27 @@ def mode(density: Density) -> tuple[np.ndarray, np.ndarray]:
     def gradient(theta: np.ndarray) -> np.ndarray:
         steps = 1e-4 * np.eye(d)
         both = density.many(np.concatenate([theta + steps, theta - steps]))
-        slope = -(both[:d] - both[d:]) / 2e-4
+        with np.errstate(invalid="ignore"):  # infinite on both sides
+            slope = -(both[:d] - both[d:]) / 2e-4
         return np.where(np.isfinite(slope), slope, 0.0)
 
     found = optimize.minimize(negative, best, jac=gradient, method="BFGS", options={"maxiter": 60 + 10 * d, "gtol": 1e-2})
     return found.x, _curvature(density, found.x, np.asarray(found.hess_inv))
+
+
+def _signed(density: Density, start: np.ndarray, score: float) -> np.ndarray:
+    """A starting point with the right signs: the slope of a latent state has a mode on either side of zero, and one is empty."""
+    space = density.space
+    for param, where in zip(space.params, space.slices, strict=True):
+        if not np.isinf(param.prior.support).all():
+            continue
+        trials = [start]
+        for q in (0.02, 0.15, 0.35, 0.65, 0.85, 0.98):
+            trials.append(start.copy())
+            trials[-1][where] = param.prior.ppf(q, space.values(start))
+        scores = np.append(score, density.many(np.array(trials[1:])))
+        start, score = trials[int(np.nanargmax(scores))], float(np.nanmax(scores))
+    return start
 
 
 def _curvature(density: Density, at: np.ndarray, guess: np.ndarray) -> np.ndarray:
