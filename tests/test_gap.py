@@ -59,10 +59,10 @@ def test_gap_adds_up_and_has_the_posterior_u() -> None:
     assert (t["measured"] - t["theory"]).to_numpy() == pytest.approx(t["gap"].to_numpy())
     biased = DRAWS / (DRAWS - 1)  # exact moments have divisor draws - 1, posterior sd has divisor draws
     row = np.array([theory[0], 1, *np.zeros(7), 0.5, 0.5])
-    assert t["theory_u"][0] ** 2 * biased == pytest.approx(theory[0] ** 2 * cov[0, 0])
-    assert t["bias_lab_u"][0] ** 2 * biased == pytest.approx(row[9:] @ cov[9:, 9:] @ row[9:])
-    assert t["residual_u"][0] ** 2 * biased == pytest.approx(row @ cov @ row)
-    assert t["measured_u"].to_numpy() ** 2 == pytest.approx(np.full(8, np.mean(posterior.param("noise_scale") ** 2) / 2))
+    assert t["u(theory)"][0] ** 2 * biased == pytest.approx(theory[0] ** 2 * cov[0, 0])
+    assert t["u(bias_lab)"][0] ** 2 * biased == pytest.approx(row[9:] @ cov[9:, 9:] @ row[9:])
+    assert t["u(residual)"][0] ** 2 * biased == pytest.approx(row @ cov @ row)
+    assert t["u(measured)"].to_numpy() ** 2 == pytest.approx(np.full(8, np.mean(posterior.param("noise_scale") ** 2) / 2))
 
 
 @pytest.mark.parametrize("by", ["material", "mat", None])
@@ -73,7 +73,7 @@ def test_average_by_group(by: str | None) -> None:
     each = gap(posterior).table
     assert g.table["gap"].to_numpy() == pytest.approx(each["gap"].to_numpy().reshape(4, 2).mean(axis=1))
     row = np.array([0, 0.5, 0.5, *np.zeros(8)])
-    assert g.table["unresolved_specimen_u"].iloc[0] ** 2 * DRAWS / (DRAWS - 1) == pytest.approx(row @ cov @ row)
+    assert g.table["u(unresolved_specimen)"].iloc[0] ** 2 * DRAWS / (DRAWS - 1) == pytest.approx(row @ cov @ row)
     assert sum((explained(g) or {}).values()) == pytest.approx(1)
 
 

@@ -32,7 +32,7 @@ class Gap(Shown):
     ----------
     table : DataFrame
         One row for each specimen (or group): `rows`, `theory`, the contribution of each further component, `residual`, `measured` and
-        `gap` = measured - theory; each `<name>_u` is a standard uncertainty. On the log scale with a log link.
+        `gap` = measured - theory; each `u(<name>)` is a standard uncertainty. On the log scale with a log link.
     dataset : xarray.Dataset
         The same, tidy: `value` and `u` along (specimen or group, step), with `layer` of each step.
     posterior : Posterior
@@ -55,7 +55,8 @@ class Gap(Shown):
         steps = ["theory", *self.components, "residual", "measured", "gap"]
         columns = {
             step: [
-                plus_minus(v, u, step not in ("theory", "measured")) for v, u in zip(self.table[step], self.table[f"{step}_u"], strict=True)
+                plus_minus(v, u, step not in ("theory", "measured"))
+                for v, u in zip(self.table[step], self.table[f"u({step})"], strict=True)
             ]
             for step in steps
         }
@@ -98,8 +99,8 @@ def gap(posterior: Posterior, by: str | Sequence[Any] | None = None, unit: str =
     ----------
     posterior : Posterior
     by : str or sequence, optional
-        Rows are averaged within groups: by default the specimens (single rows where no specimens are declared); a level, a column of the
-        model, or one label for each row.
+        Rows are averaged within groups: by default the specimens (where none are declared the materials, if each is measured once, else
+        single rows); a level, a column of the model, or one label for each row.
     unit : str
         Of the response.
 
@@ -135,7 +136,8 @@ def _grouping(posterior: Posterior, by: str | Sequence[Any] | None) -> tuple[str
     """Name, code of each row, and labels of the groups."""
     table = posterior.problem.table
     if by is None:
-        by = table.piece
+        once = "material" in table.levels and table.level("material").size == len(table)
+        by = "material" if once and table.piece == ROW else table.piece
     if not isinstance(by, str):
         if len(by) != len(table):
             raise DataError(f"by= needs one label for each of the {len(table)} rows of the fit, not {len(by)}.")
@@ -191,7 +193,7 @@ def _assemble(
     values["gap"], u["gap"], layers["gap"] = measured - values["theory"], np.hypot(u["theory"], u["measured"]), "material"
     table = pd.DataFrame({"rows": rows.astype(int)}, index=pd.Index(labels, name=name))
     for step in values:
-        table[step], table[f"{step}_u"] = values[step], u[step]
+        table[step], table[f"u({step})"] = values[step], u[step]
     steps = list(values)
     dataset = xr.Dataset(
         {
@@ -216,9 +218,11 @@ def _sentences(g: Gap) -> str:
     said = [f"Measured {response} lies on average {size} {direction} theory, with a scatter of {scatter} over {groups}."]
     shares = explained(g)
     if shares is not None:
-        parts = [f"{percent(share)} is {component}" for component, share in shares.items() if abs(share) >= 0.005]
-        said.append(f"Of the mean square gap {_listed(parts)}.")
-    clear = int((t["gap"].abs() > 2 * t["gap_u"]).sum())
+        parts = [f"{percent(share)} is {component}" for component, share in shares.items() if share >= 0.005]
+        against = [f"{component} ({percent(-share)})" for component, share in shares.items() if share <= -0.005]
+        contrary = f", while {_listed(against)} runs against it" if against else ""
+        said.append(f"Of the mean square gap {_listed(parts)}{contrary}.")
+    clear = int((t["gap"].abs() > 2 * t["u(gap)"]).sum())
     said.append(f"{clear} of {len(t)} gaps exceed twice their standard uncertainty.")
     residual = t["residual"].to_numpy()
     worst = int(np.abs(residual).argmax())

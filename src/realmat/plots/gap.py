@@ -35,13 +35,13 @@ def plot_gap(gap: Gap, specimen: Any, dark: bool = False) -> Figure:
         made = figure(1.15 + 0.32 * (len(steps) + 2))
         axes = made.subplots()
         at = float(row["theory"])
-        _point(axes, 0, at, float(row["theory_u"]), LAYER_COLOURS["theory"], "o", log)
+        _point(axes, 0, at, float(row["u(theory)"]), LAYER_COLOURS["theory"], "o", log)
         for y, step in enumerate(steps, start=1):
-            value, u = float(row[step]), float(row[f"{step}_u"])
+            value, u = float(row[step]), float(row[f"u({step})"])
             colour = RESIDUAL if step == "residual" else LAYER_COLOURS[layer[step]]
             _step(axes, y, at, value, u, colour, log)
             at += value
-        _point(axes, len(steps) + 1, float(row["measured"]), float(row["measured_u"]), ink(axes), "D", log)
+        _point(axes, len(steps) + 1, float(row["measured"]), float(row["u(measured)"]), ink(axes), "D", log)
         _frame(axes, gap, specimen, ["theory", *steps, "measured"], log)
         _numbers(axes, row, ["theory", *steps, "measured"], log)
     return made
@@ -90,7 +90,7 @@ def _frame(axes: Axes, gap: Gap, specimen: Any, names: list[str], log: bool) -> 
 def _numbers(axes: Axes, row: Any, names: list[str], log: bool) -> None:
     """Values beside the axes: levels as they are, steps with a sign, or as factors on the log scale."""
     for y, name in enumerate(names):
-        value, u = float(row[name]), float(row[f"{name}_u"])
+        value, u = float(row[name]), float(row[f"u({name})"])
         if name in ("theory", "measured"):
             said = plus_minus(_to(value, log), _to(value, log) * u if log else u)
         else:
