@@ -47,7 +47,8 @@ class Posterior:
     @property
     def shape(self) -> tuple[int, int]:
         """Chains and draws per chain."""
-        chains, draws = next(iter(self.draws.params.values())).shape[:2] if self.draws.params else (1, 1)
+        every = (*self.draws.params.values(), *self.draws.coefficients.values())
+        chains, draws = every[0].shape[:2] if every else (1, 1)
         return int(chains), int(draws)
 
     @property
