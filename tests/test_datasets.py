@@ -65,7 +65,7 @@ def test_tables_are_ready_to_model(load: pd.DataFrame) -> None:
         parse(unit)
     numbers = load.select_dtypes("number").columns
     assert {name.split("_")[0] for name in numbers.difference(list(units))} <= {
-        "x", "xu", "group", "polymorphs", "heat", "replicate", "paper", "lot", "year",
+        "x", "xu", "group", "atoms", "rings", "polymorphs", "heat", "replicate", "paper", "lot", "year",
     }  # fmt: skip
     assert not np.isinf(load[numbers].to_numpy(dtype=float)).any()
     texts = load.select_dtypes("str")

@@ -189,3 +189,22 @@ def test_structures_are_read_from_files_and_every_bad_one_is_listed(tmp_path: Pa
     with pytest.raises(rm.DataError, match="in 3 rows") as caught:
         structure([str(path), "nowhere.cif", 3, helium], ["packing_fraction"])
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["row 1", "row 2", "row 3"]
+
+
+@pytest.mark.parametrize(
+    ("smiles", "atoms"),
+    [
+        ("CC(=O)Oc1ccccc1C(=O)O", {"C": 3, "aromatic_C": 6, "O": 4, "rings": 1}),  # aspirin, C9H8O4
+        ("Cn1c(=O)c2c(ncn2C)n(C)c1=O", {"C": 3, "aromatic_C": 5, "aromatic_N": 4, "O": 2, "rings": 2}),  # caffeine, C8H10N4O2
+        ("O[C@H]1[C@@H](O)[13CH2]C[NH2+]1.[Cl-]", {"C": 4, "N": 1, "O": 2, "Cl": 1, "rings": 1}),
+        ("C%10CCCC%10Br", {"C": 5, "Br": 1, "rings": 1}),
+    ],
+)
+def test_atoms_of_molecules(smiles: str, atoms: dict[str, int]) -> None:
+    found = rm.descriptors.atom_counts([smiles]).iloc[0]
+    assert {name.removeprefix("atoms_"): count for name, count in found.items() if count} == atoms
+
+
+def test_texts_that_are_no_smiles_are_named() -> None:
+    with pytest.raises(rm.DataError, match=r"no SMILES in 3 rows.*\n.*row 1: 'C1CC'.*\n.*row 2: 'hexane'.*\n.*row 5: None"):
+        rm.descriptors.atom_counts(pd.Series(["CC", "C1CC", "hexane", None], index=[0, 1, 2, 5]))

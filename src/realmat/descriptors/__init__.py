@@ -1,13 +1,14 @@
-"""Descriptors of ideal materials from pymatgen, as columns for a model."""
+"""Descriptors of ideal materials, from pymatgen, and of molecules, as columns for a model."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from realmat.descriptors.compositional import COMPOSITION, composition
+from realmat.descriptors.molecular import atom_counts
 from realmat.descriptors.structural import STRUCTURE, structure
 
-__all__ = ["composition", "list", "structure"]
+__all__ = ["atom_counts", "composition", "list", "structure"]
 
 
 def list() -> pd.DataFrame:
