@@ -13,12 +13,19 @@ from realmat.terms import Param
 
 
 class Space:
-    """Maps theta (unconstrained, shape (size,)) to named values and back.
+    """Maps theta (shape (size,)) to named values and back.
 
     Positive parameters go through the logarithm, bounded ones through the logit, so that exploration never meets a wall.
+
+    Parameters
+    ----------
+    params : sequence of Param
+    powers : array of shape (size,), optional
+        A positive number makes the coordinate of a positive parameter that power of it instead of its logarithm: a scale that may be
+        zero has a long tail in its logarithm, but none in its root. Such a coordinate must stay positive.
     """
 
-    def __init__(self, params: Sequence[Param]) -> None:
+    def __init__(self, params: Sequence[Param], powers: np.ndarray | None = None) -> None:
         self.params = list(params)
         self.slices: list[slice] = []
         start = 0
@@ -26,13 +33,18 @@ class Space:
             self.slices.append(slice(start, start + param.size))
             start += param.size
         self.size = start
+        self.powers = np.zeros(start) if powers is None else powers
         self._plan = [(q, where, *q.prior.support) for q, where in zip(self.params, self.slices, strict=True)]
 
     def values(self, theta: np.ndarray) -> dict[str, Any]:
         """Parameters by name at theta."""
         out: dict[str, Any] = {}
         for param, where, low, high in self._plan:
-            if param.coords is not None:
+            powers = self.powers[where]
+            if powers.any():
+                x = low + np.where(powers > 0, _root(theta[where], powers), np.exp(np.clip(theta[where], -300, 300)))
+                out[param.name] = x if param.coords is not None else float(x[0])
+            elif param.coords is not None:
                 out[param.name] = _constrain(theta[where], low, high)
             elif low > -math.inf and high == math.inf:  # the usual case, a scale, without array overhead
                 out[param.name] = low + math.exp(min(max(theta[where.start], -300.0), 300.0))
@@ -46,12 +58,23 @@ class Space:
         for param, where, low, high in self._plan:
             density = param.prior.logpdf(values[param.name], values)
             total += float(density) if param.coords is None else float(np.sum(density))
-            total += _log_jacobian(theta[where], low, high)
+            total += _log_jacobian(theta[where], low, high, self.powers[where])
         return total
 
     def theta(self, values: Mapping[str, Any]) -> np.ndarray:
         """Inverse of `values`."""
-        return np.concatenate([_free(np.atleast_1d(values[q.name]).astype(float), *q.prior.support) for q in self.params] or [np.zeros(0)])
+        parts = [
+            _free(np.atleast_1d(values[q.name]).astype(float), low, high, self.powers[where]) for q, where, low, high in self._plan
+        ]
+        return np.concatenate(parts or [np.zeros(0)])
+
+    @property
+    def positive(self) -> np.ndarray:
+        """Which coordinates belong to parameters with a lower end and no upper one, shape (size,)."""
+        out = np.zeros(self.size, dtype=bool)
+        for _, where, low, high in self._plan:
+            out[where] = low > -math.inf and high == math.inf
+        return out
 
     def start(self) -> np.ndarray:
         """The median of every prior."""
@@ -68,7 +91,15 @@ def _constrain(t: np.ndarray, low: float, high: float) -> np.ndarray:
     return low + (high - low) / (1 + np.exp(-t))
 
 
-def _free(x: np.ndarray, low: float, high: float) -> np.ndarray:
+def _root(t: np.ndarray, powers: np.ndarray) -> np.ndarray:
+    """Inverse of a power; nan where the coordinate is not positive, which no parameter value has."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(t > 0, np.abs(t) ** (1 / np.where(powers > 0, powers, 1.0)), np.nan)
+
+
+def _free(x: np.ndarray, low: float, high: float, powers: np.ndarray) -> np.ndarray:
+    if powers.any():
+        return np.where(powers > 0, (x - low) ** powers, np.log(x - low))
     if math.isinf(low) and math.isinf(high):
         return x
     if math.isinf(high):
@@ -78,7 +109,11 @@ def _free(x: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.log((x - low) / (high - x))
 
 
-def _log_jacobian(t: np.ndarray, low: float, high: float) -> float:
+def _log_jacobian(t: np.ndarray, low: float, high: float, powers: np.ndarray) -> float:
+    if powers.any():
+        inverse = 1 / np.where(powers > 0, powers, 1.0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(np.sum(np.where(powers > 0, np.log(inverse) + (inverse - 1) * np.log(t), t)))
     if math.isinf(low) and math.isinf(high):
         return 0.0
     if math.isinf(high) or math.isinf(low):

@@ -24,6 +24,7 @@ from realmat.problem import Problem, nonlinear_terms
 K_HAT_LIMIT = 0.7
 EFFICIENCY_LIMIT = 0.1
 _STORED_BYTES = 1_000_000_000
+_ATTEMPTS = 3
 
 
 def refusal(problem: Problem) -> str | None:
@@ -79,23 +80,30 @@ def _fixed(system: System, draws: int, chains: int, seed: int) -> Draws:
 
 
 def _explored(system: System, draws: int, chains: int, seed: int, latents: str, progress: bool) -> Draws:
-    density = Density(system)
     with Progress(progress, "exploring hyperparameters", None) as bar:
-        explored = explore(density, np.random.default_rng([seed, 0]))
-        bar.restart("drawing", draws * chains)
+        explored = explore(system, np.random.default_rng([seed, 0]))
         store = _Store(system, chains, draws, latents)
-        proposals = chain.evaluate(density, explored, draws, chains, seed, store.keep, bar.advance)
-    k_hat, efficiency = judge(proposals.log_weight[:, 1:])
-    facts: dict[str, Any] = {"evaluations": density.evaluations + proposals.log_weight.size, "k_hat": k_hat, "efficiency": efficiency}
+        facts: dict[str, Any] = {"evaluations": explored.density.evaluations}
+        for attempt in range(_ATTEMPTS):
+            bar.restart("drawing" if attempt == 0 else "drawing again from a better proposal", draws * chains)
+            proposals = chain.evaluate(explored, draws, chains, seed + attempt, store.keep, bar.advance)
+            k_hat, efficiency = judge(proposals.log_weight[:, 1:])
+            facts |= {"evaluations": facts["evaluations"] + proposals.log_weight.size, "k_hat": k_hat, "efficiency": efficiency}
+            trusted = not (k_hat > K_HAT_LIMIT or efficiency < EFFICIENCY_LIMIT)
+            if trusted or proposals.done < draws or attempt == _ATTEMPTS - 1:
+                break
+            # what failed as draws is still a large weighted sample: learn from it
+            thetas, logs = proposals.evaluated(explored.proposal)
+            explored = explored.refined(thetas, logs, np.random.default_rng([seed, 6, attempt]))
     if proposals.done < draws:
         facts["interrupted"] = f"interrupted after {proposals.done} of {draws} draws"
-    if (k_hat > K_HAT_LIMIT or efficiency < EFFICIENCY_LIMIT) and proposals.done == draws:
-        return _by_nuts(density, explored, store, draws, chains, seed, progress, facts)
+    elif not trusted:
+        return _by_nuts(explored, store, draws, chains, seed, progress, facts)
     index, accepted = chain.accept(proposals, seed)
     thetas = np.take_along_axis(proposals.thetas, index[..., None], axis=1)
-    store.choose(index, proposals.thetas, density, seed)
-    facts |= {"method": "independence Metropolis on hyperparameters", "acceptance": float(accepted[:, 1:].mean())}
-    return store.draws(thetas, density.space, {"accepted": accepted}, facts)
+    store.choose(index, proposals.thetas, explored.density, seed)
+    facts |= {"method": "independence Metropolis on hyperparameters", "acceptance": round(float(accepted[:, 1:].mean()), 3)}
+    return store.draws(thetas, explored.density.space, {"accepted": accepted}, facts)
 
 
 def judge(log_weight: np.ndarray) -> tuple[float, float]:
@@ -112,9 +120,9 @@ def judge(log_weight: np.ndarray) -> tuple[float, float]:
 
 
 def _by_nuts(
-    density: Density, explored: Explored, store: _Store, draws: int, chains: int, seed: int, progress: bool, facts: dict[str, Any]
+    explored: Explored, store: _Store, draws: int, chains: int, seed: int, progress: bool, facts: dict[str, Any]
 ) -> Draws:
-    thetas, stats = fallback.sample(density, explored, draws, chains, seed, progress)
+    density, thetas, stats = fallback.sample(explored, draws, chains, seed, progress)
     store.fill(thetas, density, seed)
     why = f"importance sampling was not trusted (k-hat {facts['k_hat']:.2f}, efficiency {facts['efficiency']:.0%})"
     return store.draws(thetas, density.space, stats, {**facts, "method": "NUTS on hyperparameters", "why": why})

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realmat.engines.exact.explore import Explored
+from realmat.engines.exact.mixture import Mixture
 from realmat.engines.exact.space import Density
 from realmat.errors import FitError
 
@@ -25,9 +26,13 @@ class Proposals:
     log_weight: np.ndarray
     done: int
 
+    def evaluated(self, proposal: Mixture) -> tuple[np.ndarray, np.ndarray]:
+        """All draws of the proposal and their log densities; the starts of the chains came from elsewhere and are left out."""
+        thetas = self.thetas[:, 1:].reshape(-1, self.thetas.shape[-1])
+        return thetas, self.log_weight[:, 1:].ravel() + proposal.logpdf(thetas)
+
 
 def evaluate(
-    density: Density,
     explored: Explored,
     draws: int,
     chains: int,
@@ -39,6 +44,7 @@ def evaluate(
 
     An interrupt ends it early: `done` says how many draws of every chain are complete.
     """
+    density = explored.density
     rng = np.random.default_rng([seed, 1])
     thetas = explored.proposal.draw(rng, chains * draws).reshape(draws, chains, density.space.size)
     # each chain starts from a draw of the explored posterior: already where it belongs

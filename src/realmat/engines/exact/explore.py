@@ -14,19 +14,39 @@ from scipy import optimize
 from realmat.engines.exact import mixture as mix
 from realmat.engines.exact.space import Density
 from realmat.errors import FitError
+from realmat.gaussian import System
 
 _GOOD = 0.75
 _ROUNDS = 8
+_POWER, _SKEWED = 0.25, 0.5
 
 
 @dataclass
 class Explored:
-    """A proposal that covers the posterior of theta, and what its last round showed."""
+    """A proposal that covers the posterior of theta, and every weighted draw that it was learnt from."""
 
     proposal: mix.Mixture
-    thetas: np.ndarray
-    weights: np.ndarray
-    efficiency: float
+    history: _History
+
+    @property
+    def density(self) -> Density:
+        """The density, in the coordinates of the proposal."""
+        return self.history.density
+
+    @property
+    def thetas(self) -> np.ndarray:
+        """All draws so far, shape (n, size)."""
+        return self.history.thetas
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Their normalised importance weights, shape (n,)."""
+        return self.history.weights
+
+    def refined(self, thetas: np.ndarray, logs: np.ndarray, rng: np.random.Generator) -> Explored:
+        """Learn from evaluated draws of the proposal itself: log densities `logs` at `thetas`."""
+        self.history.absorb(self.proposal, thetas, logs)
+        return Explored(mix.defended(mix.fit(self.thetas, self.weights, rng, most=6), share=0.08), self.history)
 
 
 def mode(density: Density) -> tuple[np.ndarray, np.ndarray]:
@@ -96,23 +116,57 @@ def _curvature(density: Density, at: np.ndarray, guess: np.ndarray) -> np.ndarra
     return (vectors / np.clip(eigenvalues, 0.2, None)) @ vectors.T
 
 
-def explore(density: Density, rng: np.random.Generator) -> Explored:
-    """Adapt a mixture of t until its importance weights are even, or stop improving."""
-    d = density.space.size
-    location, covariance = mode(density)
-    history = _History(density)
-    proposal = mix.defended(mix.single(location, covariance))
+def explore(system: System, rng: np.random.Generator) -> Explored:
+    """Adapt a mixture of t until its importance weights are even, or stop improving.
+
+    It starts in logarithms of the scales and goes on in fourth roots.
+    """
+    first = Density(system)
+    d = first.space.size
+    history = _History(first)
+    proposal = mix.defended(mix.single(*mode(first)))
+    for _ in range(2):
+        history.extend(proposal, rng, 60 + 60 * d)
+        proposal = mix.defended(mix.fit(history.thetas, history.weights, rng))
+    density, proposal = _straightened(first, history, proposal, rng)
+    history = history if density is first else _History(density)
     efficiency = best = 0.0
     for turn in range(_ROUNDS):
         efficiency = history.extend(proposal, rng, 60 + 60 * d)
         proposal = mix.defended(mix.fit(history.thetas, history.weights, rng))
-        if efficiency > _GOOD or (turn >= 4 and 0.5 < efficiency < 1.02 * best):
+        if efficiency > _GOOD or (turn >= 3 and 0.5 < efficiency < 1.02 * best):
             break
         best = max(best, efficiency)
     # a last round from a good proposal, then the finest description of all that was seen
-    efficiency = history.extend(proposal, rng, 150 + 100 * d)
+    history.extend(proposal, rng, 150 + 100 * d)
     final = mix.fit(history.thetas, history.weights, rng)
-    return Explored(mix.defended(final, share=0.04), history.thetas, history.weights, efficiency)
+    density.evaluations += 0 if density is first else first.evaluations
+    return Explored(mix.defended(final, share=0.04), history)
+
+
+def _straightened(
+    density: Density, history: _History, proposal: mix.Mixture, rng: np.random.Generator
+) -> tuple[Density, mix.Mixture]:
+    """The density in fourth roots of positive parameters, and a proposal for it.
+
+    A scale that the data leave free to be zero has an endless tail in its logarithm and a bump in its fourth root; one that they
+    determine is Gaussian in either. Only what is clearly skewed to large values stays a logarithm.
+    """
+    powers = np.zeros(density.space.size)
+    for k in np.flatnonzero(density.space.positive):
+        if _skewness(history.thetas[:, k], history.weights) < _SKEWED:
+            powers[k] = _POWER
+    if not powers.any():
+        return density, proposal
+    turned = Density(density.system, powers)
+    thetas = np.where(powers > 0, np.exp(powers * history.thetas), history.thetas)
+    return turned, mix.defended(mix.fit(thetas, history.weights, rng))
+
+
+def _skewness(x: np.ndarray, weights: np.ndarray) -> float:
+    centred = x - weights @ x
+    variance = float(weights @ centred**2)
+    return float(weights @ centred**3) / variance**1.5 if variance > 0 else 0.0
 
 
 class _History:
@@ -129,13 +183,17 @@ class _History:
         """One more round of `n` draws; returns their own efficiency (effective over nominal size)."""
         fresh = proposal.draw(rng, n)
         logs = self.density.many(fresh)
+        self.absorb(proposal, fresh, logs)
+        own = normalised(logs - proposal.logpdf(fresh))
+        return float(1 / np.sum(own**2) / n)
+
+    def absorb(self, proposal: mix.Mixture, fresh: np.ndarray, logs: np.ndarray) -> None:
+        """Add draws of a proposal with their log densities, and weight everything anew."""
         self.thetas, self.logs = np.concatenate([self.thetas, fresh]), np.concatenate([self.logs, logs])
-        self._rounds.append((proposal, n))
+        self._rounds.append((proposal, len(fresh)))
         total = len(self.thetas)
         mixed = np.logaddexp.reduce([np.log(m / total) + q.logpdf(self.thetas) for q, m in self._rounds], axis=0)
         self.weights = normalised(self.logs - mixed)
-        own = normalised(logs - proposal.logpdf(fresh))
-        return float(1 / np.sum(own**2) / n)
 
 
 def normalised(log_weights: np.ndarray) -> np.ndarray:

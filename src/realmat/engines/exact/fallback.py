@@ -16,17 +16,21 @@ from realmat.engines.exact.space import Density
 _STEP = 1e-4
 
 
-def sample(density: Density, explored: Explored, draws: int, chains: int, seed: int, progress: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Draws of theta, shape (chains, draws, size), and sample statistics of shape (chains, draws)."""
+def sample(explored: Explored, draws: int, chains: int, seed: int, progress: bool) -> tuple[Density, np.ndarray, dict[str, np.ndarray]]:
+    """The density in unbounded coordinates, draws of theta in them, shape (chains, draws, size), and statistics (chains, draws)."""
     import nutpie
     from nutpie.compiled_pyfunc import from_pyfunc
 
+    density = Density(explored.density.system)
     d = density.space.size
-    centre = explored.weights @ explored.thetas
-    spread = (explored.thetas - centre).T @ ((explored.thetas - centre) * explored.weights[:, None])
+    inside = np.flatnonzero(explored.weights > 0)
+    seen = np.array([density.space.theta(explored.density.space.values(explored.thetas[i])) for i in inside])
+    weights = explored.weights[inside]
+    centre = weights @ seen
+    spread = (seen - centre).T @ ((seen - centre) * weights[:, None])
     factor = np.linalg.cholesky(spread + 1e-6 * np.diag(np.diag(spread)) + 1e-10 * np.eye(d))
     rng = np.random.default_rng([seed, 4])
-    starts = explored.thetas[rng.choice(len(explored.thetas), size=chains, p=explored.weights)]
+    starts = seen[rng.choice(len(seen), size=chains, p=weights)]
     whitened = np.ascontiguousarray(np.linalg.solve(factor, (starts - centre).T).T)
 
     def make_log_density() -> Any:
@@ -56,4 +60,4 @@ def sample(density: Density, explored: Explored, draws: int, chains: int, seed: 
     )
     tree = nutpie.sample(compiled, draws=draws, tune=400, chains=chains, cores=1, seed=seed, progress_bar=progress, save_warmup=False)
     stats = {name: np.asarray(tree["sample_stats"][name]) for name in ("diverging", "n_steps", "depth") if name in tree["sample_stats"]}
-    return np.asarray(tree["posterior"]["theta"]).reshape(chains, -1, d), stats
+    return density, np.asarray(tree["posterior"]["theta"]).reshape(chains, -1, d), stats

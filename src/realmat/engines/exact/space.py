@@ -16,11 +16,11 @@ _HEAVY = 400_000  # multiply-adds of a factorisation beyond which two threads pa
 
 
 class Density:
-    """log p(theta | y) up to a constant, with the coefficients integrated out."""
+    """log p(theta | y) up to a constant, with the coefficients integrated out; `powers` choose the coordinates (see `Space`)."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, powers: np.ndarray | None = None) -> None:
         self.system = system
-        self.space = Space(system.problem.params)
+        self.space = Space(system.problem.params, powers)
         self.evaluations = 0
         self._pool = ThreadPoolExecutor(2) if len(system.pattern.targets) > _HEAVY else None
 
