@@ -201,6 +201,17 @@ def test_it_shows_and_writes(tmp_path: object) -> None:
         b.to_csv(tmp_path / "nowhere" / "b.csv")  # type: ignore[operator]
 
 
+def test_tails_too_heavy_for_a_variance_are_named() -> None:
+    """A Student t whose nu comes close to 2: its variance nu/(nu - 2) s^2 has a mean far above its median."""
+    posterior = nested(observation=rm.observation.StudentT(bias_by="lab"))
+    assert "heavy" not in budget(posterior).text
+    flat = {k: v.reshape(DRAWS, *v.shape[2:]) for k, v in {**posterior.draws.params, **posterior.draws.coefficients}.items()}
+    flat["noise_nu"] = 2 + np.random.default_rng(0).uniform(1e-3, 0.5, DRAWS)
+    params = {k: flat[k] for k in posterior.draws.params}
+    heavy = by_hand(posterior.problem, params, {k: flat[k] for k in posterior.draws.coefficients})
+    assert "tails of noise are so heavy" in budget(heavy).text
+
+
 def test_wrong_arguments_are_one_error() -> None:
     with pytest.raises(rm.ModelError, match=r"scale=.*k must be positive.*\['nothing'\]"):
         budget(nested(), scale="linear", k=0, joined=[("nothing", "noise")])

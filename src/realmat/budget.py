@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 KINDS = ("aleatoric", "epistemic")
 SCALES = ("link", "response")
 JOIN = " + "
+HEAVY = 2.0  # a mean variance so many times its median is ruled by a few draws, as of a Student t with nu close to 2
 
 
 @dataclass(frozen=True)
@@ -303,7 +304,8 @@ def _assemble(stream: Stream, parts: Parts, groups: dict[str, list[int]], attrs:
         if by_row[g, j].any()
     ]
     table = pd.DataFrame(records, columns=["layer", "component", "kind", "u", "share", "share_lb", "share_ub"])
-    dataset = _dataset(stream, by_row, overall, bounds, list(groups), layers, attrs)
+    heavy = [name for name, v in zip(groups, fresh, strict=True) if v.mean() > HEAVY * np.median(v) > 0]
+    dataset = _dataset(stream, by_row, overall, bounds, list(groups), layers, {**attrs, "heavy": ", ".join(heavy)})
     joined = tuple(tuple(stream.components[k] for k in members) for members in groups.values() if len(members) > 1)
     return Budget(table, dataset, _compensation(stream, parts, groups), joined)
 

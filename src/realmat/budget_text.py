@@ -39,6 +39,7 @@ def sentences(budget: Budget) -> str:
         _epistemic(budget),
         *_compensation(budget),
         *_joined(budget),
+        *_heavy(budget),
         *_thinned(budget),
     ]
     return " ".join(s for s in said if s)
@@ -114,6 +115,15 @@ def _compensation(b: Budget) -> list[str]:
 
 def _joined(b: Budget) -> list[str]:
     return [f"This design cannot separate {_listed(list(names))}, so they are reported together." for names in b.joined]
+
+
+def _heavy(b: Budget) -> list[str]:
+    names = b.dataset.attrs["heavy"]
+    if not names:
+        return []
+    return [
+        f"The tails of {names} are so heavy that its variance is ruled by a few draws: trust the bounds of predictions more than this u."
+    ]
 
 
 def _thinned(b: Budget) -> list[str]:
