@@ -16,7 +16,7 @@ _PUBLIC = {
     "compare": "realmat.comparison",
     "cross_validate": "realmat.cross_validation",
 }
-_MODULES = ("theory", "material", "observation", "datasets", "descriptors", "templates", "testing")
+_MODULES = ("theory", "material", "observation", "datasets", "descriptors", "templates", "testing", "units")
 
 __all__ = [*_PUBLIC, *_MODULES, "DataError", "FileError", "FitError", "ModelError", "RealmatError", "__version__"]
 
