@@ -155,3 +155,10 @@ def test_parity_and_calibration_figures() -> None:
     nominal = np.array([0.5, 0.8, 0.95])
     assert coverage(pit, nominal) == pytest.approx(nominal, abs=5 * 0.5 / np.sqrt(4000))
     assert len(calibration({"a": pit, "b": rng.beta(2, 2, 100)}).axes) == 2
+
+
+def test_biases_are_drawn() -> None:
+    found = repeatability(two_labs()[1], "MPa")
+    axes = found.plot().axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["B  (n = 8)", "A  (n = 8)"]
+    assert "MPa" in axes.get_xlabel()

@@ -115,6 +115,16 @@ def test_relative_u_of_an_unmeasured_response() -> None:
     assert out["sd"].item() == pytest.approx(exact.std(), rel=1e-9)
 
 
+def test_a_row_that_states_no_u_has_the_typical_one() -> None:
+    """Without an inferred scale the noise of such a row is the root mean square of the u stated in the fit, not nothing."""
+    u = np.linspace(0.1, 0.4, 30)
+    df = pd.DataFrame({"y": np.linspace(1, 3, 30), "u": u})
+    model = rm.Model("y", theory=rm.theory.Constant(), observation=rm.observation.Normal(u="u", scale=False))
+    posterior = by_hand(model.bind(df), {}, {"constant": np.ones((4, 1))})
+    out = predict(posterior, model.table(pd.DataFrame({"u": [0.2, np.nan]}), response=False))
+    assert out["sd"].values == pytest.approx([0.2, np.sqrt(np.mean(u**2))])
+
+
 def test_unknown_new() -> None:
     with pytest.raises(rm.ModelError, match=r"new= must be one of observation, specimen, material, not 'lab'"):
         predict(simple()[1], new="lab")

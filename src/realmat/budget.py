@@ -137,7 +137,7 @@ def budget(
     unit : str
         Of the response, for text and plots.
     draws : int, optional
-        At most so many posterior draws; by default 1000, or fewer where rows are many.
+        At most so many posterior draws; by default 4000, fewer where rows are many, at least 200.
 
     Raises
     ------

@@ -7,7 +7,7 @@ afresh. The stream goes through the draws in chunks, on cells where rows are ali
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,9 +23,7 @@ NEW: Mapping[str, tuple[str, ...]] = {
     "specimen": ("specimen", "row"),
     "material": ("material", "specimen", "row"),
 }
-_MOST_DRAWS = 1000  # the relative Monte Carlo error of a variance is then 4.5 %, of a mean 3 % of its standard deviation
-_FEWEST_DRAWS = 200
-_WORK = 4e8  # draws x cells x components beyond which draws are thinned
+_DRAWS = ((5e7, 4000), (4e8, 1000), (float("inf"), 200))  # within so much work (draws x cells x components) at most so many draws
 _CHUNK = 4_000_000  # numbers in a chunk
 
 
@@ -102,7 +100,7 @@ class Stream:
     new : {"observation", "specimen", "material"}
         What is drawn anew (`fresh_levels`).
     draws : int, optional
-        At most so many posterior draws, spread evenly; by default 1000, or fewer where rows are many.
+        At most so many posterior draws, spread evenly; by default 4000, fewer where rows are many, at least 200.
 
     Attributes
     ----------
@@ -130,8 +128,8 @@ class Stream:
         self.components = tuple(name for (name, _), _ in parts)
         self.layers = tuple(layer for _, layer in parts)
         self.contributions = tuple(contribution for (_, contribution), _ in parts)
-        affordable = int(np.clip(_WORK / max(len(self.table) * len(parts), 1), _FEWEST_DRAWS, _MOST_DRAWS))
-        self.indices = posterior.thin(affordable if draws is None else draws)
+        each = max(len(self.table) * len(parts), 1)
+        self.indices = posterior.thin(max(int(min(work / each, most)) for work, most in _DRAWS) if draws is None else draws)
 
     def _bind(self, table: Table) -> tuple[Contribution, ...]:
         return tuple(term.contribute(table, self.fresh) for term in self.posterior.problem.terms)
@@ -148,14 +146,14 @@ class Stream:
 
     @cached_property
     def noise(self) -> Noise:
-        """Noise of a new measurement of each cell."""
+        """Noise of a new measurement of each cell. Where a new row states no u and no scale is inferred, the rows of the fit give it."""
         problem = self.posterior.problem
         if self.own:
             return problem.response_rows.noise
         make = problem.observation.noise
         assert make is not None
         try:
-            return make(self.table)
+            return self._typical(make(self.table))
         except DataError:
             if problem.link != "log" or problem.response in self.table.columns:
                 raise
@@ -165,7 +163,14 @@ class Stream:
             median += sum(part.sum(axis=1) for part in chunk.mean.values()) / len(self.indices)
         columns = {**self.table.columns, problem.response: np.exp(median)}
         t = self.table
-        return make(Table(columns, t.levels, t.index, t.limits, t.count, t.response, t.link))
+        return self._typical(make(Table(columns, t.levels, t.index, t.limits, t.count, t.response, t.link)))
+
+    def _typical(self, noise: Noise) -> Noise:
+        """Give rows without any noise the root mean square of the u stated in the fit."""
+        silent = (noise.u == 0) & (noise.group < 0)
+        known = self.posterior.problem.response_rows
+        rms = np.sqrt(np.average(known.noise.u**2, weights=known.count))
+        return replace(noise, u=np.where(silent, rms, noise.u)) if silent.any() else noise
 
     def __len__(self) -> int:
         return len(self.table)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from realmat.intervals import interval, words
 from realmat.posterior import Posterior
 from realmat.shown import Shown, significant
 from realmat.terms import Coefficients, evaluate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LIMIT = 2.8  # 1.96 sqrt(2), as the standards round it
 
@@ -67,6 +70,12 @@ class Laboratory(Shown):
         else:
             said.append("No bias between laboratories is in the model, so nothing is known of the reproducibility s_R.")
         return " ".join(said) + f" Bounds are {words()}."
+
+    def plot(self, dark: bool = False) -> Figure:
+        """Biases with their intervals, and the bands of s_r and s_R; see `realmat.plots.laboratory.plot_laboratory`."""
+        from realmat.plots.laboratory import plot_laboratory
+
+        return plot_laboratory(self, dark)
 
 
 def repeatability(posterior: Posterior, unit: str = "") -> Laboratory:
