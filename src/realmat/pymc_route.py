@@ -82,6 +82,14 @@ def build(problem: Problem, collapsed: bool = False) -> pm.Model:
     return model
 
 
+def prior_draw(problem: Problem, names: list[str], seed: int) -> dict[str, np.ndarray]:
+    """One joint draw of named variables from the prior, as the readable PyMC model has them; nothing is compiled."""
+    import pymc as pm
+
+    model = build(problem)
+    return dict(zip(names, pm.draw([model[name] for name in names], random_seed=seed, mode="FAST_COMPILE"), strict=True))
+
+
 def _dims(problem: Problem) -> dict[str, tuple[str, Any]]:
     """Dimension and coordinates of each variable that has one. A name that is taken by other coordinates is made longer."""
     taken: dict[str, Any] = {"row": problem.table.index}

@@ -42,8 +42,8 @@ def power(exponent: float) -> Transform:
     if exponent == 1:
         return IDENTITY
     return Transform(
-        lambda x: x**exponent,
-        lambda x: exponent * x ** (exponent - 1),
+        lambda x: np.sign(x) * np.abs(x) ** exponent,
+        lambda x: exponent * np.abs(x) ** (exponent - 1),
         lambda z: np.sign(z) * np.abs(z) ** (1 / exponent),
         falling=exponent < 0,
     )

@@ -115,7 +115,7 @@ class LatentState:
         if clash.any():
             raise DataError(
                 f"column {self.column!r}: the same {self.level} has different values in {rows_text(table.index[clash])}. "
-                'Repeated measurements of one state need u=; a property of the single measurement, needs level="row".'
+                'Repeated measurements of one state need u=; a property of the single measurement needs level="row".'
             )
         return known
 
