@@ -69,7 +69,7 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
 
-        def step(what: str | None = None) -> None:
-            bar.update(task, advance=1, description=what)
+        def step(what: str | None = None, advance: int = 1) -> None:
+            bar.update(task, advance=advance, description=what)
 
         yield step
