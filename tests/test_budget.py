@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import arviz_base as azb
 import numpy as np
 import pandas as pd
@@ -10,8 +12,10 @@ from attribution import by_hand, exact_moments
 
 import realmat as rm
 from realmat.budget import Budget, budget
+from realmat.data import Column, Table
 from realmat.posterior import Posterior
 from realmat.predict import predict
+from realmat.terms import Coefficients, Contribution, Term
 
 DRAWS = 1000
 
@@ -217,3 +221,46 @@ def test_wrong_arguments_are_one_error() -> None:
         budget(nested(), scale="linear", k=0, joined=[("nothing", "noise")])
     with pytest.raises(rm.ModelError, match="new= must be one of"):
         budget(nested(), new="sample")
+
+
+@dataclass(frozen=True)
+class Curved(rm.Component):
+    """``exp(a x)``: not linear in its coefficient; with ``raw`` only as a PyTensor expression."""
+
+    raw: bool = False
+    name: str = "curved"
+
+    def needs(self) -> list[Column]:
+        return [Column("x", "exponent")]
+
+    def bind(self, table: Table, scale: object) -> Term:
+        def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
+            x = other.numeric("x")
+            return Contribution(nonlinear=lambda p, b, xp: xp.exp(b["curved_a"][0] * x), raw=self.raw)
+
+        return Term("curved", "material", coefficients=(Coefficients("curved_a", 1, 1.0),), contribute=contribute)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_effects_that_are_not_linear(raw: bool) -> None:
+    """The epistemic part of exp(a x) is its variance over the draws of a, also where it is a compiled PyTensor expression."""
+    rng = np.random.default_rng(1)
+    x, a = np.linspace(0, 1, 5), rng.normal(0.5, 0.2, (400, 1))
+    model = rm.Model("y", theory=rm.theory.Constant(value=0.0), material=Curved(raw))
+    problem = model.bind(pd.DataFrame({"y": np.exp(0.5 * x), "x": x}))
+    b = budget(by_hand(problem, {"noise_scale": np.full(400, 0.1)}, {"curved_a": a}))
+    assert part(b, "curved", "epistemic") == pytest.approx(np.exp(a * x).var(axis=0, ddof=1).mean(), rel=1e-9)
+
+
+def test_coefficients_that_were_not_kept_are_redrawn() -> None:
+    """With ``latents="summary"`` coefficients are drawn again given psi: the same budget within the Monte Carlo error of 2000 draws."""
+    rng = np.random.default_rng(0)
+    m = np.repeat(np.arange(20), 3)
+    df = pd.DataFrame({"y": rng.normal(0, 0.5, 20)[m] + rng.normal(0, 0.3, 60), "m": m})
+    model = rm.Model("y", levels={"material": "m"}, theory=rm.theory.Constant(), material=rm.material.Unresolved(by="material"))
+    kept, summary = (
+        model.fit(df, engine="exact", draws=1000, chains=2, seed=3, progress=False, latents=way) for way in ("draws", "summary")
+    )
+    assert not summary.posterior.draws.coefficients
+    one, two = (budget(f.posterior).table["share"].to_numpy() for f in (kept, summary))
+    assert one == pytest.approx(two, abs=5 * np.sqrt(2 / 2000) * 0.25)
