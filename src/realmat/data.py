@@ -264,7 +264,7 @@ class _Reader:
         infinite = np.isinf(values)
         if infinite.any():
             self.say(spec.name, "infinite value", infinite)
-        missing = np.isnan(values)
+        missing = np.isnan(values) & series.isna().to_numpy()  # text was said already
         if missing.any() and not spec.missing:
             self.say(spec.name, f"empty {spec.role}", missing, "Leave these rows out, or give the value.")
         values = self._convert(spec, values)

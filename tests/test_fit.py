@@ -1,0 +1,157 @@
+"""The result: groups, names and attributes as ArviZ users expect, and files that come back to the bit."""
+
+import warnings
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import realmat as rm
+
+
+def layered(seed: int = 1) -> pd.DataFrame:
+    """Labels of several kinds, a latent state with gaps, stated and unstated u."""
+    rng = np.random.default_rng(seed)
+    piece = np.repeat(np.arange(24), 3)
+    grain = rng.lognormal(3, 0.3, 24)
+    t = rng.normal(size=8)[piece // 3]
+    y = 50 + 3 * t + 20 * grain[piece] ** -0.5 + rng.normal(0, 0.5, 24)[piece] + rng.normal(0, 0.3, 72)
+    first = np.arange(72) % 3 == 0
+    return pd.DataFrame(
+        {
+            "y": y,
+            "t": t,
+            "mat": np.array([f"M{m}" for m in piece // 3], dtype=object),
+            "piece": piece,
+            "lab": [["a", 7, "c"][i % 3] for i in range(72)],
+            "u": np.where(np.arange(72) % 4 == 0, np.nan, 0.3),
+            "grain": np.where(first & (piece % 2 == 0), grain[piece], np.nan),
+        }
+    )
+
+
+MODEL = rm.Model(
+    "y",
+    unit="MPa",
+    levels={"material": "mat", "specimen": "piece", "lab": "lab"},
+    theory=rm.theory.Calibrated("t"),
+    material=[rm.material.GrainSize("grain", u=1.0), rm.material.Unresolved("specimen")],
+    observation=rm.observation.Normal(u="u", scale=False, bias_by="lab"),
+)
+
+
+@pytest.fixture(scope="module")
+def fit():
+    """One fit for all tests of this file."""
+    return MODEL.fit(layered(), draws=250, seed=4, progress=False)
+
+
+def test_groups_names_and_dims(fit):
+    """Posterior variables are `<component>_<parameter>` with named dims and coords; every documented group is there."""
+    tree = fit.tree
+    assert {"posterior", "prior", "prior_predictive", "posterior_predictive", "log_likelihood", "log_prior", "observed_data", "constant_data", "sample_stats"} <= set(
+        tree.children
+    )
+    posterior = tree["posterior"]
+    for name in ("calibrated_intercept", "calibrated_slope", "unresolved_specimen_scale", "noise_unstated_scale", "bias_lab_scale", "grain_size_grain_slope"):
+        assert posterior[name].dims == ("chain", "draw"), name
+    assert posterior["unresolved_specimen"].dims == ("chain", "draw", "specimen")
+    assert list(posterior["specimen"].values) == list(range(24))
+    assert posterior["bias_lab"].dims == ("chain", "draw", "lab")
+    assert list(posterior["lab"].values) == ["a", "7", "c"]
+    assert posterior["grain_size_grain"].sizes["specimen"] == 24
+    assert dict(tree["observed_data"].sizes) == {"row": 72}
+    for key in ("model", "data_hash", "realmat_version", "numpy_version", "seed", "engine"):
+        assert tree.attrs[key] not in ("", None), key
+
+
+def test_summary_is_in_the_order_of_layers(fit):
+    """Theory first, observation last."""
+    names = list(dict.fromkeys(str(i).split("[")[0] for i in fit.summary().index))
+    order = ["calibrated_intercept", "grain_size_grain_slope", "unresolved_specimen_scale", "noise_unstated_scale"]
+    assert [n for n in names if n in order] == order
+
+
+def test_arviz_reads_it(fit):
+    """az.loo and az.summary work on the tree as on any other; PSIS on latents may warn, which is why `fit.loo` integrates them out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert np.isfinite(az.loo(fit.tree).elpd)
+    assert "calibrated_slope" in az.summary(fit.tree, var_names=["calibrated_slope"]).index
+
+
+def test_log_likelihood_is_the_normal_density(fit):
+    """Rows, draw by draw, against scipy."""
+    from scipy.stats import norm
+
+    tree, df = fit.tree, layered()
+    p = tree["posterior"]
+    state = p["grain_size_grain"].values[0, 10]
+    scale = np.where(np.isnan(df["u"]), p["noise_unstated_scale"].values[0, 10], 0.3)
+    labs = {"a": 0, 7: 1, "c": 2}
+    mean = (
+        p["calibrated_intercept"].values[0, 10]
+        + p["calibrated_slope"].values[0, 10] * df["t"]
+        + p["grain_size_grain_slope"].values[0, 10] * (np.sign(state) * np.abs(state) ** -0.5)[df["piece"]]
+        + p["unresolved_specimen"].values[0, 10][df["piece"]]
+        + p["bias_lab"].values[0, 10][[labs[v] for v in df["lab"]]]
+    )
+    assert tree["log_likelihood"]["y"].values[0, 10] == pytest.approx(norm(mean, scale).logpdf(df["y"]), rel=1e-8)
+
+
+def test_saved_and_loaded_to_the_bit(fit, tmp_path):
+    """Model, draws, tree and tables are equal after a round trip."""
+    path = fit.save(tmp_path / "fit.nc")
+    again = rm.load(path)
+    assert again.model == fit.model
+    for group in fit.tree.children:
+        xr.testing.assert_identical(again.tree[group].to_dataset(), fit.tree[group].to_dataset())
+    for name, draws in fit.posterior.draws.coefficients.items():
+        assert np.array_equal(again.posterior.draws.coefficients[name], draws), name
+    pd.testing.assert_frame_equal(again.summary(), fit.summary())
+    pd.testing.assert_frame_equal(again.budget(new="specimen").table, fit.budget(new="specimen").table)
+    pd.testing.assert_frame_equal(again.gap().table, fit.gap().table)
+    xr.testing.assert_identical(again.predict(layered().head(5)), fit.predict(layered().head(5)))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_budget_rows_sum_to_one(fit):
+    """Overall and for every row, to 1e-9."""
+    for new in ("observation", "specimen", "material"):
+        assert abs(fit.budget(new=new).table["share"].sum() - 1) < 1e-9
+
+
+def test_files_that_are_not_fits(fit, tmp_path):
+    """Missing, foreign, truncated and edited files are refused, each with what is wrong."""
+    with pytest.raises(rm.FileError, match="does not exist"):
+        rm.load(tmp_path / "none.nc")
+    (tmp_path / "text.nc").write_text("hello")
+    with pytest.raises(rm.FileError, match="not a NetCDF file"):
+        rm.load(tmp_path / "text.nc")
+    xr.Dataset({"x": 1.0}).to_netcdf(tmp_path / "foreign.nc", engine="h5netcdf")
+    with pytest.raises(rm.FileError, match="not a realmat fit"):
+        rm.load(tmp_path / "foreign.nc")
+    whole = fit.save(tmp_path / "fit.nc").read_bytes()
+    (tmp_path / "half.nc").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(rm.FileError, match="damaged"):
+        rm.load(tmp_path / "half.nc")
+    edited = fit.tree.copy(deep=True)
+    edited["constant_data"]["t"] = edited["constant_data"]["t"] + 1.0
+    edited.to_netcdf(tmp_path / "edited.nc", engine="h5netcdf")
+    with pytest.raises(rm.FileError, match="do not match their hash"):
+        rm.load(tmp_path / "edited.nc")
+
+
+def test_saving_where_one_cannot(fit, tmp_path):
+    """A folder that does not exist is a clear error, and nothing is left behind."""
+    with pytest.raises(rm.FileError, match="cannot write"):
+        fit.save(tmp_path / "no" / "where.nc")
+
+
+def test_prior_predictive():
+    """Without a fit: prior and predicted response with the table's rows."""
+    tree = MODEL.prior_predictive(layered(), draws=100)
+    assert tree["prior_predictive"]["y"].sizes == {"chain": 1, "draw": 100, "row": 72}
+    assert np.isfinite(tree["prior_predictive"]["y"].values).all()
