@@ -8,6 +8,7 @@ import arviz_base as azb
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from attribution import by_hand, exact_moments
 
 import realmat as rm
@@ -200,6 +201,9 @@ def test_it_shows_and_writes(tmp_path: object) -> None:
     b.to_csv(tmp_path / "b.csv")  # type: ignore[operator]
     assert pd.read_csv(tmp_path / "b.csv").equals(b.table)  # type: ignore[operator]
     assert "MPa" in str(b)
+    xr.DataTree.from_dict({"/budget": b.dataset}).to_netcdf(tmp_path / "b.nc", engine="h5netcdf")  # type: ignore[operator]
+    with xr.open_datatree(tmp_path / "b.nc", engine="h5netcdf") as tree:  # type: ignore[operator]
+        assert tree["budget"].to_dataset().identical(b.dataset)
     assert "<table" in b._repr_html_()
     with pytest.raises(rm.FileError, match="cannot write"):
         b.to_csv(tmp_path / "nowhere" / "b.csv")  # type: ignore[operator]

@@ -227,6 +227,10 @@ def _sentences(g: Gap) -> str:
     residual = t["residual"].to_numpy()
     worst = int(np.abs(residual).argmax())
     said.append(f"The largest residual is that of {t.index[worst]}: {significant(float(residual[worst]))}{unit}.")
+    censored = g.posterior.problem.response_rows.noise.censored
+    if censored is not None and censored.any():
+        beyond = int((censored[g.posterior.problem.cell] != 0).sum())
+        said.append(f"{beyond} measurements are known only to lie beyond a limit, and enter with the limit.")
     return " ".join(said)
 
 
