@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from attribution import by_hand, exact_moments
+from scipy import stats
 
 import realmat as rm
 from realmat.budget import Budget, budget
@@ -268,3 +269,20 @@ def test_coefficients_that_were_not_kept_are_redrawn() -> None:
     assert not summary.posterior.draws.coefficients
     one, two = (budget(f.posterior).table["share"].to_numpy() for f in (kept, summary))
     assert one == pytest.approx(two, abs=5 * np.sqrt(2 / 2000) * 0.25)
+
+
+def test_response_units_in_closed_form() -> None:
+    """With known psi and b, Var(y) is the log-normal's, divided in proportion to the log variances (their Aumann-Shapley value)."""
+    posterior = nested(link="log")
+    params = {k: np.full(DRAWS, 0.1 * (i + 1)) for i, k in enumerate(posterior.draws.params)}
+    b = {k: np.full((DRAWS, v.shape[-1]), 0.3) for k, v in posterior.draws.coefficients.items()}
+    posterior = by_hand(posterior.problem, params, b)
+    found = budget(posterior, "specimen", scale="response")
+    v = {name: float(params[f"{name}_scale"][0] ** 2) for name in ("unresolved_specimen", "noise")}
+    t = posterior.problem.table.numeric("t")
+    # intercept + slope log(t) + material + lab bias, each coefficient 0.3
+    centre = 0.3 * (3 + np.log(t))
+    variance = stats.lognorm(s=np.sqrt(sum(v.values())), scale=np.exp(centre)).var()
+    assert found.rows["u"].values ** 2 == pytest.approx(variance, rel=1e-9)
+    for name, part_of in v.items():
+        assert part(found, name, "aleatoric") == pytest.approx(variance.mean() * part_of / sum(v.values()), rel=1e-9)

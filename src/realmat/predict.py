@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _BLOCK = 8_000_000  # numbers in a block of the mixture
-_HELD, _FEWEST = 250, 200  # beyond _BLOCK / _HELD rows fewer draws are held, but never below _FEWEST
+_HELD, _FEWEST = 500, 200  # beyond _BLOCK / _HELD rows fewer draws are held, but never below _FEWEST
 
 
 def predict(
@@ -64,7 +64,7 @@ def predict(
     those of the log-normal with its variance are given in their place, while the bounds are its own.
     """
     rows = len(posterior.problem.cells if table is None else table)
-    stream = Stream(posterior, table, new, None if rows * _HELD < _BLOCK else max(_FEWEST, _BLOCK * 4 // rows))
+    stream = Stream(posterior, table, new, None if rows * _HELD < _BLOCK else max(_FEWEST, _BLOCK * 2 // rows))
     rng = np.random.default_rng(0 if seed is None else seed)
     log = posterior.problem.link == "log"
     collected = _collect(stream, rng, log)
