@@ -17,13 +17,13 @@ from realmat.shown import percent, significant
 
 _COEFFICIENTS = 200  # of which convergence is looked at, evenly chosen
 _ROWS = 2000  # left out for calibration
-_DRAWS = 300
+DRAWS = 300
 _COMPENSATION = -0.95
 _CONTRACTION = 0.25  # below it the interquartile range is over 87 % of the prior's
 Row = dict[str, Any]
 
 
-def check(posterior: Posterior, refit: Any = None) -> Check:
+def check(posterior: Posterior, refit: Any = None, left: LeftOut | None = None) -> Check:
     """Check a fit.
 
     Parameters
@@ -31,6 +31,8 @@ def check(posterior: Posterior, refit: Any = None) -> Check:
     posterior : Posterior
     refit : callable, optional
         As of `realmat.loo.loo`.
+    left : LeftOut, optional
+        Predictions of single rows left out, if made before.
 
     Returns
     -------
@@ -42,7 +44,7 @@ def check(posterior: Posterior, refit: Any = None) -> Check:
     R-hat and effective sample sizes: Vehtari et al., Bayesian Anal. 16, 667 (2021); sensitivity to the prior: Kallioinen et al., Stat.
     Comput. 34, 57 (2024); uniformity of probability integral transforms: `arviz_stats`' dependence-aware test.
     """
-    left = left_out(posterior, "observation", refit=refit, draws=_DRAWS, rows=_sample(len(posterior.problem.table)))
+    left = left or left_out(posterior, "observation", refit=refit, draws=DRAWS, rows=_sample(len(posterior.problem.table)))
     parts = [_convergence(posterior), _prior(posterior), _calibration(left), _influence(left), _components(posterior)]
     rows = [r for part, _ in parts for r in part]
     sentences = [s for _, said in parts for s in said]
@@ -140,7 +142,7 @@ def _watched(posterior: Posterior) -> tuple[list[str], np.ndarray]:
 
 
 def _prior(posterior: Posterior) -> tuple[list[Row], list[str]]:
-    found = sensitivity(posterior, _DRAWS)
+    found = sensitivity(posterior, DRAWS)
     rows, said = [], []
     strong = found[(found["prior"] >= 0.05) & (found["likelihood"] < 0.05)]
     conflict = found[(found["prior"] >= 0.05) & (found["likelihood"] >= 0.05)]
@@ -237,7 +239,7 @@ def _rows(labels: Any) -> str:
 
 
 def _components(posterior: Posterior) -> tuple[list[Row], list[str]]:
-    correlation = component_correlation(posterior, _DRAWS)
+    correlation = component_correlation(posterior, DRAWS)
     names, values = list(correlation.index), correlation.to_numpy()
     pairs = [(values[i, j], names[j], names[i]) for i in range(len(names)) for j in range(i) if np.isfinite(values[i, j])]
     if not pairs:
