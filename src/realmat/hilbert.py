@@ -15,7 +15,7 @@ import numpy as np
 KERNELS = {"matern32": (1.5, 3.42), "matern52": (2.5, 2.65), "expquad": (math.inf, 1.75)}
 """Smoothness nu, and the factor of `Basis.shortest`: Riutort-Mayol et al., Stat. Comput. 33, 17 (2023), section 4.2."""
 
-# Covariances of scale 1 are then right to 0.04, 0.07 and 0.15 in one, two and three dimensions, for lengthscales from the shortest to
+# Covariances of scale 1 are then right to 0.04, 0.07 and 0.17 in one, two and three dimensions, for lengthscales from the shortest to
 # half the range of the data; longer ones lose some of the variance of their mean, which an intercept takes up anyway.
 _BOX = 2.5
 _FUNCTIONS = {1: 40, 2: 16, 3: 8}
