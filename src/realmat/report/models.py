@@ -1,0 +1,86 @@
+"""From a comparison to what its page shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from realmat.diagnostics import warning
+from realmat.report import bayes, charts, predictions, tables, words
+from realmat.report.page import bands
+from realmat.report.reproduce import facts_table, snippet
+
+if TYPE_CHECKING:
+    from realmat.comparison import Comparison
+    from realmat.fit import Fit
+    from realmat.loo import LeftOut
+
+SECTIONS = {
+    "comparison": "Which model predicts best",
+    "calibration": "Predictions of each model",
+    "models": "The models",
+    "reproduce": "How to reproduce it",
+}
+HEADS = {
+    "rank": "rank",
+    "elpd": "elpd",
+    "elpd_diff": "difference",
+    "dse": "its standard error",
+    "weight": "weight",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "crps": "CRPS",
+    "coverage_50": "50 % holds",
+    "coverage_80": "80 % holds",
+    "coverage_95": "95 % holds",
+    "sharpness": "mean sd",
+}
+
+
+def context(comparison: Comparison) -> dict[str, Any]:
+    """Everything that the template of a comparison shows."""
+    fits = {name: comparison.fits[name] for name in comparison.table.index}
+    one = next(iter(fits.values()))
+    warnings = {name: said for name, fit in fits.items() if (said := warning(fit.posterior))}
+    return {
+        "title": f"{comparison.title}: realmat report",
+        "heading": comparison.title,
+        "sections": [{"id": key, "title": said} for key, said in SECTIONS.items()],
+        "summary": f"{words.what_was_measured(one.problem, one.model.unit)} {comparison.text}",
+        "warning": " ".join(f"{name}: {said}" for name, said in warnings.items()),
+        "comparison": _table(comparison),
+        "elpd": bayes.comparison(comparison.table),
+        "calibration": [_predictions(name, fit, comparison.left_out[name], warnings.get(name, "")) for name, fit in fits.items()],
+        "models": [
+            {"name": name, "bands": bands(fit.model, fit.problem), "reproduce": facts_table(fit), "code": snippet(fit)}
+            for name, fit in fits.items()
+        ],
+    }
+
+
+def _table(comparison: Comparison) -> tables.Grid:
+    kept = [name for name in HEADS if name in comparison.table]
+    rows = []
+    for name, row in comparison.table.iterrows():
+        cells = [
+            tables.Cell(f"{100 * row[k]:.1f} %", float(row[k]))
+            if k.startswith("coverage")
+            else tables.cell(int(row[k]) if k == "rank" else float(row[k]))
+            for k in kept
+        ]
+        rows.append([tables.Cell(str(name)), *cells])
+    note = "elpd: expected log predictive density of what was left out; larger is better. Scores are of the same left-out predictions."
+    return tables.Grid(comparison.title, [("model", False), *((HEADS[k], True) for k in kept)], rows, note)
+
+
+def _predictions(name: str, fit: Fit, left: LeftOut, unsure: str) -> dict[str, Any]:
+    new = left.by if left.by in ("specimen", "material") else "observation"
+    unit = f" {fit.model.unit}" if fit.model.unit else ""
+    points, some = predictions.points(left, fit.budget(new=new), fit.problem, {})
+    return {
+        "name": name,
+        "warning": unsure,
+        "text": f"{words.left_out_words(left, unit, len(fit.problem.table))} {words.calibration(left)}",
+        "coverage": charts.coverage(predictions.pit(left)),
+        "parity": charts.parity(points, fit.problem.response, left.by, unit, fit.problem.link == "log"),
+        "parity_caption": f"{name}: {predictions.CAPTION}{some}",
+    }
