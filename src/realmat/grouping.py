@@ -13,7 +13,7 @@ import numpy as np
 from realmat.data import ROW, rows_text
 from realmat.errors import DataError, ModelError
 from realmat.problem import Problem
-from realmat.terms import Contribution, Function, Known, Noise, Piece, Rows
+from realmat.terms import Contribution, Fresh, Function, Known, Noise, Piece, Rows
 
 
 @dataclass(frozen=True)
@@ -115,16 +115,14 @@ def of_rows(problem: Problem, rows: np.ndarray) -> Problem:
     count, mean, within = _statistics(problem.g[rows], cell, len(cells))
     pieces = tuple((owner, _cut_piece(piece, cells)) for owner, piece in old.pieces)
     offsets = tuple((owner, _cut(f, cells)) for owner, f in old.offsets)
-    noise = old.noise
-    censored = None if noise.censored is None else noise.censored[cells]
-    noise = Noise(noise.u[cells], noise.group[cells], noise.scales, noise.nu, censored)
+    noise = cut_noise(old.noise, cells)
     return dataclasses.replace(
         problem,
         table=problem.table.take(rows),
         cells=problem.cells.take(cells, count),
         cell=cell,
         response_rows=Rows(old.name, mean, pieces, offsets, noise, count, within),
-        contributions=tuple(_cut_contribution(c, cells) for c in problem.contributions),
+        contributions=tuple(cut(c, cells) for c in problem.contributions),
     )
 
 
@@ -136,14 +134,22 @@ def _cut(function: Function, cells: np.ndarray) -> Function:
 
 
 def _cut_piece(piece: Piece, cells: np.ndarray) -> Piece:
-    return Piece(piece.coefficients, piece.matrix[cells], piece.scale)
+    return Piece(piece.coefficients, piece.matrix[cells], None if piece.scale is None else _cut(piece.scale, cells))
 
 
-def _cut_contribution(contribution: Contribution, cells: np.ndarray) -> Contribution:
+def cut(contribution: Contribution, cells: np.ndarray) -> Contribution:
+    """A contribution on some rows of its table."""
     nonlinear = contribution.nonlinear
     return Contribution(
         tuple(_cut_piece(piece, cells) for piece in contribution.pieces),
         None if contribution.offset is None else _cut(contribution.offset, cells),
-        nonlinear=None if nonlinear is None else lambda p, b, xp: nonlinear(p, b, xp)[cells],
-        raw=contribution.raw,
+        tuple(Fresh(fresh.groups[cells], _cut(fresh.sd, cells), fresh.nu) for fresh in contribution.fresh),
+        None if nonlinear is None else lambda p, b, xp: nonlinear(p, b, xp)[cells],
+        contribution.raw,
     )
+
+
+def cut_noise(noise: Noise, cells: np.ndarray) -> Noise:
+    """The noise of some rows."""
+    censored = None if noise.censored is None else noise.censored[cells]
+    return Noise(noise.u[cells], noise.group[cells], noise.scales, noise.nu, censored)
