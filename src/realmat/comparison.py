@@ -17,7 +17,7 @@ from realmat.checks import listed
 from realmat.data import ROW, rows_text
 from realmat.diagnostics import coverage_words, warning
 from realmat.errors import DataError, ModelError
-from realmat.loo import LeftOut, left_out
+from realmat.loo import LeftOut
 from realmat.scores import COVERAGES
 from realmat.shown import Shown, significant
 
@@ -100,7 +100,7 @@ def compare(
     method : {"stacking", "BB-pseudo-BMA", "pseudo-BMA"}
         How `az.compare` weighs the models.
     **kwargs
-        For `realmat.loo.left_out`.
+        For `Fit.left_out`: `draws`, `refit`.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def compare(
         raise ModelError("compare takes a mapping of at least two names to fits, as in rm.compare({'ideal': a, 'real': b}).")
     _same_data(fits)
     labels = _labels(fits, by)
-    left = {name: left_out(fit.posterior, _own(labels, fit), **kwargs) for name, fit in fits.items()}
+    left = {name: fit.left_out(_own(labels, fit), **kwargs) for name, fit in fits.items()}
     table, notes = _table(left, method)
     return Comparison(table, left, dict(fits), str(labels.name), (*_notes(fits, left), *notes))
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from realmat.budget import Budget
     from realmat.diagnostics import Check
     from realmat.gap import Gap
+    from realmat.loo import LeftOut
 
 
 class Fit:
@@ -116,13 +117,29 @@ class Fit:
         """What to measure next (see `realmat.advise.advise`)."""
         from realmat.advise import advise
 
-        return advise(self.posterior, actions=actions, target=target, costs=costs, **kwargs)
+        return advise(self.posterior, actions=actions, target=target, costs=costs, read=self.model.prediction_table, **kwargs)
 
-    def loo(self, by: str = "observation", **kwargs: Any) -> Any:
-        """Leave-one-group-out cross-validation with the coefficients integrated out, as `az.ELPDData` (see `realmat.loo.loo`)."""
-        from realmat.loo import loo
+    def loo(self, by: Any = "observation", refit: bool | None = None, **kwargs: Any) -> Any:
+        """Leave-one-group-out cross-validation with the coefficients integrated out, as `az.ELPDData` (see `realmat.loo.loo`).
 
-        return loo(self.posterior, by=by, **kwargs)
+        Groups for which importance sampling fails are refitted without (`refit`; by default on the exact engine only, where that is quick).
+        """
+        return self.left_out(by, refit, **kwargs).elpd
+
+    def left_out(self, by: Any = "observation", refit: bool | None = None, **kwargs: Any) -> LeftOut:
+        """As `loo`, with the left-out prediction of every row (see `realmat.loo.left_out`)."""
+        from realmat.loo import left_out
+
+        again = self.facts.get("engine") == "exact" if refit is None else refit
+        return left_out(self.posterior, by, self._sampled if again else None, **kwargs)
+
+    def _sampled(self, problem: Problem) -> Posterior:
+        """Sample a problem as this fit was."""
+        from realmat.engines.choice import run
+
+        facts = self.facts
+        draws = run(problem, str(facts["engine"]), int(facts["draws"]), int(facts["chains"]), int(facts["seed"]), progress=False)
+        return Posterior(problem, draws)
 
     def check(self) -> Check:
         """Convergence, calibration, sensitivity: a table, and text that says what to do (see `realmat.diagnostics.check`)."""
