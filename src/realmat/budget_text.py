@@ -48,7 +48,7 @@ def sentences(budget: Budget) -> str:
 def _size(b: Budget) -> str:
     log = b.dataset.attrs["scale"] == "log"
     unit = "" if log else f" {b.dataset.attrs['unit']}".rstrip()
-    relative = f", about {percent(b.u)} of the value," if log and b.u < 0.5 else ""
+    relative = f", about {percent(b.u)} of the value" if log and b.u < 0.5 else ""
     scale = " on the log scale" if log else ""
     spread = b.dataset["row_u"]
     varies = float(spread.max()) > 1.5 * float(spread.min())

@@ -212,7 +212,7 @@ def _sentences(g: Gap) -> str:
     name, unit = str(t.index.name), "" if log else f" {g.unit}".rstrip()
     mean, spread = float(t["gap"].mean()), float(t["gap"].std(ddof=0))
     direction = "above" if mean > 0 else "below"
-    size = f"{percent(abs(np.expm1(mean)))} of it" if log else f"{significant(abs(mean))}{unit}"
+    size = f"{percent(abs(np.expm1(mean)))}" if log else f"{significant(abs(mean))}{unit}"
     scatter = f"a factor {significant(float(np.exp(spread)))}" if log else f"{significant(spread)}{unit}"
     response, groups = g.posterior.problem.response, f"{len(t)} {name if name.endswith('s') else name + 's'}"
     said = [f"Measured {response} lies on average {size} {direction} theory, with a scatter of {scatter} over {groups}."]
