@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -165,8 +165,9 @@ def comparison(table: pd.DataFrame) -> Drawing:
     """Expected log predictive densities relative to the best, of `az.compare`."""
     import arviz_plots as azp
 
-    with _look(_figure(1.1 + 0.4 * len(table))):
-        drawn = azp.plot_compare(table, backend="matplotlib").viz["figure"].item()
+    size = {"figsize": (5.4, 1.1 + 0.35 * len(table)), "layout": "constrained"}
+    with _look():
+        drawn = azp.plot_compare(table, backend="matplotlib", figure_kwargs=size).viz["figure"].item()
     return Drawing(
         "elpd",
         drawn,
@@ -175,17 +176,13 @@ def comparison(table: pd.DataFrame) -> Drawing:
     )
 
 
-def _figure(height: float) -> Mapping[str, Any]:
-    return {"figure.figsize": (5.4, height), "figure.constrained_layout.use": True}
-
-
 @contextmanager
-def _look(extra: Mapping[Any, Any]) -> Iterator[None]:
+def _look() -> Iterator[None]:
     import matplotlib as mpl
     from cycler import cycler
 
     small: dict[Any, Any] = dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 8)
-    with style.theme(), mpl.rc_context({"axes.prop_cycle": cycler(color=list(style.SERIES_COLOURS)), **small, **extra}):
+    with style.theme(), mpl.rc_context({"axes.prop_cycle": cycler(color=list(style.SERIES_COLOURS)), **small}):
         yield
 
 
@@ -194,7 +191,7 @@ def _draw(plot: Callable[..., Any], groups: xr.DataTree, names: list[str], heigh
     across = min(_COLUMNS, len(names))
     rows = -(-len(names) // across)
     size = {"figsize": (5.4, height or 0.3 + 1.5 * rows), "layout": "constrained"}
-    with _look({}):
+    with _look():
         made = plot(groups, backend="matplotlib", col_wrap=across, figure_kwargs=size, **kwargs)
         figure: Figure = made.viz["figure"].item()
         for legend in figure.legends:  # the caption says it, and the panels get the room

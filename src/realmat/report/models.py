@@ -20,18 +20,10 @@ SECTIONS = {
     "models": "The models",
     "reproduce": "How to reproduce it",
 }
-HEADS = {
-    "rank": "rank",
-    "elpd": "elpd",
-    "elpd_diff": "difference",
-    "dse": "its standard error",
-    "weight": "weight",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "crps": "CRPS",
-    "coverage_50": "50 % holds",
-    "coverage_80": "80 % holds",
-    "coverage_95": "95 % holds",
+RANKING = {"rank": "rank", "elpd": "elpd", "elpd_diff": "difference", "dse": "its standard error", "weight": "weight"}
+SCORES = {
+    "rmse": "RMSE", "mae": "MAE", "crps": "CRPS",
+    **{f"coverage_{p}": f"{p} % holds" for p in (50, 80, 95)},
     "sharpness": "mean sd",
 }
 
@@ -47,29 +39,43 @@ def context(comparison: Comparison) -> dict[str, Any]:
         "sections": [{"id": key, "title": said} for key, said in SECTIONS.items()],
         "summary": f"{words.what_was_measured(one.problem, one.model.unit)} {comparison.text}",
         "warning": " ".join(f"{name}: {said}" for name, said in warnings.items()),
-        "comparison": _table(comparison),
+        "comparison": _tables(comparison),
         "elpd": bayes.comparison(comparison.table),
         "calibration": [_predictions(name, fit, comparison.left_out[name], warnings.get(name, "")) for name, fit in fits.items()],
         "models": [
-            {"name": name, "bands": bands(fit.model, fit.problem), "reproduce": facts_table(fit), "code": snippet(fit)}
+            {
+                "name": name,
+                "response": words.response(fit.model),
+                "bands": bands(fit.model, fit.problem),
+                "reproduce": facts_table(fit),
+                "code": snippet(fit),
+            }
             for name, fit in fits.items()
         ],
     }
 
 
-def _table(comparison: Comparison) -> tables.Grid:
-    kept = [name for name in HEADS if name in comparison.table]
+def _tables(comparison: Comparison) -> list[tables.Grid]:
+    note = "elpd: expected log predictive density of what was left out; larger is better."
+    if "weight" in comparison.table:
+        note += " Weights are those with which the models together predict best."
+    return [
+        tables.Grid(comparison.title, *_columns(comparison, RANKING), note),
+        tables.Grid("Scores of the same predictions", *_columns(comparison, SCORES)),
+    ]
+
+
+def _columns(comparison: Comparison, names: dict[str, str]) -> tuple[list[tuple[str, bool]], list[list[tables.Cell]]]:
+    kept = [name for name in names if name in comparison.table]
     rows = []
-    for name, row in comparison.table.iterrows():
+    for model, row in comparison.table[kept].iterrows():
+        values = {name: float(row[name]) for name in kept}
         cells = [
-            tables.Cell(f"{100 * row[k]:.1f} %", float(row[k]))
-            if k.startswith("coverage")
-            else tables.cell(int(row[k]) if k == "rank" else float(row[k]))
-            for k in kept
+            tables.Cell(f"{100 * v:.1f} %", v) if k.startswith("coverage") else tables.cell(int(v) if k == "rank" else v)
+            for k, v in values.items()
         ]
-        rows.append([tables.Cell(str(name)), *cells])
-    note = "elpd: expected log predictive density of what was left out; larger is better. Scores are of the same left-out predictions."
-    return tables.Grid(comparison.title, [("model", False), *((HEADS[k], True) for k in kept)], rows, note)
+        rows.append([tables.Cell(str(model)), *cells])
+    return [("model", False), *((names[k], True) for k in kept)], rows
 
 
 def _predictions(name: str, fit: Fit, left: LeftOut, unsure: str) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def _data(found: Findings) -> dict[str, Any]:
     heads = [("level", False), ("column", False), *((h, True) for h in ("values", "fewest rows", "median", "most rows"))]
     notes = [(term.component, note) for term in problem.terms for note in term.notes]
     return {
-        "response": f"{problem.response}{f' in {model.unit}' if model.unit else ''}",
+        "response": words.response(model),
         "question": words.question(found),
         "columns": tables.columns(problem, roles, units),
         "equation": picture.equation(problem),

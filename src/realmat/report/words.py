@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from realmat.budget import Budget
     from realmat.loo import LeftOut
+    from realmat.model import Model
     from realmat.problem import Problem
     from realmat.report.findings import Findings
 
@@ -79,6 +80,11 @@ def listed(words: list[str], link: str = "and") -> str:
 def count(n: int, thing: str) -> str:
     """A count with its noun: "1 lab", "12 labs"."""
     return f"{number(n)} {thing}" + ("" if n == 1 else "s")
+
+
+def response(model: Model) -> str:
+    """The response with its unit."""
+    return f"{model.response} in {model.unit}" if model.unit else model.response
 
 
 def what_was_measured(problem: Problem, unit: str) -> str:
