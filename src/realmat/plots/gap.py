@@ -95,4 +95,4 @@ def _numbers(axes: Axes, row: Any, names: list[str], log: bool) -> None:
             said = plus_minus(_to(value, log), _to(value, log) * u if log else u)
         else:
             said = f"× {plus_minus(float(np.exp(value)), float(np.exp(value)) * u)}" if log else plus_minus(value, u, sign=True)
-        axes.annotate(said, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8, annotation_clip=False)
+        axes.annotate(said.replace("-", "−"), (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8, annotation_clip=False)
