@@ -56,7 +56,10 @@ BAD = {
     "text among numbers": (set_at("theory", "r2", "n/a"), ["'theory'", "text where numbers are needed ('n/a')", "row r2"]),
     "unknown column": (good().rename(columns={"theory": "theroy"}), ["'theory'", "not in the table", "Did you mean 'theroy'?"]),
     "empty label": (set_at("lab", "r0", None), ["'lab'", "empty", "row r0"]),
-    "duplicate rows in the index": (good().set_axis(["r0", "r0", *[f"r{i}" for i in range(2, 8)]]), ["duplicate labels", "r0", "reset_index"]),
+    "duplicate rows in the index": (
+        good().set_axis(["r0", "r0", *[f"r{i}" for i in range(2, 8)]]),
+        ["duplicate labels", "r0", "reset_index"],
+    ),
     "doubled column": (pd.concat([good(), good()[["u"]]], axis=1), ["'u'", "appears more than once"]),
     "specimen in two materials": (set_at("formula", "r1", "Z"), ["'piece'", "same specimen belongs to another 'formula'", "row r1"]),
     "negative grain size": (set_at("grain", "r2", -0.1), ["'grain'", "not above 0", "row r2"]),

@@ -44,7 +44,9 @@ def test_dyestuff_mode_is_reml(dyestuff_fit):
     on the mean, that is the mode of p(psi | y)."""
     system = dyestuff_fit.posterior.system
     sd, residual = np.meshgrid(np.linspace(30, 55, 101), np.linspace(44, 56, 97), indexing="ij")
-    grid = [system.at({"unresolved_batch_scale": a, "noise_scale": b}).log_marginal for a, b in zip(sd.ravel(), residual.ravel(), strict=True)]
+    grid = [
+        system.at({"unresolved_batch_scale": a, "noise_scale": b}).log_marginal for a, b in zip(sd.ravel(), residual.ravel(), strict=True)
+    ]
     best = int(np.argmax(grid))
     y = np.array(DYESTUFF, dtype=float)
     within = ((y - y.mean(axis=1, keepdims=True)) ** 2).sum() / 24
@@ -114,7 +116,9 @@ def test_many_hyperparameters():
     group = rng.integers(0, 40, len(lab))
     y = 0.8 * rng.normal(size=40)[group] + truth[lab] * rng.normal(size=len(lab))
     df = pd.DataFrame({"y": y, "group": group, "lab": lab})
-    model = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.Unresolved("group"), observation=rm.observation.Normal(scale_by="lab"))
+    model = rm.Model(
+        "y", theory=rm.theory.Constant(), material=rm.material.Unresolved("group"), observation=rm.observation.Normal(scale_by="lab")
+    )
     posterior = model.fit(df, draws=500, seed=1, progress=False).tree["posterior"]
     scales = posterior["noise_scale"].values
     assert np.all(np.abs(scales.mean(axis=(0, 1)) - truth) < 4.5 * scales.std(axis=(0, 1)))
@@ -124,7 +128,9 @@ def test_many_hyperparameters():
 def test_seed_decides(dyestuff_fit):
     """The same seed gives the same numbers, another seed others."""
     model = dyestuff_fit.model
-    first, again, other = (model.fit(dyestuff(), draws=50, seed=s, progress=False).tree["posterior"]["noise_scale"].values for s in (7, 7, 8))
+    first, again, other = (
+        model.fit(dyestuff(), draws=50, seed=s, progress=False).tree["posterior"]["noise_scale"].values for s in (7, 7, 8)
+    )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -180,7 +186,9 @@ def test_interrupt_keeps_draws(monkeypatch):
 def test_engine_choice_says_why():
     """`auto` names the component that is not linear; asking for `exact` then is an error that names it too."""
     df = pd.DataFrame({"y": [1.0, 2.0, 3.0, 2.5], "d": [1.0, np.nan, 4.0, 9.0]})
-    model = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.GrainSize("d", u=0.1, exponent=rm.Prior("Normal", mu=-0.5, sigma=0.1)))
+    model = rm.Model(
+        "y", theory=rm.theory.Constant(), material=rm.material.GrainSize("d", u=0.1, exponent=rm.Prior("Normal", mu=-0.5, sigma=0.1))
+    )
     from realmat.engines.choice import choose
 
     assert choose(model.bind(df)) == ("nuts", "nuts: the effect of grain_size_d is not linear given its parameters")

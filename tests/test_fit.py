@@ -51,11 +51,26 @@ def fit():
 def test_groups_names_and_dims(fit):
     """Posterior variables are `<component>_<parameter>` with named dims and coords; every documented group is there."""
     tree = fit.tree
-    assert {"posterior", "prior", "prior_predictive", "posterior_predictive", "log_likelihood", "log_prior", "observed_data", "constant_data", "sample_stats"} <= set(
-        tree.children
-    )
+    assert {
+        "posterior",
+        "prior",
+        "prior_predictive",
+        "posterior_predictive",
+        "log_likelihood",
+        "log_prior",
+        "observed_data",
+        "constant_data",
+        "sample_stats",
+    } <= set(tree.children)
     posterior = tree["posterior"]
-    for name in ("calibrated_intercept", "calibrated_slope", "unresolved_specimen_scale", "noise_unstated_scale", "bias_lab_scale", "grain_size_grain_slope"):
+    for name in (
+        "calibrated_intercept",
+        "calibrated_slope",
+        "unresolved_specimen_scale",
+        "noise_unstated_scale",
+        "bias_lab_scale",
+        "grain_size_grain_slope",
+    ):
         assert posterior[name].dims == ("chain", "draw"), name
     assert posterior["unresolved_specimen"].dims == ("chain", "draw", "specimen")
     assert list(posterior["specimen"].values) == list(range(24))

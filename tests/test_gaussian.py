@@ -39,16 +39,26 @@ def layered(seed: int, rows: int = 60) -> pd.DataFrame:
 
 
 MODELS = {
-    "groups": dict(theory=rm.theory.Calibrated("t"), material=[rm.material.Unresolved("specimen"), rm.material.Unresolved("material")]),
-    "replicates": dict(theory=rm.theory.Constant(), material=rm.material.Unresolved("specimen")),
-    "labs": dict(theory=rm.theory.Calibrated("t"), observation=rm.observation.Normal(u="u", bias_by="lab")),
-    "scales": dict(theory=rm.theory.Calibrated("t", slope=1.0), observation=rm.observation.Normal(scale_by="lab")),
-    "errors in variables": dict(theory=rm.theory.Calibrated("t", u="tu"), material=rm.material.Unresolved("specimen")),
-    "corrections": dict(theory=[rm.theory.Calibrated("t"), rm.theory.Corrections(["x_a", "x_b"])], material=rm.material.Unresolved("material")),
-    "state": dict(theory=rm.theory.Calibrated("t"), material=rm.material.GrainSize("grain", u="grain_u", by="route")),
-    "two states": dict(theory=rm.theory.Constant(), material=[rm.material.GrainSize("grain", u="grain_u"), rm.material.Effect("z", u=0.3)]),
-    "process": dict(theory=rm.theory.Calibrated("t"), material=[rm.material.Process("route"), rm.material.Discrepancy(["z"])]),
-    "student": dict(theory=rm.theory.Calibrated("t"), material=rm.material.Unresolved("specimen", nu=True), observation=rm.observation.StudentT()),
+    "groups": {"theory": rm.theory.Calibrated("t"), "material": [rm.material.Unresolved("specimen"), rm.material.Unresolved("material")]},
+    "replicates": {"theory": rm.theory.Constant(), "material": rm.material.Unresolved("specimen")},
+    "labs": {"theory": rm.theory.Calibrated("t"), "observation": rm.observation.Normal(u="u", bias_by="lab")},
+    "scales": {"theory": rm.theory.Calibrated("t", slope=1.0), "observation": rm.observation.Normal(scale_by="lab")},
+    "errors in variables": {"theory": rm.theory.Calibrated("t", u="tu"), "material": rm.material.Unresolved("specimen")},
+    "corrections": {
+        "theory": [rm.theory.Calibrated("t"), rm.theory.Corrections(["x_a", "x_b"])],
+        "material": rm.material.Unresolved("material"),
+    },
+    "state": {"theory": rm.theory.Calibrated("t"), "material": rm.material.GrainSize("grain", u="grain_u", by="route")},
+    "two states": {
+        "theory": rm.theory.Constant(),
+        "material": [rm.material.GrainSize("grain", u=0.2), rm.material.Effect("z", u=0.3)],
+    },
+    "process": {"theory": rm.theory.Calibrated("t"), "material": [rm.material.Process("route"), rm.material.Discrepancy(["z"])]},
+    "student": {
+        "theory": rm.theory.Calibrated("t"),
+        "material": rm.material.Unresolved("specimen", nu=True),
+        "observation": rm.observation.StudentT(),
+    },
 }
 
 
@@ -116,7 +126,10 @@ def test_replicates_are_sufficient_in_cells():
     apart = model.bind(df.assign(tag=np.arange(200.0))).table
     assert len(collapsed.cells) == df["piece"].nunique() < len(apart)
     with_tag = rm.Model(
-        "y", levels={"specimen": "piece"}, theory=[rm.theory.Constant(), rm.theory.Calibrated("tag", intercept=0.0, slope=0.0)], material=rm.material.Unresolved("specimen")
+        "y",
+        levels={"specimen": "piece"},
+        theory=[rm.theory.Constant(), rm.theory.Calibrated("tag", intercept=0.0, slope=0.0)],
+        material=rm.material.Unresolved("specimen"),
     ).bind(df.assign(tag=np.arange(200.0)))
     assert len(with_tag.cells) == 200
     values = {"unresolved_specimen_scale": 0.7, "noise_scale": 0.9}

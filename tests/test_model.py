@@ -138,7 +138,14 @@ def test_densities_against_scipy(name):
     assert rm.Prior.from_dict(prior.to_dict()) == prior
 
 
-@pytest.mark.parametrize("prior", [rm.Prior("Gamma", alpha=2, beta=0.1, lower=2), rm.Prior("Normal", mu=0, sigma=1, lower=-0.5, upper=2), rm.Prior("HalfNormal", sigma=1, upper=1)])
+@pytest.mark.parametrize(
+    "prior",
+    [
+        rm.Prior("Gamma", alpha=2, beta=0.1, lower=2),
+        rm.Prior("Normal", mu=0, sigma=1, lower=-0.5, upper=2),
+        rm.Prior("HalfNormal", sigma=1, upper=1),
+    ],
+)
 def test_truncated_densities_integrate_to_one(prior):
     """By quadrature over the support."""
     low, high = prior.support

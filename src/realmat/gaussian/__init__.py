@@ -1,5 +1,6 @@
 """Exact algebra of a problem once its hyperparameters are fixed."""
 
-from realmat.gaussian.system import Conditional, System
+from realmat.gaussian.conditional import Conditional
+from realmat.gaussian.system import System
 
 __all__ = ["Conditional", "System"]

@@ -35,8 +35,9 @@ def draw_centred(system: System, values: Values, centred: np.ndarray, rng: np.ra
         nu = _nu(family, values)
         z = (family.y - mean) / sd
         if family.latent:
-            rows = np.flatnonzero(family.noise.censored)
-            z[rows] = _beyond(z[rows], np.asarray(family.noise.censored)[rows], nu, rng)
+            side = np.asarray(family.noise.censored)
+            rows = np.flatnonzero(side)
+            z[rows] = _beyond(z[rows], side[rows], nu, rng)
             out[family.latent] = mean + sd * z + family.known + family.centre
         if family.local:
             out[family.local] = (nu + z**2) / rng.chisquare(nu + 1, len(z))

@@ -45,7 +45,9 @@ def measured(problem: Problem, p: Values) -> tuple[np.ndarray, np.ndarray, np.nd
         ys.append(p.get(f"{rows.name}_latent", rows.y) - offset)
         designs.append(design)
         variances.append(variance / rows.count)
-        rest += float(np.sum(-0.5 * (rows.count - 1) * np.log(2 * np.pi * variance) - 0.5 * np.log(rows.count) - 0.5 * rows.within / variance))
+        rest += float(
+            np.sum(-0.5 * (rows.count - 1) * np.log(2 * np.pi * variance) - 0.5 * np.log(rows.count) - 0.5 * rows.within / variance)
+        )
     return np.concatenate(ys), np.vstack(designs), np.concatenate(variances), rest
 
 

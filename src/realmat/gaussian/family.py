@@ -104,15 +104,19 @@ def of_rows(rows: Rows, places: Mapping[str, np.ndarray], size: int) -> Family:
     """From declared rows; `places` gives the position of each coefficient of each block."""
     noise = rows.noise
     censored = noise.censored is not None and bool(np.any(noise.censored != 0))
-    family = _build(rows.name, rows.y, rows.count, rows.within, [piece for _, piece in rows.pieces], [f for _, f in rows.offsets], noise, places, size)
+    family = _build(
+        rows.name, rows.y, rows.count, rows.within, [piece for _, piece in rows.pieces], [f for _, f in rows.offsets], noise, places, size
+    )
     family.local = f"{rows.name}_local" if noise.nu else ""
     family.latent = f"{rows.name}_latent" if censored else ""
     return family
 
 
 def of_prior(block: Coefficients, places: Mapping[str, np.ndarray], size: int, example: Values) -> Family:
-    """The prior of a block as rows ``mean = b - sum M b_parent + sd * normal``: for a mean that depends on other coefficients, or a
-    Student t. `example` holds any valid psi, to see whether sd is one number or one for each coefficient.
+    """The prior of a block as rows ``mean = b - sum M b_parent + sd * normal``.
+
+    For a mean that depends on other coefficients, or a Student t. `example` holds any valid psi, to see whether sd is one number or
+    one for each coefficient.
     """
     n = block.size
     sd = block.sd
@@ -144,10 +148,14 @@ def _build(
     known = sum((f.values for f in offsets if isinstance(f, Known)), 0.0)
     rest = tuple(f for f in offsets if not isinstance(f, Known))
     values = np.asarray(y, dtype=float) - known
-    return Family(name, values, count, within, matrix, scale_of, scales, rest, known, noise, key.ravel(), keys[:, 0], keys[:, 1].astype(int))
+    return Family(
+        name, values, count, within, matrix, scale_of, scales, rest, known, noise, key.ravel(), keys[:, 0], keys[:, 1].astype(int)
+    )
 
 
-def _stack(n: int, pieces: Sequence[Piece], places: Mapping[str, np.ndarray], size: int) -> tuple[sparse.csr_matrix, np.ndarray, list[Function | None]]:
+def _stack(
+    n: int, pieces: Sequence[Piece], places: Mapping[str, np.ndarray], size: int
+) -> tuple[sparse.csr_matrix, np.ndarray, list[Function | None]]:
     """All pieces side by side as one csr matrix in elimination order, each entry knowing its scale."""
     scales: list[Function | None] = [None]
     row_parts, column_parts, data_parts, scale_parts = [], [], [], []
@@ -184,7 +192,7 @@ def example_values(params: Sequence[Any]) -> dict[str, Any]:
     while pending:
         ready = [q for q in pending if all(r in values for r in q.prior.references)]
         for q in ready or pending[:1]:
-            median = float(q.prior.ppf(0.5, {**{r: 1.0 for r in q.prior.references}, **values}))
+            median = float(q.prior.ppf(0.5, {**dict.fromkeys(q.prior.references, 1.0), **values}))
             values[q.name] = median if q.coords is None else np.full(q.size, median)
             pending.remove(q)
     return values

@@ -11,11 +11,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+Array = np.ndarray
 _fast = {"cache": True, "nogil": True, "fastmath": False}
 
 
 @njit(**_fast)
-def symbolic(indptr, indices, n):
+def symbolic(indptr: Array, indices: Array, n: int) -> tuple[Array, Array]:
     """Pattern of the Cholesky factor, column by column, from the strict lower pattern (csc, sorted) of the matrix.
 
     A column of the factor is its own pattern joined with that of its children in the elimination tree, without their first row.
@@ -59,7 +60,7 @@ def symbolic(indptr, indices, n):
 
 
 @njit(**_fast)
-def targets(ptr, rows, lead, n):
+def targets(ptr: Array, rows: Array, lead: int, n: int) -> Array:
     """Where the update of each pair of rows of each lead column lands in the flat array."""
     d = n - lead
     base = ptr[lead] + lead
@@ -88,7 +89,7 @@ def targets(ptr, rows, lead, n):
 
 
 @njit(**_fast)
-def factor(x, ptr, target, lead):
+def factor(x: Array, ptr: Array, target: Array, lead: int) -> float:
     """Eliminate the lead columns in place. Returns the sum of their log pivots, or nan when one is not positive."""
     t = 0
     log_det = 0.0
@@ -111,7 +112,7 @@ def factor(x, ptr, target, lead):
 
 
 @njit(**_fast)
-def forward(x, ptr, rows, lead, z):
+def forward(x: Array, ptr: Array, rows: Array, lead: int, z: Array) -> None:
     """Solve the lead part of L z = rhs in place; z has shape (columns,)."""
     for j in range(lead):
         start = ptr[j] + j
@@ -121,7 +122,7 @@ def forward(x, ptr, rows, lead, z):
 
 
 @njit(**_fast)
-def backward(x, ptr, rows, lead, b):
+def backward(x: Array, ptr: Array, rows: Array, lead: int, b: Array) -> None:
     """Solve the lead part of L' b = z in place, where b holds z / pivot in the lead part and the solution in the trailing one."""
     for j in range(lead - 1, -1, -1):
         start = ptr[j] + j
@@ -132,7 +133,7 @@ def backward(x, ptr, rows, lead, b):
 
 
 @njit(**_fast)
-def pivots(x, ptr, lead):
+def pivots(x: Array, ptr: Array, lead: int) -> Array:
     """Pivots of the lead columns."""
     out = np.empty(lead)
     for j in range(lead):
@@ -141,7 +142,7 @@ def pivots(x, ptr, lead):
 
 
 @njit(**_fast)
-def assemble(x, indptr, indices, data, scale_of, scale, weight, place):
+def assemble(x: Array, indptr: Array, indices: Array, data: Array, scale_of: Array, scale: Array, weight: Array, place: Array) -> None:
     """Add A' W A of rows in csr form: `place` gives the flat position of each pair of a row's entries, in order."""
     t = 0
     for r in range(len(indptr) - 1):
@@ -156,7 +157,7 @@ def assemble(x, indptr, indices, data, scale_of, scale, weight, place):
 
 
 @njit(**_fast)
-def pair_places(indptr, indices, ptr, rows, lead, n):
+def pair_places(indptr: Array, indices: Array, ptr: Array, rows: Array, lead: int, n: int) -> Array:
     """Flat positions of all pairs of entries in each row of a csr matrix whose columns are in elimination order."""
     d = n - lead
     base = ptr[lead] + lead
@@ -182,7 +183,9 @@ def pair_places(indptr, indices, ptr, rows, lead, n):
 
 
 @njit(**_fast)
-def spread(indptr, indices, data, x, ptr, rows, lead, n):
+def spread(
+    indptr: Array, indices: Array, data: Array, x: Array, ptr: Array, rows: Array, lead: int, n: int
+) -> tuple[Array, Array, Array, Array]:
     """Forward-solve every row of a csr matrix X, scaled so that X P^-1 X' = Y Y' + D D' once D has passed the trailing block.
 
     A row reaches only the columns on the elimination-tree paths of its entries (the tree parent is a column's first row).

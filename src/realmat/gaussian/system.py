@@ -12,20 +12,20 @@ are measured from a reference b0, the solution at typical psi, so that no digits
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import lapack, solve_triangular
 
 from realmat.errors import FitError
-from realmat.gaussian import kernels
-from realmat.gaussian.family import Family, example_values, of_prior, of_rows, variance_error
+from realmat.gaussian import leaf as leaves
+from realmat.gaussian.conditional import Conditional
+from realmat.gaussian.family import Family, example_values, of_prior, of_rows
 from realmat.gaussian.ordering import Pattern
+from realmat.gaussian.part import Part
 from realmat.problem import Problem
 from realmat.terms import Contribution, Values, evaluate
 
-_FEW_KEYS = 8
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -58,13 +58,38 @@ class System:
         self.linked = [c for c in problem.coefficients if c.parents or c.nu]
         self.plain = [c for c in problem.coefficients if not (c.parents or c.nu)]
         natural = {name: np.arange(s.start, s.stop) for name, s in self.columns.items()}
-        self.pattern = Pattern.of([f.matrix for f in self._make(natural)], self.size)
-        self.place = self.pattern.place
+        self._order(self._make(natural))
         self.families = self._make({name: self.place[index] for name, index in natural.items()})
+        self.leaf = None
+        if self._leaf_block is not None:
+            self.leaf = leaves.build(self.families[0], self._leaf_block, self.rest, self.pattern.positions, self.pattern.flat)
         self.shift = np.zeros(self.size)
         self._fix_moments()
-        self._parts = [_Part(family, self.pattern) for family in self.families]
+        self.parts = [Part(family, self.pattern) for family in self.families]
         self._recentre()
+
+    def _order(self, families: list[Family]) -> None:
+        """Elimination order: the leaf, if there is one, stands last and is eliminated first; the pattern is that of the rest."""
+        block = leaves.find(families, self.plain, self.columns, self.example)
+        while True:
+            mine = np.zeros(self.size, dtype=bool)
+            if block is not None:
+                mine[self.columns[block.name]] = True
+            others = np.flatnonzero(~mine)
+            matrices = [f.matrix[:, others] for f in families]
+            if block is not None:
+                order = np.concatenate([others, np.flatnonzero(mine)])
+                response = replace(families[0], matrix=families[0].matrix[:, order])
+                _, gram, own = leaves.structure(response, len(others))
+                matrices.append(gram)
+            pattern = Pattern.of(matrices, len(others))
+            if block is None or not leaves.too_large(gram, own, pattern.flat):
+                break
+            block = None
+        self._leaf_block, self.pattern, self.rest = block, pattern, len(others)
+        self.place = np.empty(self.size, dtype=np.int64)
+        self.place[others] = pattern.place
+        self.place[mine] = len(others) + np.arange(int(mine.sum()))
 
     def _recentre(self) -> None:
         """Measure coefficients from their solution at typical psi (only those that no scale multiplies)."""
@@ -75,12 +100,15 @@ class System:
             return
         for family in self.families:
             reference[family.scaled_columns] = 0.0
+        reference[self.rest :] = 0.0  # the leaf keeps its prior mean of zero
         self.shift = reference
         self._fix_moments()
         for family in self.families:
             family.recentre(reference)
-        for part in self._parts:
+        for part in self.parts:
             part.recentred()
+        if self.leaf is not None:
+            self.leaf.refresh()
 
     def example_auxiliary(self) -> dict[str, np.ndarray]:
         """Auxiliary values to start from: no local factor, censored values at their limits."""
@@ -173,189 +201,4 @@ class System:
         mean, precision = self.prior_moments(values)
         own = precision > 0
         total = 0.5 * np.sum(np.log(precision[own]) - _LOG_2PI - precision[own] * (ordered[own] - mean[own]) ** 2)
-        return float(total + sum(part.log_density(values, ordered) for part in self._parts))
-
-
-class _Part:
-    """One family's share of P and of the right-hand side: Gram matrices by key where keys are few, else row by row."""
-
-    def __init__(self, family: Family, pattern: Pattern) -> None:
-        self.family = family
-        self.pattern = pattern
-        self.few = len(family.key_u2) <= _FEW_KEYS and not family.augmented and len(family.scales) == 1 and not family.offsets
-        if self.few:
-            self._grams()
-
-    @cached_property
-    def places(self) -> np.ndarray:
-        """Flat position of each pair of entries of each row."""
-        return self.pattern.pair_places(self.family.matrix)
-
-    def _grams(self) -> None:
-        f = self.family
-        self.grams, self.sides = [], []
-        for k in range(len(f.key_u2)):
-            rows = np.flatnonzero(f.key == k)
-            sub = f.matrix[rows]
-            weighted = sub.multiply(f.count[rows][:, None]).tocsr()
-            where, values = self.pattern.positions(sparse.triu((sub.T @ weighted).tocsr()).tocoo())
-            if len(where) > 0.2 * self.pattern.flat:  # adding whole arrays is then faster than scattering
-                full = np.zeros(self.pattern.flat)
-                full[where] = values
-                where, values = slice(None), full
-            self.grams.append((where, values))
-            self.sides.append(weighted.T @ f.y[rows])
-        self._totals()
-
-    def _totals(self) -> None:
-        f = self.family
-        keys = len(f.key_u2)
-        self.totals = np.bincount(f.key, weights=f.count, minlength=keys)
-        self.squares = np.bincount(f.key, weights=f.count * f.y**2 + f.within, minlength=keys)
-
-    def recentred(self) -> None:
-        """The family's values have moved: refresh what was computed from them."""
-        if self.few:
-            f = self.family
-            self._totals()
-            for k in range(len(self.sides)):
-                rows = np.flatnonzero(f.key == k)
-                self.sides[k] = f.matrix[rows].T @ (f.count[rows] * f.y[rows])
-
-    def add(self, p: Values, x: np.ndarray, side: np.ndarray) -> float:
-        """Add A' W A to the flat array `x` and A' W (y - offset) to `side`, both in elimination order.
-
-        Returns log p(rows | b = b0, psi).
-        """
-        f = self.family
-        variance = f.variance(p)
-        if not np.all(variance > 0):
-            raise FitError(variance_error(f.name))
-        if self.few:
-            for k, (where, gram) in enumerate(self.grams):
-                x[where] += gram / variance[k]
-                side += self.sides[k] / variance[k]
-            return float(-0.5 * np.sum(self.totals * (np.log(variance) + _LOG_2PI) + self.squares / variance))
-        by_row = f.row_variance(p)
-        weight = f.count / by_row
-        scale = f.scale_values(p)
-        m = f.matrix
-        kernels.assemble(x, m.indptr, m.indices, m.data, f.scale_of, scale, weight, self.places)
-        scaled = m.data * scale[f.scale_of]
-        residual = f.values(p) - f.offset(p)
-        side += np.bincount(m.indices, weights=scaled * np.repeat(weight * residual, np.diff(m.indptr)), minlength=m.shape[1])
-        squares = f.count * residual**2 + f.within
-        return float(-0.5 * np.sum(f.count * (np.log(by_row) + _LOG_2PI) + squares / by_row))
-
-    def log_density(self, p: Values, b: np.ndarray) -> float:
-        """log p(rows | b, psi), with b in elimination order."""
-        f = self.family
-        residual = f.values(p) - f.offset(p) - f.at(p) @ b
-        squares = f.count * residual**2 + f.within
-        if self.few:
-            variance = f.variance(p)
-            by_key = np.bincount(f.key, weights=squares, minlength=len(variance))
-            return float(-0.5 * np.sum(self.totals * (np.log(variance) + _LOG_2PI) + by_key / variance))
-        variance = f.row_variance(p)
-        return float(-0.5 * np.sum(f.count * (np.log(variance) + _LOG_2PI) + squares / variance))
-
-
-class Conditional:
-    """b | psi, y at one psi: a factorised precision matrix and what follows from it.
-
-    Attributes
-    ----------
-    log_marginal : float
-        log p(y | psi), with b integrated out.
-    """
-
-    def __init__(self, system: System, values: Values) -> None:
-        self.system = system
-        self.values = values
-        pattern = system.pattern
-        x = np.zeros(pattern.flat)
-        prior_mean, precision = system.prior_moments(values)
-        side = precision * prior_mean
-        x[pattern.diagonal] = precision
-        own = precision > 0
-        at_reference = -0.5 * float(side @ prior_mean) + 0.5 * float(np.sum(np.log(precision[own]))) - 0.5 * _LOG_2PI * np.count_nonzero(own)
-        for part in system._parts:
-            at_reference += part.add(values, x, side)
-        log_det = kernels.factor(x, pattern.ptr, pattern.targets, pattern.lead)
-        self._x = x
-        self._dense = np.zeros((0, 0))
-        if pattern.dense:
-            block = x[pattern.base :].reshape((pattern.dense, pattern.dense), order="F")
-            self._dense, info = lapack.dpotrf(block, lower=1, clean=1, overwrite_a=0)
-            log_det = log_det + 2 * np.sum(np.log(np.diag(self._dense))) if info == 0 else np.nan
-        if not np.isfinite(log_det):
-            raise FitError("the model is not identified at some parameter values: its precision matrix is not positive definite.")
-        self.log_det = float(log_det)
-        self._half, square = self._forward(side)
-        self.log_marginal = at_reference + 0.5 * square + 0.5 * system.size * _LOG_2PI - 0.5 * self.log_det
-
-    def _forward(self, side: np.ndarray) -> tuple[np.ndarray, float]:
-        """L^-1 side with unit variances, and its sum of squares side' P^-1 side."""
-        pattern, x = self.system.pattern, self._x
-        z = side.copy()
-        kernels.forward(x, pattern.ptr, pattern.rows, pattern.lead, z)
-        z[: pattern.lead] /= np.sqrt(kernels.pivots(x, pattern.ptr, pattern.lead))
-        if pattern.dense:
-            z[pattern.lead :] = lapack.dtrtrs(self._dense, z[pattern.lead :], lower=1)[0]
-        return z, float(z @ z)
-
-    def _backward(self, half: np.ndarray) -> np.ndarray:
-        """L^-T half, in elimination order."""
-        pattern, x = self.system.pattern, self._x
-        b = half.copy()
-        b[: pattern.lead] /= np.sqrt(kernels.pivots(x, pattern.ptr, pattern.lead))
-        if pattern.dense:
-            b[pattern.lead :] = lapack.dtrtrs(self._dense, b[pattern.lead :], lower=1, trans=1)[0]
-        kernels.backward(x, pattern.ptr, pattern.rows, pattern.lead, b)
-        return b
-
-    @cached_property
-    def centred(self) -> np.ndarray:
-        """E[b | psi, y] - b0, in elimination order."""
-        return self._backward(self._half)
-
-    @property
-    def mean(self) -> np.ndarray:
-        """E[b | psi, y], shape (coefficients,), natural order."""
-        return self.system.natural(self.centred)
-
-    def log_density(self, b: np.ndarray) -> float:
-        """log p(b | psi, y) at `b`, natural order; slow, for checks."""
-        n = self.system.size
-        deviation = (b - self.mean)[None, :]
-        precision = np.linalg.inv(self.cov(sparse.identity(n, format="csr")))
-        return float(-0.5 * (deviation @ precision @ deviation.T).item() - 0.5 * n * _LOG_2PI + 0.5 * self.log_det)
-
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """One exact draw of b, natural order."""
-        return self.system.natural(self.draw_centred(rng))
-
-    def draw_centred(self, rng: np.random.Generator) -> np.ndarray:
-        """One exact draw of b - b0, in elimination order."""
-        return self._backward(self._half + rng.standard_normal(self.system.size))
-
-    def halves(self, matrix: sparse.csr_matrix) -> tuple[sparse.csr_matrix, np.ndarray]:
-        """``(Y, D)`` with X P^-1 X' = Y Y' + D D' for X (rows x coefficients, natural order): Y sparse, D dense."""
-        pattern = self.system.pattern
-        ordered = sparse.csr_matrix((matrix.data, pattern.place[matrix.indices].astype(np.int32), matrix.indptr), shape=matrix.shape)
-        arrays = (ordered.indptr.astype(np.int32), ordered.indices.astype(np.int32), ordered.data.astype(float))
-        ptr, idx, val, dense = kernels.spread(*arrays, self._x, pattern.ptr, pattern.rows, pattern.lead, self.system.size)
-        half = solve_triangular(self._dense, dense.T, lower=True).T if pattern.dense else dense
-        return sparse.csr_matrix((val, idx, ptr), shape=(matrix.shape[0], max(pattern.lead, 1))), half
-
-    def cov(self, left: sparse.csr_matrix, right: sparse.csr_matrix | None = None) -> np.ndarray:
-        """Covariance of X b and Y b given psi and y: dense, shape (rows of X, rows of Y)."""
-        a, d = self.halves(left)
-        b, e = (a, d) if right is None else self.halves(right)
-        return np.asarray((a @ b.T).toarray() + d @ e.T)
-
-    def variances(self, matrix: sparse.csr_matrix) -> np.ndarray:
-        """Variances of X b given psi and y, shape (rows,)."""
-        a, d = self.halves(matrix)
-        return np.asarray(a.multiply(a).sum(axis=1)).ravel() + np.einsum("ij,ij->i", d, d)
-
+        return float(total + sum(part.log_density(values, ordered) for part in self.parts))

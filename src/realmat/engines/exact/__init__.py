@@ -14,12 +14,12 @@ import numpy as np
 from realmat.engines.exact import chain, fallback
 from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.space import Density
-from realmat.space import Space
 from realmat.engines.progress import Progress
 from realmat.errors import FitError
 from realmat.gaussian import System
 from realmat.posterior import Draws
 from realmat.problem import Problem, nonlinear_terms
+from realmat.space import Space
 
 K_HAT_LIMIT = 0.7
 EFFICIENCY_LIMIT = 0.1
@@ -119,9 +119,7 @@ def judge(log_weight: np.ndarray) -> tuple[float, float]:
     return round(k_hat, 3), round(float(w.sum() ** 2 / np.sum(w**2) / log_weight.size), 3)
 
 
-def _by_nuts(
-    explored: Explored, store: _Store, draws: int, chains: int, seed: int, progress: bool, facts: dict[str, Any]
-) -> Draws:
+def _by_nuts(explored: Explored, store: _Store, draws: int, chains: int, seed: int, progress: bool, facts: dict[str, Any]) -> Draws:
     density, thetas, stats = fallback.sample(explored, draws, chains, seed, progress)
     store.fill(thetas, density, seed)
     why = f"importance sampling was not trusted (k-hat {facts['k_hat']:.2f}, efficiency {facts['efficiency']:.0%})"
@@ -177,7 +175,8 @@ class _Store:
 
     def _summarise(self, thetas: list[np.ndarray], times: np.ndarray, density: Density, seed: int) -> None:
         total = float(times.sum())
-        mean, square, centre = np.zeros(self.system.size), np.zeros(self.system.size), None
+        mean, square = np.zeros(self.system.size), np.zeros(self.system.size)
+        centre: np.ndarray | None = None
 
         def work(item: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
             conditional = self.system.at(density.space.values(item[1]))
@@ -187,6 +186,7 @@ class _Store:
             centre = m if centre is None else centre
             mean += n / total * m
             square += n / total * (b - centre) ** 2
+        assert centre is not None
         self.mean = mean
         self.square = square - (mean - centre) ** 2
 
@@ -194,10 +194,14 @@ class _Store:
         """Named draws."""
         chains, size = thetas.shape[:2]
         values = [space.values(theta) for theta in thetas.reshape(chains * size, -1)]
-        params = {q.name: np.array([v[q.name] for v in values]).reshape((chains, size, *(() if q.coords is None else (q.size,)))) for q in space.params}
+        params = {}
+        for q in space.params:
+            shape = (chains, size) if q.coords is None else (chains, size, q.size)
+            params[q.name] = np.array([v[q.name] for v in values]).reshape(shape)
         columns = self.system.columns
         if self.latents == "draws":
             return Draws(params, {name: self.b[..., where] for name, where in columns.items()}, stats=stats, facts=facts)
-        assert self.mean is not None and self.square is not None
+        assert self.mean is not None
+        assert self.square is not None
         sd = np.sqrt(np.maximum(self.square, 0.0))
         return Draws(params, {}, {name: (self.mean[where], sd[where]) for name, where in columns.items()}, stats=stats, facts=facts)

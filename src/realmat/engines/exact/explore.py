@@ -96,7 +96,7 @@ def _signed(density: Density, start: np.ndarray, score: float) -> np.ndarray:
 
 
 def _curvature(density: Density, at: np.ndarray, guess: np.ndarray) -> np.ndarray:
-    """Inverse negative Hessian by central differences with steps of the posterior's own size; flat directions are cut at a prior-like width."""
+    """Inverse negative Hessian by central differences with steps of the posterior's own size; flat directions are cut short."""
     d = len(at)
     step = np.clip(np.sqrt(np.abs(np.diag(guess))), 1e-3, 0.7) * 0.5
     centre = density.one(at)
@@ -144,9 +144,7 @@ def explore(system: System, rng: np.random.Generator) -> Explored:
     return Explored(mix.defended(final, share=0.04), history)
 
 
-def _straightened(
-    density: Density, history: _History, proposal: mix.Mixture, rng: np.random.Generator
-) -> tuple[Density, mix.Mixture]:
+def _straightened(density: Density, history: _History, proposal: mix.Mixture, rng: np.random.Generator) -> tuple[Density, mix.Mixture]:
     """The density in fourth roots of positive parameters, and a proposal for it.
 
     A scale that the data leave free to be zero has an endless tail in its logarithm and a bump in its fourth root; one that they

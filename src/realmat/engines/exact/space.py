@@ -12,7 +12,7 @@ import numpy as np
 from realmat.gaussian import System
 from realmat.space import Space
 
-_HEAVY = 400_000  # multiply-adds of a factorisation beyond which two threads pay: below, the interpreter lock eats the gain
+_HEAVY = 150_000  # multiply-adds of a factorisation beyond which two threads pay: below, the interpreter lock eats the gain
 
 
 class Density:

@@ -1,0 +1,156 @@
+"""The coefficients at one psi, exactly."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import lapack, solve_triangular
+
+from realmat.errors import FitError
+from realmat.gaussian import kernels
+from realmat.terms import Values
+
+if TYPE_CHECKING:
+    from realmat.gaussian.system import System
+
+_LOG_2PI = float(np.log(2 * np.pi))
+
+
+class Conditional:
+    """b | psi, y at one psi: a factorised precision matrix and what follows from it.
+
+    Attributes
+    ----------
+    log_marginal : float
+        log p(y | psi), with b integrated out.
+    """
+
+    def __init__(self, system: System, values: Values) -> None:
+        self.system = system
+        self.values = values
+        pattern = system.pattern
+        x = np.zeros(pattern.flat)
+        prior_mean, precision = system.prior_moments(values)
+        side = precision[: system.rest] * prior_mean[: system.rest]
+        x[pattern.diagonal] = precision[: system.rest]
+        own = precision > 0
+        at_reference = -0.5 * float(side @ prior_mean[: system.rest])
+        at_reference += 0.5 * float(np.sum(np.log(precision[own]))) - 0.5 * _LOG_2PI * np.count_nonzero(own)
+        for part in system.parts:
+            at_reference += part.add(values, x, side)
+        leaf_square, leaf_log_det = self._eliminate_leaf(x, side)
+        log_det = leaf_log_det + kernels.factor(x, pattern.ptr, pattern.targets, pattern.lead)
+        self._x = x
+        self._dense = np.zeros((0, 0))
+        if pattern.dense:
+            block = x[pattern.base :].reshape((pattern.dense, pattern.dense), order="F")
+            self._dense, info = lapack.dpotrf(block, lower=1, clean=1, overwrite_a=0)
+            log_det = log_det + 2 * np.sum(np.log(np.diag(self._dense))) if info == 0 else np.nan
+        if not np.isfinite(log_det):
+            raise FitError("the model is not identified at some parameter values: its precision matrix is not positive definite.")
+        self.log_det = float(log_det)
+        self._half, square = self._forward(side)
+        self.log_marginal = at_reference + 0.5 * (square + leaf_square) + 0.5 * system.size * _LOG_2PI - 0.5 * self.log_det
+
+    def _eliminate_leaf(self, x: np.ndarray, side: np.ndarray) -> tuple[float, float]:
+        """Take the leaf out of P and of the right-hand side; returns its share of side' P^-1 side and of log det P."""
+        leaf = self.system.leaf
+        if leaf is None:
+            return 0.0, 0.0
+        w, _, pivots = leaf.at(self.values)
+        factor = w * w / pivots
+        x -= factor @ leaf.pair_sums
+        side -= factor @ leaf.side_sums
+        return float(factor @ leaf.square_sums), float(leaf.members @ np.log(pivots))
+
+    def _with_leaf(self, rest: np.ndarray, noise: np.ndarray | float = 0.0) -> np.ndarray:
+        """All coefficients from those of the rest: the leaf given them, at its mean plus `noise` in its own standard deviations."""
+        leaf = self.system.leaf
+        if leaf is None:
+            return rest
+        w, _, pivots = leaf.at(self.values)
+        own = pivots[leaf.kind]
+        return np.concatenate([rest, w * (leaf.side - leaf.gram @ rest) / own + noise / np.sqrt(own)])
+
+    def _forward(self, side: np.ndarray) -> tuple[np.ndarray, float]:
+        """L^-1 side with unit variances, and its sum of squares side' P^-1 side."""
+        pattern, x = self.system.pattern, self._x
+        z = side.copy()
+        kernels.forward(x, pattern.ptr, pattern.rows, pattern.lead, z)
+        z[: pattern.lead] /= np.sqrt(kernels.pivots(x, pattern.ptr, pattern.lead))
+        if pattern.dense:
+            z[pattern.lead :] = lapack.dtrtrs(self._dense, z[pattern.lead :], lower=1)[0]
+        return z, float(z @ z)
+
+    def _backward(self, half: np.ndarray) -> np.ndarray:
+        """L^-T half, in elimination order."""
+        pattern, x = self.system.pattern, self._x
+        b = half.copy()
+        b[: pattern.lead] /= np.sqrt(kernels.pivots(x, pattern.ptr, pattern.lead))
+        if pattern.dense:
+            b[pattern.lead :] = lapack.dtrtrs(self._dense, b[pattern.lead :], lower=1, trans=1)[0]
+        kernels.backward(x, pattern.ptr, pattern.rows, pattern.lead, b)
+        return b
+
+    @cached_property
+    def centred(self) -> np.ndarray:
+        """E[b | psi, y] - b0, in elimination order."""
+        return self._with_leaf(self._backward(self._half))
+
+    @property
+    def mean(self) -> np.ndarray:
+        """E[b | psi, y], shape (coefficients,), natural order."""
+        return self.system.natural(self.centred)
+
+    def log_density(self, b: np.ndarray) -> float:
+        """log p(b | psi, y) at `b`, natural order; slow, for checks."""
+        n = self.system.size
+        deviation = (b - self.mean)[None, :]
+        precision = np.linalg.inv(self.cov(sparse.identity(n, format="csr")))
+        return float(-0.5 * (deviation @ precision @ deviation.T).item() - 0.5 * n * _LOG_2PI + 0.5 * self.log_det)
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """One exact draw of b, natural order."""
+        return self.system.natural(self.draw_centred(rng))
+
+    def draw_centred(self, rng: np.random.Generator) -> np.ndarray:
+        """One exact draw of b - b0, in elimination order."""
+        noise = rng.standard_normal(self.system.size)
+        rest = self.system.rest
+        return self._with_leaf(self._backward(self._half + noise[:rest]), noise[rest:])
+
+    def halves(self, matrix: sparse.csr_matrix) -> tuple[sparse.csr_matrix, np.ndarray]:
+        """``(Y, D)`` with X P^-1 X' = Y Y' + D D' for X (rows x coefficients, natural order): Y sparse, D dense."""
+        system, pattern = self.system, self.system.pattern
+        ordered = sparse.csr_matrix((matrix.data, system.place[matrix.indices].astype(np.int32), matrix.indptr), shape=matrix.shape)
+        ordered, own = self._past_leaf(ordered)
+        arrays = (ordered.indptr.astype(np.int32), ordered.indices.astype(np.int32), ordered.data.astype(float))
+        ptr, idx, val, dense = kernels.spread(*arrays, self._x, pattern.ptr, pattern.rows, pattern.lead, system.rest)
+        half = solve_triangular(self._dense, dense.T, lower=True).T if pattern.dense else dense
+        lead = sparse.csr_matrix((val, idx, ptr), shape=(matrix.shape[0], max(pattern.lead, 1)))
+        return (lead if own is None else sparse.hstack([lead, own], format="csr")), half
+
+    def _past_leaf(self, ordered: sparse.csr_matrix) -> tuple[sparse.csr_matrix, sparse.csr_matrix | None]:
+        """Rows of coefficients once the leaf is eliminated, and the leaf's part of their square root."""
+        leaf, rest = self.system.leaf, self.system.rest
+        if leaf is None:
+            return ordered, None
+        w, _, pivots = leaf.at(self.values)
+        touching = ordered[:, rest:].tocsr()
+        inverse = sparse.diags(1 / pivots[leaf.kind])
+        remaining = (ordered[:, :rest] - w * (touching @ inverse @ leaf.gram)).tocsr()
+        return remaining, (touching @ inverse.sqrt()).tocsr()
+
+    def cov(self, left: sparse.csr_matrix, right: sparse.csr_matrix | None = None) -> np.ndarray:
+        """Covariance of X b and Y b given psi and y: dense, shape (rows of X, rows of Y)."""
+        a, d = self.halves(left)
+        b, e = (a, d) if right is None else self.halves(right)
+        return np.asarray((a @ b.T).toarray() + d @ e.T)
+
+    def variances(self, matrix: sparse.csr_matrix) -> np.ndarray:
+        """Variances of X b given psi and y, shape (rows,)."""
+        a, d = self.halves(matrix)
+        return np.asarray(a.multiply(a).sum(axis=1)).ravel() + np.einsum("ij,ij->i", d, d)
