@@ -5,6 +5,9 @@ import shutil
 from importlib.metadata import version as installed
 from pathlib import Path
 
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
+
 project = "realmat"
 author = "The realmat developers"
 copyright = "the realmat developers"
@@ -13,7 +16,6 @@ version = release = installed("realmat")
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "numpydoc",
 ]
@@ -53,6 +55,7 @@ numpydoc_xref_param_type = False
 default_role = "literal"  # docstrings quote names in single backticks
 
 html_theme = "furo"
+html_math_renderer = "mathml"
 html_title = "realmat"
 html_static_path = ["_static"]
 html_css_files = ["realmat.css"]
@@ -61,3 +64,18 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0072B2", "color-brand-content": "#0072B2"},
     "dark_css_variables": {"color-brand-primary": "#56B4E9", "color-brand-content": "#56B4E9"},
 }
+
+
+def visit_math(self, node):
+    self.body.append(convert(node.astext()))
+    raise SkipNode
+
+
+def visit_math_block(self, node):
+    self.body.append(convert(node.astext(), display="block"))
+    raise SkipNode
+
+
+def setup(app):
+    """Formulas become MathML here, so that pages need no network: MathJax would be fetched by every reader."""
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
