@@ -81,6 +81,17 @@ class Component:
         return 0.0
 
     @property
+    def picture(self) -> str:
+        """What `plot` shows: a ``"curve"`` over its first number column, or a point for each value of a ``"level"`` or of ``"columns"``."""
+        return "curve"
+
+    def plot(self, fit: Any = None, axes: Any = None) -> Any:
+        """Draw its effect: under its prior, or with a fit under its posterior (see `realmat.plots.effect.plot_effect`)."""
+        from realmat.plots.effect import plot_effect
+
+        return plot_effect(self, fit, axes)
+
+    @property
     def label(self) -> str:
         """The component's name: its class in snake case plus what it is about; `name=` overrides it."""
         override = getattr(self, "name", None)

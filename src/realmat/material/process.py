@@ -48,6 +48,11 @@ class Process(Component):
         """The category."""
         return [Column(self.column, "process", kind="label")]
 
+    @property
+    def picture(self) -> str:
+        """A point for each group."""
+        return "level"
+
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
         return {"scale": "HalfNormal(sd of what theory leaves)"}

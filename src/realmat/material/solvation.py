@@ -54,6 +54,11 @@ class Solvation(Component):
         """One number column for each group."""
         return [Column(group, "number of groups", lower=0.0) for group in self.groups]
 
+    @property
+    def picture(self) -> str:
+        """A point for each column."""
+        return "columns"
+
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
         return {"scale": "HalfNormal(2 sd(what theory leaves) / typical number of groups)"}

@@ -84,6 +84,11 @@ class Solvent(Component):
         lower = None if self.form == "linear" else 1.0
         return own + reading_columns(self.explained_by, "polarity of the solvent", self.u, unit="" if lower is None else "1", lower=lower)
 
+    @property
+    def picture(self) -> str:
+        """A curve over the polarity, or a point for each solvent."""
+        return "curve" if self.explained_by else "level"
+
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
         slope = {"slope": "Normal(0, 2.5 sd(response) / sd(f))"} if self.explained_by else {}

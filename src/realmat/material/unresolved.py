@@ -61,6 +61,11 @@ class Unresolved(Component):
         own = [] if self.by == "row" else [Column(self.by, "grouping", kind="label")]
         return own + ([Column(self.scale_by, "grouping of scales", kind="label")] if self.scale_by else [])
 
+    @property
+    def picture(self) -> str:
+        """A point for each group."""
+        return "level"
+
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
         return {"scale": "HalfNormal(sd of what theory leaves)"}

@@ -21,7 +21,7 @@ from realmat.model import Model
 from realmat.problem import Problem
 from realmat.terms import Contribution, Term, evaluate
 from realmat.testing.checks import Checks, Skipped, run
-from realmat.testing.examples import LEVELS, example_table
+from realmat.examples import LEVELS, example_table
 from realmat.testing.simulate import contribution_of, mean_of, simulate
 from realmat.theory import Constant
 

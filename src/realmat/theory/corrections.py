@@ -51,6 +51,11 @@ class Corrections(Component):
         """The columns."""
         return [Column(column, "correction") for column in self.columns]
 
+    @property
+    def picture(self) -> str:
+        """A point for each column."""
+        return "columns"
+
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
         return {"scale": "HalfNormal(2 sd(what theory leaves) / typical length of a row of columns)"}
