@@ -46,7 +46,11 @@ def model(size: Size, noise_by: str | None = None):
         "y",
         levels={"material": "mat", "specimen": "piece", "lab": "lab"},
         theory=rm.theory.Calibrated("t"),
-        material=[*(rm.material.Effect(f"z{k}") for k in range(size.covariates)), rm.material.Unresolved("material"), rm.material.Unresolved("specimen")],
+        material=[
+            *(rm.material.Effect(f"z{k}") for k in range(size.covariates)),
+            rm.material.Unresolved("material"),
+            rm.material.Unresolved("specimen"),
+        ],
         observation=rm.observation.Normal(scale=True, bias_by="lab", scale_by=noise_by),
     )
 

@@ -53,7 +53,9 @@ def pymc_route(size: Size, sampler: str = "pymc") -> dict[str, float]:
     hand = by_hand(table(size))
     start = time.perf_counter()
     with hand:
-        tree = pm.sample(draws=500, tune=500, chains=2, cores=2, random_seed=1, progressbar=False, nuts_sampler=sampler, compute_convergence_checks=False)
+        tree = pm.sample(
+            draws=500, tune=500, chains=2, cores=2, random_seed=1, progressbar=False, nuts_sampler=sampler, compute_convergence_checks=False
+        )
     return {"seconds": time.perf_counter() - start, "ess": smallest_ess(_scales(tree)), "draws": 1000}
 
 

@@ -69,7 +69,9 @@ def growth(large: bool) -> dict[str, list[tuple[int, float]]]:
     base = Size()
     series = {
         "rows": [replace(base, rows=n) for n in (5000, 50_000, 500_000, 1_000_000)],
-        "specimens": [replace(base, rows=5 * n, specimens=n, materials=max(n // 10, 5)) for n in (1000, 5000, *((20_000, 100_000) if large else ()))],
+        "specimens": [
+            replace(base, rows=5 * n, specimens=n, materials=max(n // 10, 5)) for n in (1000, 5000, *((20_000, 100_000) if large else ()))
+        ],
         "covariates": [replace(base, covariates=n) for n in (1, 5, 20, 80)],
         "labs": [replace(base, labs=n) for n in (3, 10, 40, 160)],
     }
@@ -80,7 +82,8 @@ def growth(large: bool) -> dict[str, list[tuple[int, float]]]:
                 found = measure("realmat", size)
             if found:
                 out.setdefault(name, []).append((getattr(size, name), found["seconds"]))
-                console.print(f"{name} = {getattr(size, name):>9,}: {found['seconds']:7.2f} s, {found['peak_gb']:.2f} GB, smallest ESS {found['ess']:.0f}")
+                cost = f"{found['seconds']:7.2f} s, {found['peak_gb']:.2f} GB, smallest ESS {found['ess']:.0f}"
+                console.print(f"{name} = {getattr(size, name):>9,}: {cost}")
     return out
 
 

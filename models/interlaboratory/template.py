@@ -10,7 +10,9 @@ COLUMNS = [
     rm.templates.Column("lab", "", "the laboratory"),
     rm.templates.Column("specimen", "", "the specimen or material that several laboratories measured"),
     rm.templates.Column("replicate", "", "number of the repetition; not used", required=False),
-    rm.templates.Column("tensile_strength", "MPa", "the measurement; in your own table the one other number column, of any name", required=False),
+    rm.templates.Column(
+        "tensile_strength", "MPa", "the measurement; in your own table the one other number column, of any name", required=False
+    ),
 ]
 VARIANTS = {
     "ideal": "every specimen is alike, every laboratory right: all scatter is noise",
@@ -33,7 +35,9 @@ def response_of(table):
     """The one number column that is neither a laboratory, a specimen nor a repetition."""
     numbers = [c for c in table.select_dtypes("number") if c not in ("lab", "specimen", "replicate")]
     if len(numbers) != 1:
-        raise rm.DataError(f"the table must hold one column of measurements beside lab, specimen and replicate, not {len(numbers)}: {numbers}.")
+        raise rm.DataError(
+            f"the table must hold one column of measurements beside lab, specimen and replicate, not {len(numbers)}: {numbers}."
+        )
     return numbers[0]
 
 

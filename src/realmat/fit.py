@@ -66,7 +66,8 @@ class Fit:
         chains, draws = self.posterior.shape
         rows = len(self.problem.table)
         name = self.model.name or self.model.response
-        return f"<Fit of {name!r}: {rows} rows, {chains} x {draws} draws by the {facts.get('engine')} engine in {facts.get('seconds', 0):.1f} s>"
+        made = f"{chains} x {draws} draws by the {facts.get('engine')} engine in {facts.get('seconds', 0):.1f} s"
+        return f"<Fit of {name!r}: {rows} rows, {made}>"
 
     def summary(self, var_names: Sequence[str] | None = None, most: int = 40, **kwargs: Any) -> pd.DataFrame:
         """`az.summary`, ordered by layer.
@@ -107,7 +108,9 @@ class Fit:
 
         return repeatability(self.posterior, unit=self.model.unit, **kwargs)
 
-    def predict(self, data: pd.DataFrame | None = None, new: str = "observation", draws: int | None = None, seed: int | None = None) -> xr.Dataset:
+    def predict(
+        self, data: pd.DataFrame | None = None, new: str = "observation", draws: int | None = None, seed: int | None = None
+    ) -> xr.Dataset:
         """Predictions for rows (see `realmat.predict.predict`); the rows of the fit by default."""
         from realmat.predict import predict
 
@@ -255,5 +258,5 @@ def fit(
     from realmat.engines.choice import run
 
     problem = model.bind(data)
-    number = int(np.random.SeedSequence().entropy % 2**31) if seed is None else int(seed)
+    number = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
     return Fit(model, Posterior(problem, run(problem, engine, draws, chains, number, progress, **options)))

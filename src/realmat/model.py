@@ -239,7 +239,11 @@ class Model:
 
     def describe(self) -> str:
         """The declaration in words: layers, components, and the priors that apply."""
-        lines = [f"Model of {self.response!r}" + (f" in {self.unit}" if self.unit else "") + (f", {self.link} link" if self.link != "identity" else "")]
+        lines = [
+            f"Model of {self.response!r}"
+            + (f" in {self.unit}" if self.unit else "")
+            + (f", {self.link} link" if self.link != "identity" else "")
+        ]
         lines += [f"  levels: {', '.join(f'{k} = {v}' for k, v in self.levels.items())}"] if self.levels else []
         for component in self.components:
             lines.append(f"  {component.layer:<12}{component.label}: {type(component).__name__}")

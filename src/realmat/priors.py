@@ -93,11 +93,7 @@ _FAMILIES: dict[str, _Family] = {
         {"alpha": None, "beta": None},
         (0, 1),
         lambda x, alpha, beta: (
-            (alpha - 1) * np.log(x)
-            + (beta - 1) * np.log1p(-x)
-            + math.lgamma(alpha + beta)
-            - math.lgamma(alpha)
-            - math.lgamma(beta)
+            (alpha - 1) * np.log(x) + (beta - 1) * np.log1p(-x) + math.lgamma(alpha + beta) - math.lgamma(alpha) - math.lgamma(beta)
         ),
         lambda alpha, beta: ("beta", {"a": alpha, "b": beta}),
     ),
@@ -237,7 +233,9 @@ class Prior:
     def __repr__(self) -> str:
         described = self.to_dict()
         described.pop("dist")
-        return f'Prior("{self.dist}"' + "".join(f", {k}={v!r}" if isinstance(v, str) else f", {k}={v:g}" for k, v in described.items()) + ")"
+        return (
+            f'Prior("{self.dist}"' + "".join(f", {k}={v!r}" if isinstance(v, str) else f", {k}={v:g}" for k, v in described.items()) + ")"
+        )
 
 
 def as_prior(value: Any, what: str) -> Prior | float | None:

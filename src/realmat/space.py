@@ -63,9 +63,7 @@ class Space:
 
     def theta(self, values: Mapping[str, Any]) -> np.ndarray:
         """Inverse of `values`."""
-        parts = [
-            _free(np.atleast_1d(values[q.name]).astype(float), low, high, self.powers[where]) for q, where, low, high in self._plan
-        ]
+        parts = [_free(np.atleast_1d(values[q.name]).astype(float), low, high, self.powers[where]) for q, where, low, high in self._plan]
         return np.concatenate(parts or [np.zeros(0)])
 
     @property

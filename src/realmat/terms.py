@@ -23,6 +23,7 @@ from realmat.priors import Prior
 Values = Mapping[str, Any]
 Function = Callable[[Values, Any], Any]
 
+
 @dataclass(frozen=True)
 class Known:
     """An offset that does not depend on psi: engines subtract it once."""

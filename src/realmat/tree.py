@@ -43,7 +43,9 @@ def build(posterior: Posterior, model: Mapping[str, Any]) -> xr.DataTree:
     }
     if posterior.draws.summary:
         groups["posterior_summary"] = _summary(posterior)
-    working = {c.name: posterior.draws.coefficients[c.name] for c in problem.coefficients if c.report and c.name in posterior.draws.coefficients}
+    working = {
+        c.name: posterior.draws.coefficients[c.name] for c in problem.coefficients if c.report and c.name in posterior.draws.coefficients
+    }
     if working:
         groups["working_scale"] = xr.Dataset({n: (("chain", "draw", f"{n}_dim"), v) for n, v in working.items()})
     tree = xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
@@ -138,7 +140,9 @@ def _columns(table: Table) -> xr.Dataset:
 
 
 def _native(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+    return (
+        value.item() if isinstance(value, np.generic) else value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+    )
 
 
 def _jsonable(value: Any) -> Any:
@@ -190,7 +194,9 @@ def read_draws(tree: xr.DataTree, problem: Problem) -> Draws:
     return Draws(
         {q.name: posterior[q.name].values for q in problem.params},
         coefficients,
-        {} if summary is None else {c.name: (summary[f"{c.name}_mean"].values, summary[f"{c.name}_sd"].values) for c in problem.coefficients},
+        {}
+        if summary is None
+        else {c.name: (summary[f"{c.name}_mean"].values, summary[f"{c.name}_sd"].values) for c in problem.coefficients},
         {str(n): v.values for n, v in tree["sample_stats"].to_dataset().data_vars.items()},
         json.loads(tree.attrs["facts"]),
     )

@@ -54,7 +54,7 @@ def atom_counts(smiles: Iterable[Any]) -> pd.DataFrame:
     bad = [(row, str(counts)) for row, counts in zip(labels, found, strict=True) if isinstance(counts, str)]
     refuse("no SMILES", bad, "Give each molecule as SMILES.")
     table = pd.DataFrame(found, index=index).fillna(0).astype(int)
-    return table[[*sorted(name for name in table if name != "rings"), "rings"]]
+    return table[[*sorted(str(name) for name in table if name != "rings"), "rings"]]
 
 
 def _count(text: Any) -> dict[str, int] | str:

@@ -139,9 +139,10 @@ def _listed(by: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 def _joint(table: Table, by: tuple[str, ...]) -> np.ndarray:
     """One label for each row from one or several columns."""
-    if len(by) == 1:
-        return table.labels(table.column_of(by[0]))
-    return np.array([" / ".join(map(str, row)) for row in zip(*(table.labels(table.column_of(b)) for b in by), strict=True)], dtype=object)
+    columns = [table.labels(table.column_of(name) or name) for name in by]
+    if len(columns) == 1:
+        return columns[0]
+    return np.array([" / ".join(map(str, row)) for row in zip(*columns, strict=True)], dtype=object)
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,8 @@ class _Scales:
     def of(cls, name: str, scale: PriorLike | bool, default: Prior, table: Table, by: tuple[str, ...]) -> _Scales:
         if scale is False:
             return cls((), lambda p, xp: xp.zeros(0), 0, (), None)
-        prior = default if scale is True or scale is None else as_prior(scale, name)
+        given = None if scale is True else as_prior(scale, name)
+        prior = default if given is None else given
         if not by:
             params, value = hyper(name, prior)
             return cls(params, lambda p, xp: xp.stack([value(p, xp)]), 1, (), None)
@@ -175,7 +177,10 @@ class _Scales:
             return np.zeros(len(table), dtype=int)
         codes = pd.Index(self.values).get_indexer(pd.Index(_joint(table, self.by)))
         if (codes < 0).any():
-            raise DataError(f"noise scale by {', '.join(self.by)}: no scale was inferred for {rows_text(table.index[codes < 0])}, a group the fit has not seen.")
+            raise DataError(
+                f"noise scale by {', '.join(self.by)}: no scale was inferred for {rows_text(table.index[codes < 0])}, "
+                "whose group the fit has not seen."
+            )
         return codes
 
 

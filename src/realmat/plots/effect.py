@@ -113,7 +113,7 @@ def _columns(needs: list[Column]) -> tuple[list[str], pd.DataFrame]:
 
 
 def _curve(problem: Problem, main: Column, needs: list[Column], limit: float) -> pd.DataFrame:
-    """A grid over the main column above its detection limit; other numbers at their medians, exact readings, specimens that nobody has seen."""
+    """A grid over the main column above its detection limit; other numbers at their medians, exact readings, new specimens."""
     table = problem.table
     seen = table.numeric(main.name)
     frame = pd.DataFrame({main.name: np.linspace(max(np.nanmin(seen), limit), np.nanmax(seen), _POINTS)})

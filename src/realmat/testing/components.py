@@ -16,12 +16,12 @@ from realmat import prior_draws
 from realmat.component import Component
 from realmat.engines import exact
 from realmat.errors import DataError, ModelError
+from realmat.examples import LEVELS, example_table
 from realmat.gaussian import System, dense
 from realmat.model import Model
 from realmat.problem import Problem
 from realmat.terms import Contribution, Term, evaluate
 from realmat.testing.checks import Checks, Skipped, run
-from realmat.examples import LEVELS, example_table
 from realmat.testing.simulate import contribution_of, mean_of, simulate
 from realmat.theory import Constant
 
