@@ -13,6 +13,7 @@ from realmat.diagnostics import DRAWS, check
 from realmat.errors import RealmatError
 from realmat.loo import LeftOut, left_out
 from realmat.problem import Problem
+from realmat.separability import inseparable_groups
 
 if TYPE_CHECKING:
     from realmat.fit import Fit
@@ -128,8 +129,9 @@ def _budgets(fit: Fit) -> dict[str, Budget]:
     if "material" in levels:
         wanted.append("material")
     budgets: dict[str, Budget] = {}
+    joined = inseparable_groups(fit.problem)
     for new in wanted:
-        made = fit.budget(new=new)
+        made = fit.budget(new=new, joined=joined)
         if all(not made.table.equals(b.table) for b in budgets.values()):
             budgets[new] = made
     return budgets

@@ -22,7 +22,9 @@ SECTIONS = {
 }
 RANKING = {"rank": "rank", "elpd": "elpd", "elpd_diff": "difference", "dse": "its standard error", "weight": "weight"}
 SCORES = {
-    "rmse": "RMSE", "mae": "MAE", "crps": "CRPS",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "crps": "CRPS",
     **{f"coverage_{p}": f"{p} % holds" for p in (50, 80, 95)},
     "sharpness": "mean sd",
 }
