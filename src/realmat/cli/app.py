@@ -95,9 +95,11 @@ def new(
     ] = None,
 ) -> None:
     """Write a template of your own to start from: a folder that runs at once."""
-    from realmat.cli.new import write
+    from realmat.cli.show import say
+    from realmat.templates.writing import write
 
-    write(name, start)
+    folder = write(name, start)
+    say(f"Written: {folder}/template.py and {folder}/README.md, its model card. Next:", f"  realmat fit {name}", f"  realmat check {name}")
 
 
 @app.command()

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realmat.templates.finding import find, found
+from realmat.templates.finding import find, found, gallery
 from realmat.templates.template import Column, Template
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Column", "Template", "get", "list"]
+
+# A saved model names the functions and components that its template defines by `realmat.templates.<name>.template`.
+__path__.append(str(gallery()))
 
 
 def list() -> pd.DataFrame:
