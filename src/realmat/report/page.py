@@ -201,7 +201,7 @@ def _gap(gap: Gap, unit: str) -> dict[str, Any]:
 
 
 def _short(value: float) -> float:
-    return float(f"{value:.5g}")
+    return float(f"{value:.7g}")
 
 
 def _title(gap: Gap, i: int) -> str:
