@@ -1,0 +1,114 @@
+"""Measure how well the templates predict what they have not seen, and write it into their model cards: python tools/cards.py [NAME ...]
+
+Each card keeps a block between two marks, which is written anew; the rest of the card is not touched.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import realmat as rm
+
+BEGIN, END = "<!-- figures: written by `make cards` -->", "<!-- end of figures -->"
+SEED = 1
+LEFT_OUT = {"yield_strength": "lab", "interlaboratory": "lab"}  # by material elsewhere
+FOLDS = {"formation_enthalpy": (10, 1), "hydration": (5, 3)}  # cross-validation: folds, seeds
+THINGS = {"material": "material", "lab": "laboratory or paper"}
+
+
+def figures(template: rm.templates.Template) -> str:
+    """Give the block: held-out scores of every variant, what follows from them, and the budget of `real`."""
+    data = template.data()
+    models = {variant: template.model(variant, table=data) for variant in template.variants}
+    fits = {variant: model.fit(data, seed=SEED, progress=False) for variant, model in models.items()}
+    by = LEFT_OUT.get(template.name, "material")
+    comparison = rm.compare(fits, by=by)
+    unit, real = models["real"].unit, fits["real"]
+    column = models["real"].levels[by]
+    parts = [
+        f"Leaving out each {THINGS[by]} (`{column}`, {data[column].nunique()} of them) in {len(data)} rows in turn; errors in {unit}; "
+        f"realmat {rm.__version__}, seed {SEED}. The elpd is the expected log predictive density of all that was left out, relative to "
+        "the best model, with the standard error of the difference.",
+        markdown(scores(comparison.table)),
+        verdict(comparison),
+    ]
+    if template.name in FOLDS:
+        parts.append(cross_validation(models["real"], data, *FOLDS[template.name]))
+    parts.append(layers(real, by))
+    return "\n\n".join(parts)
+
+
+def scores(table: pd.DataFrame) -> pd.DataFrame:
+    """Give the columns a card shows, as text."""
+    out = pd.DataFrame(index=table.index.rename("model"))
+    out["elpd"] = ["0" if d == 0 else f"{d:.4g} ± {e:.2g}" for d, e in zip(-table["elpd_diff"].abs(), table["dse"], strict=True)]
+    for name in ("mae", "rmse"):
+        out[name.upper()] = table[name].map("{:.3g}".format)
+    for percent in (50, 80, 95):
+        out[f"inside {percent} %"] = table[f"coverage_{percent}"].map("{:.1%}".format)
+    return out
+
+
+def verdict(comparison: Any) -> str:
+    """Say whether the real-material layer helps."""
+    each = {name: comparison.left_out[name].elpd.elpd_i.sortby(comparison.by).to_numpy() for name in ("real", "ideal")}
+    gain = each["real"] - each["ideal"]
+    total, error = gain.sum(), np.sqrt(len(gain)) * gain.std(ddof=1)
+    change = f"the elpd by {abs(total):.4g} ± {error:.2g} against `ideal`"
+    rmse = comparison.table["rmse"]
+    ratio = f"the root mean square error is {rmse['real'] / rmse['ideal']:.2f} times that of `ideal`"
+    if total > 2 * error:
+        return f"**The real-material layer helps**: it raises {change}; {ratio}."
+    if total < -2 * error:
+        return f"**The real-material layer does harm here**: it lowers {change}; {ratio}."
+    return f"**The real-material layer does not help here**: it changes {change}, which is within the error; {ratio}."
+
+
+def cross_validation(model: rm.Model, data: pd.DataFrame, folds: int, seeds: int) -> str:
+    """Give the scores of refits, over several seeds."""
+    found = pd.DataFrame([rm.cross_validate(model, data, folds, seed=seed).scores() for seed in range(1, seeds + 1)])
+    mean = found.mean()
+    covered = ", ".join(f"{mean[f'coverage_{p}']:.1%} of the {p} % intervals" for p in (50, 80, 95))
+    over = f"seeds 1 to {seeds}" if seeds > 1 else "seed 1"
+    return (
+        f"`real`, refitted in {folds}-fold cross-validation ({over}): MAE {mean['mae']:.4f}, RMSE {mean['rmse']:.4f} {model.unit}; "
+        f"the measurement lies in {covered}."
+    )
+
+
+def layers(fit: rm.Fit, by: str) -> str:
+    """Give the budget of a new measurement by layer and kind."""
+    new = "material" if "material" in fit.model.levels else "specimen"
+    table = fit.budget(new=new).table
+    shares = table.groupby(["layer", "kind"], sort=False)["share"].sum().map("{:.1%}".format).unstack("kind").fillna("")
+    return f"Where the variance of a measurement on a new {new} comes from, by `real`:\n\n{markdown(shares)}"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Give a table of text in Markdown."""
+    head = [table.index.name or "", *map(str, table.columns)]
+    rows = [head, ["---"] * len(head), *([str(label), *map(str, row)] for label, row in zip(table.index, table.to_numpy(), strict=True))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def write(template: rm.templates.Template) -> None:
+    """Replace the block in the card."""
+    path = template.path.with_name("README.md")
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{path} lacks the marks {BEGIN} and {END}.")
+    started = time.perf_counter()
+    path.write_text(f"{before}{BEGIN}\n\n{figures(template)}\n\n{END}{after}", encoding="utf-8")
+    print(f"{path.name} of {template.name}: {time.perf_counter() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    listed = rm.templates.list()
+    for name in sys.argv[1:] or listed[listed["source"] == "gallery"]["name"]:
+        write(rm.templates.get(name))
