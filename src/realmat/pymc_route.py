@@ -4,10 +4,9 @@
 component is a node. `build(problem, collapsed=True)` has the same posterior and is what NUTS samples: replicates enter through their
 sufficient statistics, and nothing is stored by row.
 
-Coefficients are *centred*, ``b ~ N(mean, sd)``, where the data say more about them than their prior does, and *non-centred*,
-``b = mean + sd z`` with ``z ~ N(0, 1)``, where they do not: each is efficient where the other fails (Papaspiliopoulos, Roberts & Skoeld,
-Statistical Science 22, 59 (2007); Betancourt & Girolami, arXiv:1312.0906). See `information` for the measure. Either way the variable
-under the coefficients' own name is b; z is `<name>_z`.
+The readable model has ``b ~ N(mean, sd)`` for blocks whose coefficients are mostly well informed, else ``b = mean + sd <name>_z``, and
+b under its own name either way. The collapsed model samples `<name>_z`, of order one for every coefficient whatever its unit, and
+chooses between the two for each coefficient by the data variable `<name>_centred`, without being compiled anew (`engines.centring`).
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from realmat.engines import centring
 from realmat.errors import ModelError
 from realmat.gaussian.family import example_values
 from realmat.priors import Prior
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 _UNTRANSLATABLE = "its function of the parameters cannot be translated to PyTensor: keep to arithmetic, **, np.exp, np.log and their like"
 
-CENTRED_FROM = 5.0
-"""Information from the data, relative to the prior's, from which a coefficient is centred."""
+Where = Mapping[str, tuple[str, Any]]
 
 
 def build(problem: Problem, collapsed: bool = False) -> pm.Model:
@@ -62,6 +61,7 @@ def build(problem: Problem, collapsed: bool = False) -> pm.Model:
     ('gap', ('row',))
     """
     import pymc as pm
+    import pytensor.tensor as pt
 
     where = {} if collapsed else _dims(problem)
     medians = example_values(problem.params)
@@ -71,9 +71,14 @@ def build(problem: Problem, collapsed: bool = False) -> pm.Model:
         for name in medians:  # a prior comes after those it refers to
             p[name] = _param(params[name], p, where)
         b: dict[str, Any] = {}
-        informed = information(problem, medians)
+        centred, typical = centring.centred(problem, [medians]), centring.typical(problem, medians)
         for block in problem.coefficients:
-            b[block.name] = _coefficients(block, p, b, informed[block.name] >= CENTRED_FROM, where)
+            mean = sum((product(matrix, b[parent]) for parent, matrix in block.parents), evaluate(block.mean, p, pt))
+            moments = mean, evaluate(block.sd, p, pt)
+            if collapsed:
+                b[block.name] = _adjustable(block, moments, p, centred[block.name], typical[block.name])
+            else:
+                b[block.name] = _coefficients(block, moments, p, bool(np.median(centred[block.name])), where)
         parts = {t.component: _contribution(t.component, c, p, b) for t, c in zip(problem.terms, problem.contributions, strict=True)}
         if collapsed:
             _collapsed(problem, parts, p, b)
@@ -110,7 +115,7 @@ def _dims(problem: Problem) -> dict[str, tuple[str, Any]]:
     return out
 
 
-def _shape(name: str, size: int, scalar: bool, where: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
+def _shape(name: str, size: int, scalar: bool, where: Where) -> dict[str, Any]:
     """The keyword that gives a variable its dimension, or at least its length."""
     if name in where:
         return {"dims": (where[name][0],)}
@@ -120,7 +125,7 @@ def _shape(name: str, size: int, scalar: bool, where: Mapping[str, tuple[str, An
 # --- hyperparameters ------------------------------------------------------------------------------------------------------------
 
 
-def _param(param: Param, p: Mapping[str, Any], where: Mapping[str, tuple[str, Any]]) -> Any:
+def _param(param: Param, p: Mapping[str, Any], where: Where) -> Any:
     import pymc as pm
 
     prior = param.prior
@@ -152,53 +157,52 @@ def _truncated(name: str, dist: Any, prior: Prior, shape: dict[str, Any]) -> Any
 # --- coefficients ---------------------------------------------------------------------------------------------------------------
 
 
-def information(problem: Problem, p: Values) -> dict[str, np.ndarray]:
-    """How much the measured rows say about each coefficient, relative to its prior, with psi at `p`: by block, shape (size,).
+def _coefficients(block: Coefficients, moments: tuple[Any, Any], p: Values, centred: bool, where: Where) -> Any:
+    import pymc as pm
 
-    ``sd_j^2 * (sum over rows: count X_ij^2 / var_i + sum over children: M_kj^2 / (sd_k^2 + 1 / data precision of k))``, other
-    coefficients taken as known. A coefficient whose prior has no hyperparameter counts as infinitely well informed, because it is
-    efficient as it is.
-    """
-    precision = {block.name: np.zeros(block.size) for block in problem.coefficients}
-    for rows in problem.rows:
-        noise = rows.noise
-        scales = np.append(np.asarray(evaluate(noise.scales, p, default=0.0), dtype=float), 0.0)  # group -1 reads the zero
-        weight = rows.count / (noise.u**2 + scales[noise.group] ** 2)
-        for _, piece in rows.pieces:
-            scale = np.asarray(evaluate(piece.scale, p), dtype=float)
-            precision[piece.coefficients] += piece.matrix.power(2).T @ (weight * scale**2)
-    out: dict[str, np.ndarray] = {}
-    for block in reversed(problem.coefficients):
-        sd2 = np.broadcast_to(np.asarray(evaluate(block.sd, p), dtype=float), (block.size,)) ** 2
-        out[block.name] = sd2 * precision[block.name]
-        with np.errstate(divide="ignore"):
-            passed_on = 1 / (sd2 + 1 / precision[block.name])
-        for parent, matrix in block.parents:
-            precision[parent] += matrix.power(2).T @ passed_on
-        if not block.parents and not callable(block.sd):
-            out[block.name] = np.full(block.size, np.inf)
-    return out
+    mean, sd = _first(block, *moments)
+    shape = _shape(block.name, block.size, _scalar(block), where)
+    if centred or not _hierarchical(block):
+        return _family(block, block.name, mean, sd, p, shape)
+    return pm.Deterministic(block.name, mean + sd * _family(block, f"{block.name}_z", 0.0, 1.0, p, shape), dims=shape.get("dims"))
 
 
-def _coefficients(
-    block: Coefficients, p: Mapping[str, Any], b: Mapping[str, Any], centred: np.ndarray, where: Mapping[str, tuple[str, Any]]
+def _adjustable(
+    block: Coefficients, moments: tuple[Any, Any], p: Values, centred: np.ndarray, typical: tuple[np.ndarray, np.ndarray]
 ) -> Any:
+    """Centred is ``b = m + s z`` with constants m and s, so that z is of order one in both cases."""
     import pymc as pm
     import pytensor.tensor as pt
 
-    scalar = block.dim is None and block.size == 1
-    shape = _shape(block.name, block.size, scalar, where)
-    mean = sum((product(matrix, b[parent]) for parent, matrix in block.parents), evaluate(block.mean, p, pt))
-    sd = evaluate(block.sd, p, pt)
-    if scalar:
-        mean, sd, centred = (x[0] if np.ndim(x) else x for x in (mean, sd, centred))
-    family, tail = (pm.StudentT, {"nu": p[block.nu]}) if block.nu else (pm.Normal, {})
-    if np.all(centred):
-        return family(block.name, mu=mean, sigma=sd, **tail, **shape)
-    z, sigma = (0.0, 1.0) if not np.any(centred) else (pt.where(centred, mean, 0.0), pt.where(centred, sd, 1.0))
-    raw = family(f"{block.name}_z", mu=z, sigma=sigma, **tail, **shape)
-    b_from_raw = mean + sd * raw if not np.any(centred) else pt.where(centred, raw, mean + sd * raw)
-    return pm.Deterministic(block.name, b_from_raw, dims=shape.get("dims"))
+    mean, sd, m, s, mask = _first(block, *moments, *typical, centred.astype(float))
+    shape = _shape(block.name, block.size, _scalar(block), {})
+    if not _hierarchical(block):
+        return pm.Deterministic(block.name, mean + sd * _family(block, f"{block.name}_z", 0.0, 1.0, p, shape))
+    here = pt.gt(pm.Data(f"{block.name}_centred", mask), 0.5)
+    z = _family(block, f"{block.name}_z", pt.where(here, (mean - m) / s, 0.0), pt.where(here, sd / s, 1.0), p, shape)
+    return pm.Deterministic(block.name, pt.where(here, m + s * z, mean + sd * z))
+
+
+def _family(block: Coefficients, name: str, mean: Any, sd: Any, p: Values, shape: dict[str, Any]) -> Any:
+    import pymc as pm
+
+    if block.nu is None:
+        return pm.Normal(name, mu=mean, sigma=sd, **shape)
+    return pm.StudentT(name, nu=p[block.nu], mu=mean, sigma=sd, **shape)
+
+
+def _hierarchical(block: Coefficients) -> bool:
+    """Whether the prior depends on other unknowns; else centring makes no difference."""
+    return callable(block.sd) or callable(block.mean) or bool(block.parents) or block.nu is not None
+
+
+def _scalar(block: Coefficients) -> bool:
+    return block.dim is None and block.size == 1
+
+
+def _first(block: Coefficients, *values: Any) -> tuple[Any, ...]:
+    """Vectors of length one become scalars where the block is a scalar."""
+    return tuple(x[0] if np.ndim(x) else x for x in values) if _scalar(block) else values
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from realmat.engines import centring
 from realmat.errors import FitError
 from realmat.gaussian.family import example_values
 from realmat.posterior import Draws
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 TARGET_ACCEPT = 0.9
 """Acceptance to which step sizes are tuned: above the usual 0.8, because hierarchical posteriors have narrow necks."""
+
+LOW_RANK_TO = 300
+"""Unknowns up to which nutpie adapts to correlations (its low-rank mass matrix), not to scales alone: intercepts and group effects are
+strongly correlated, and learning that costs too much in models with thousands of unknowns."""
+
+_PILOT_DRAWS, _PILOT_TUNE = 100, 300
 
 STATS = ("diverging", "energy", "tree_depth", "n_steps", "lp", "step_size", "acceptance_rate")
 """Sample statistics, by PyMC's names."""
@@ -76,7 +83,7 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, tune: int = 100
         raise FitError("the model has no unknown to sample.")
     names = (*(param.name for param in problem.params), *(block.name for block in problem.coefficients))
     start = example_values(problem.params)
-    values, stats = samplers[sampler](_Run(model, names, start, draws, chains, seed, tune, progress))
+    values, stats = samplers[sampler](_Run(problem, model, names, start, draws, chains, seed, tune, progress))
     kept = next(iter(stats.values())).shape
     facts: dict[str, Any] = {
         "engine": "nuts",
@@ -129,6 +136,7 @@ def keep(counts: Sequence[int]) -> tuple[list[int], int]:
 class _Run:
     """What the three samplers are asked for; chains begin with the hyperparameters at `start`, the medians of their priors."""
 
+    problem: Problem
     model: pm.Model
     names: tuple[str, ...]
     start: dict[str, Any]
@@ -142,23 +150,43 @@ class _Run:
 def _nutpie(run: _Run) -> tuple[Values, Values]:
     import nutpie
 
-    # Starts are spread where a step of one means the same in every model: for positive and bounded variables.
-    spread = {rv for rv in run.model.free_RVs if run.model.rvs_to_transforms[rv] is not None}
+    # Starts are spread where one means the same in every model: positive and bounded variables, and coefficients by their z.
+    spread = {rv for rv in run.model.free_RVs if run.model.rvs_to_transforms[rv] is not None or rv.name.endswith("_z")}
     compiled = nutpie.compile_pymc_model(run.model, var_names=run.names, jitter_rvs=spread, initial_points=run.start)
+    flags = {f"{block.name}_centred" for block in run.problem.coefficients} & set(run.model.named_vars)
+    if flags and run.problem.params:
+        psi, _ = _by_nutpie(compiled, run, _PILOT_DRAWS, _PILOT_TUNE, chains=2, progress=False)
+        flat = {q.name: psi[q.name].reshape(-1, *psi[q.name].shape[2:]) for q in run.problem.params}
+        last = len(next(iter(flat.values()))) - 1
+        chosen = centring.centred(run.problem, [{n: v[i] for n, v in flat.items()} for i in np.linspace(0, last, 20).astype(int)])
+        compiled = compiled.with_data(**{f: _like(run.model[f], chosen[f.removesuffix("_centred")]) for f in flags})
+    return _by_nutpie(compiled, run, run.draws, run.tune, run.chains, run.progress)
+
+
+def _like(variable: Any, flags: np.ndarray) -> np.ndarray:
+    return flags.astype(float) if variable.ndim else flags.astype(float)[0]
+
+
+def _by_nutpie(compiled: Any, run: _Run, draws: int, tune: int, chains: int, progress: bool) -> tuple[Values, Values]:
+    """Draws and statistics, each with dims chain, draw; after Ctrl-C what there is of them."""
+    import nutpie
+
     try:
         trace = nutpie.sample(
             compiled,
-            draws=run.draws,
-            tune=max(run.tune, 1),
-            chains=run.chains,
+            draws=draws,
+            tune=max(tune, 1),
+            chains=chains,
             seed=run.seed,
             target_accept=TARGET_ACCEPT,
-            progress_bar=run.progress,
+            adaptation="low_rank" if compiled.n_dim <= LOW_RANK_TO else "diag",
+            progress_bar=progress,
             return_raw_trace=True,
         )
     except RuntimeError as error:
-        raise FitError(f"nutpie could not sample this model ({error}); check priors and data for impossible values.") from error
-    draw_batches, stat_batches = trace.get_arrow_trace()  # after Ctrl-C: what there is
+        reason = str(error).partition("Stack backtrace")[0].strip()
+        raise FitError(f"nutpie could not sample this model ({reason}); check priors and data for impossible values.") from error
+    draw_batches, stat_batches = trace.get_arrow_trace()
     tuned = [int(stat.column("tuning").to_numpy().sum()) for stat in stat_batches]
     chosen, most = keep([batch.num_rows - skip for batch, skip in zip(draw_batches, tuned, strict=True)])
     parts = [(draw_batches[i].slice(tuned[i], most), stat_batches[i].slice(tuned[i], most)) for i in chosen]
