@@ -13,10 +13,15 @@ REPLICATES = 200
 @pytest.mark.validate
 @pytest.mark.parametrize("name", DESIGNS)
 def test_shares_are_unbiased_and_intervals_cover(name: str) -> None:
-    """Mean error at most 0.02; coverage between 85 and 95 % (200 data sets: standard error 2.1 %)."""
+    """Mean error at most 0.02; coverage of a design between 85 and 95 %.
+
+    The standard error of one component's coverage is 2.1 %, so that one of fifteen components may well stray beyond: each is asked only
+    to stay within 3.5 standard errors of 90 %.
+    """
     with azb.rc_context({"stats.ci_prob": 0.9}):
         scores = pd.concat([score(*DESIGNS[name].budget(1000 + r)) for r in range(REPLICATES)])
     by = scores.groupby(level=0).mean()
     print(f"\n{name}\n{by}")
     assert by["error"].abs().max() <= 0.02, by
-    assert by["inside"].between(0.85, 0.95).all(), by
+    assert 0.85 <= by["inside"].mean() <= 0.95, by
+    assert (by["inside"] - 0.9).abs().max() < 3.5 * (0.9 * 0.1 / REPLICATES) ** 0.5, by
