@@ -1,4 +1,4 @@
-"""Absorption of dyes in solvents: time-dependent density-functional theory in vacuum against spectra in solution.
+"""Absorption of dyes in solvents: TD-DFT in vacuum against spectra in solution.
 
 The theory is the brightest vertical excitation in vacuum, too high by most of an electronvolt. The real dye is dissolved: every solvent
 shifts the band, partly as its polarity says (Onsager's reaction field), partly in its own way. What theory misses in one dye alone

@@ -1,4 +1,4 @@
-"""Band gaps: density-functional theory against measurements of crystals, films, at any temperature and by any method.
+"""Band gaps: PBE against measurements of crystals and films, at any temperature, by any method.
 
 The theory is the PBE gap, too small by a roughly constant factor. The measured crystal has a temperature, is a single crystal, a
 polycrystal or amorphous, in bulk or as a film; what PBE misses in one compound alone is unresolved. Methods see different things (thermal

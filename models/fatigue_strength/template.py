@@ -1,4 +1,4 @@
-"""Fatigue strength of steels: the hardness rule against rotating-bending tests, with composition, inclusions and tempering.
+"""Fatigue strength of steels: the hardness rule, corrected by composition, inclusions, tempering.
 
 The theory is Murakami's rule for a steel without defects: the endurance limit is 1.6 times the Vickers hardness. The real heat has
 inclusions, sulfur and phosphorus, other elements, and a tempered microstructure that hardness does not tell alone; what is the heat's own

@@ -1,9 +1,9 @@
-"""Hydration free energies: a force field against experiment, corrected by kinds of atoms and by functional groups.
+"""Hydration free energies: a force field, corrected by kinds of atoms and functional groups.
 
 The theory is an alchemical free energy with the GAFF force field, fixed charges and TIP3P water. Its errors follow the kinds of atoms,
-whose radii and well depths are the force field's own parameters (corrections in the theory layer), and the functional groups, where water makes
-contacts that fixed charges miss (the solvation layer); both are pooled, so that rare ones lean on the others. What then remains differs
-from molecule to molecule, more so for molecules with several groups, and has heavy tails.
+whose radii and well depths are the force field's own parameters (corrections in the theory layer), and the functional groups, where
+water makes contacts that fixed charges miss (the solvation layer); both are pooled, so that rare ones lean on the others. What then
+remains differs from molecule to molecule, more so for molecules with several groups, and has heavy tails.
 """
 
 import realmat as rm

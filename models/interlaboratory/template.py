@@ -1,4 +1,4 @@
-"""Interlaboratory study: repeatability, reproducibility and the bias of each laboratory (ISO 5725-2, ASTM E691).
+"""Interlaboratory study: repeatability, reproducibility, bias of laboratories (ISO 5725, ASTM E691).
 
 Any table of laboratory, specimen and value. There is no theory beyond one mean; specimens differ, laboratories are biased, and repeated
 measurements scatter. ``fit.repeatability()`` gives s_r and s_R in the standards' words.

@@ -1,9 +1,9 @@
-"""Yield strength of alloys: solid-solution strengthening against tests of real, barely characterised lots.
+"""Yield strength of alloys: solid-solution strengthening against tests of barely known lots.
 
 The theory is an ideal crystal of a random alloy: friction and the misfit of its atoms in size and stiffness resist dislocations, both in
 proportion to Young's modulus, and heat helps them on (Labusch, Phys. Status Solidi 41, 659, 1970; for concentrated alloys Toda-Caraballo &
-Rivera-Diaz-del-Castillo, Acta Mater. 85, 14, 2015). The real lot has a grain size (Hall-Petch), carbon, a processing route, a structure, most
-of them not reported, and perhaps an irradiation dose; and each paper measures in its own way.
+Rivera-Diaz-del-Castillo, Acta Mater. 85, 14, 2015). The real lot has a grain size (Hall-Petch), carbon, a processing route, a structure,
+most of them not reported, and perhaps an irradiation dose; and each paper measures in its own way.
 """
 
 import numpy as np

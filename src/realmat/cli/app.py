@@ -219,6 +219,7 @@ def _prepared(template: Any, data: Path | None) -> pd.DataFrame:
 def _load(path: Path) -> Fit:
     import realmat as rm
 
+    rm.templates.__path__.append(str(Path.cwd()))  # a fit of a template in this folder finds the functions that it defines
     return rm.load(path)
 
 

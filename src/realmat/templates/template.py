@@ -195,7 +195,7 @@ def _execute(path: Path, name: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[spec.name]
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"line {error.lineno}" if isinstance(error, SyntaxError) else f"{Path(last.filename).name}, line {last.lineno}"
-        raise ModelError(f"template {path} cannot be executed: {type(error).__name__}: {error} ({where}).") from error
+        own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else own[-1] if own else "?"
+        raise ModelError(f"template {path} cannot be executed: {type(error).__name__}: {error} (line {line}).") from error
     return module
