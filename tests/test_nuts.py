@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat.engines import nuts
+from realmat.engines import centring, nuts
 from realmat.posterior import Draws
 from realmat.problem import Problem
 
@@ -82,6 +82,18 @@ def test_everything_is_kept_under_its_name(drawn: Draws, schools: Problem) -> No
     assert "interrupted" not in drawn.facts
 
 
+def test_coefficients_are_centred_where_every_likely_psi_finds_them_informed() -> None:
+    """Thirty measurements a lab: information 30 s^2 / 0.1^2, which is 5 at s = 0.0408."""
+    df = pd.DataFrame({"y": np.arange(180) % 7.0, "lab": np.repeat(np.arange(6), 30)})
+    problem = rm.Model("y", theory=rm.theory.Constant(), observation=rm.observation.Normal(bias_by="lab")).bind(df)
+
+    def chosen(*scales: float) -> np.ndarray:
+        return centring.centred(problem, [{"bias_lab_scale": s, "noise_scale": 0.1} for s in scales])["bias_lab"]
+
+    assert chosen(0.042, 1.0).all()
+    assert not chosen(0.040, 1.0).any()
+
+
 def test_the_same_seed_gives_the_same_draws(schools: Problem, compiled: None) -> None:
     one, same, other = (nuts.sample(schools, 50, 2, seed, tune=200, progress=False) for seed in (7, 7, 8))
     np.testing.assert_array_equal(one.params["unresolved_school_scale"], same.params["unresolved_school_scale"])
@@ -91,14 +103,14 @@ def test_the_same_seed_gives_the_same_draws(schools: Problem, compiled: None) ->
 def test_an_interrupt_keeps_the_draws_made_so_far(schools: Problem, compiled: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import nutpie
 
-    begin = nutpie.sample
+    asked, begin = 5_000_000, nutpie.sample
 
-    def interrupted(*args: Any, **kwargs: Any) -> Any:
-        threading.Timer(0.4, _thread.interrupt_main).start()  # as Ctrl-C does
-        return begin(*args, **kwargs)
+    def interrupted(*args: Any, draws: int, **kwargs: Any) -> Any:
+        if draws == asked:
+            threading.Timer(0.4, _thread.interrupt_main).start()  # as Ctrl-C does
+        return begin(*args, draws=draws, **kwargs)
 
     monkeypatch.setattr(nutpie, "sample", interrupted)
-    asked = 5_000_000
     drawn = nuts.sample(schools, asked, chains=2, seed=1, tune=100, progress=False)
     chains, draws = drawn.params["unresolved_school_scale"].shape
     assert 100 < draws < asked
@@ -106,9 +118,21 @@ def test_an_interrupt_keeps_the_draws_made_so_far(schools: Problem, compiled: No
     assert all(np.isfinite(values).all() for values in (*drawn.params.values(), *drawn.coefficients.values(), *drawn.stats.values()))
 
 
-def test_an_interrupt_before_any_draw_is_an_interrupt() -> None:
+def test_an_interrupt_before_any_draw_is_an_interrupt(schools: Problem, compiled: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the pilot run too."""
+    import nutpie
+
     with pytest.raises(KeyboardInterrupt):
         nuts.keep([0, 0])
+    begin = nutpie.sample
+
+    def interrupted(*args: Any, tune: int, **kwargs: Any) -> Any:
+        threading.Timer(0.2, _thread.interrupt_main).start()
+        return begin(*args, tune=5_000_000, **kwargs)
+
+    monkeypatch.setattr(nutpie, "sample", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        nuts.sample(schools, 10, chains=2, seed=1, progress=False)
 
 
 def test_pymc_samples_by_name_and_keeps_its_draws_after_an_interrupt(schools: Problem, monkeypatch: pytest.MonkeyPatch) -> None:

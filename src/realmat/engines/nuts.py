@@ -153,18 +153,21 @@ def _nutpie(run: _Run) -> tuple[Values, Values]:
     # Starts are spread where one means the same in every model: positive and bounded variables, and coefficients by their z.
     spread = {rv for rv in run.model.free_RVs if run.model.rvs_to_transforms[rv] is not None or rv.name.endswith("_z")}
     compiled = nutpie.compile_pymc_model(run.model, var_names=run.names, jitter_rvs=spread, initial_points=run.start)
-    flags = {f"{block.name}_centred" for block in run.problem.coefficients} & set(run.model.named_vars)
-    if flags and run.problem.params:
-        psi, _ = _by_nutpie(compiled, run, _PILOT_DRAWS, _PILOT_TUNE, chains=2, progress=False)
-        flat = {q.name: psi[q.name].reshape(-1, *psi[q.name].shape[2:]) for q in run.problem.params}
-        last = len(next(iter(flat.values()))) - 1
-        chosen = centring.centred(run.problem, [{n: v[i] for n, v in flat.items()} for i in np.linspace(0, last, 20).astype(int)])
-        compiled = compiled.with_data(**{f: _like(run.model[f], chosen[f.removesuffix("_centred")]) for f in flags})
-    return _by_nutpie(compiled, run, run.draws, run.tune, run.chains, run.progress)
+    return _by_nutpie(_centre(compiled, run), run, run.draws, run.tune, run.chains, run.progress)
 
 
-def _like(variable: Any, flags: np.ndarray) -> np.ndarray:
-    return flags.astype(float) if variable.ndim else flags.astype(float)[0]
+def _centre(compiled: Any, run: _Run) -> Any:
+    """Choose the centring of each coefficient by 20 of the psi that a short pilot run finds."""
+    flags = [block.name for block in run.problem.coefficients if f"{block.name}_centred" in run.model.named_vars]
+    if not flags or not run.problem.params:
+        return compiled
+    values, stats = _by_nutpie(compiled, run, _PILOT_DRAWS, _PILOT_TUNE, chains=2, progress=False)
+    if stats["lp"].shape != (2, _PILOT_DRAWS):
+        raise KeyboardInterrupt("interrupted before a draw could be kept")
+    psi = {q.name: values[q.name].reshape(2 * _PILOT_DRAWS, *values[q.name].shape[2:]) for q in run.problem.params}
+    chosen = centring.centred(run.problem, [{name: draws[i] for name, draws in psi.items()} for i in range(0, 2 * _PILOT_DRAWS, 10)])
+    shapes = {name: run.model[f"{name}_centred"].get_value().shape for name in flags}
+    return compiled.with_data(**{f"{name}_centred": chosen[name].astype(float).reshape(shapes[name]) for name in flags})
 
 
 def _by_nutpie(compiled: Any, run: _Run, draws: int, tune: int, chains: int, progress: bool) -> tuple[Values, Values]:
