@@ -77,17 +77,6 @@ def test_left_out_densities_are_those_of_the_normal(by: str, big: bool, monkeypa
         np.testing.assert_allclose(got.variance[groups.pair[own]], variance, atol=1e-8)
 
 
-def test_kept_in_density_is_that_of_the_same_values_measured_again() -> None:
-    problem = model().bind(table())
-    groups = groups_of(problem, "material")
-    got = leaving.Leaver(System(problem), groups).at(VALUES, np.random.default_rng(0))
-    for g in range(len(groups.labels)):
-        own = np.flatnonzero(groups.of_row == g)
-        doubled = of_rows(problem, np.concatenate([np.arange(len(problem.table)), own]))
-        ratio = dense.log_marginal(doubled, VALUES) - dense.log_marginal(problem, VALUES)
-        assert got.kept_in[g] == pytest.approx(ratio, abs=1e-8)
-
-
 def test_a_million_rows_cost_no_more_than_their_cells() -> None:
     rng = np.random.default_rng(0)
     m = rng.integers(0, 50, 1_000_000)

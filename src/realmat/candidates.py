@@ -178,20 +178,32 @@ def repeats(posterior: Posterior) -> list[Lines]:
     stream = Stream(posterior)
     piece = posterior.problem.cells.piece
     if piece == ROW:
-        cells, labels = np.arange(len(stream)), posterior.problem.cells.index
+        cells, what = np.arange(len(stream)), _rows_in_words(posterior)
     else:
         level = posterior.problem.cells.level(piece)
-        cells, labels = np.unique(level.codes, return_index=True)[1], level.values
-    return [Rows("repeat", [f"{piece} {label} again" for label in labels], stream=stream, cells=cells)]
+        cells, what = np.unique(level.codes, return_index=True)[1], [f"{piece} {label}" for label in level.values]
+    return [Rows("repeat", [f"{name} again" for name in what], stream=stream, cells=cells)]
+
+
+def _rows_in_words(posterior: Posterior) -> list[str]:
+    table = posterior.problem.cells
+    rows = [f"row {label}" for label in table.index]
+    if "material" not in table.levels:
+        return rows
+    level = table.level("material")
+    return [f"{row} ({level.values[code]})" for row, code in zip(rows, level.codes, strict=True)]
 
 
 def new_pieces(posterior: Posterior) -> list[Lines]:
     """A new specimen of each material, or like each row where there are no materials.
 
-    It is described as the material's least characterised specimen, since nobody has characterised the new one.
+    It is described as the material's least characterised specimen, since nobody has characterised the new one. None where specimens of a
+    material do not differ: that would be a repeat.
     """
     stream = Stream(posterior, new="specimen")
     table = posterior.problem.cells
+    if not any(contribution.fresh for contribution in stream.contributions):
+        return []
     if "material" in table.levels:
         level = table.level("material")
         order = np.lexsort((np.arange(len(table)), _characterised(posterior), level.codes))

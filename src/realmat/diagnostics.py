@@ -66,7 +66,7 @@ def _sample(rows: int) -> np.ndarray | None:
 
 def _convergence(posterior: Posterior) -> tuple[list[Row], list[str]]:
     facts, stats = posterior.draws.facts, posterior.draws.stats
-    rows = [row("convergence", "engine", f"{facts.get('engine', '?')}: {facts.get('method', facts.get('sampler', ''))}".rstrip(": "))]
+    rows = [row("convergence", "engine", str(facts.get("engine", "?")))]
     rows += _chains(posterior)
     if "diverging" in stats:
         count, of = int(np.sum(stats["diverging"])), int(np.size(stats["diverging"]))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import logsumexp, ndtri
 
 from realmat.posterior import Posterior
 from realmat.space import Space
@@ -42,15 +42,23 @@ def relative_efficiency(posterior: Posterior, used: int) -> float:
 def psis(log_likelihood: np.ndarray, r_eff: float) -> tuple[np.ndarray, np.ndarray]:
     """Pareto-smoothed log weights (draws, groups), normalised over draws, for leaving out what has `log_likelihood`; and k-hat.
 
-    Where 25 % of the largest weights are the same, k-hat cannot be estimated and counts as infinite.
+    Where k-hat cannot be estimated (fewer than 25 draws, or too many equal ones among the largest weights) it counts as infinite.
     """
-    from arviz_stats.base import array_stats
-
     draws, groups = log_likelihood.shape
     log_weight, k_hat = np.full((draws, groups), -np.log(draws)), np.zeros(groups)
     for g in np.flatnonzero(np.ptp(log_likelihood, axis=0) > 1e-10):
-        log_weight[:, g], k_hat[g] = array_stats.psislw(log_likelihood[:, g], r_eff=r_eff)
-    return log_weight, np.where(np.isnan(k_hat), np.inf, k_hat)
+        log_weight[:, g], k_hat[g] = _smoothed(log_likelihood[:, g], r_eff)
+    return log_weight, k_hat
+
+
+def _smoothed(log_likelihood: np.ndarray, r_eff: float) -> tuple[np.ndarray, float]:
+    from arviz_stats.base import array_stats
+
+    try:
+        log_weight, k_hat = array_stats.psislw(log_likelihood, r_eff=r_eff)
+    except ValueError:  # ArviZ refuses a tail of under five draws, or of equal ones
+        return -log_likelihood - logsumexp(-log_likelihood), np.inf
+    return log_weight, np.inf if np.isnan(k_hat) else float(k_hat)
 
 
 def adapt(

@@ -34,14 +34,13 @@ class LeftOutDensities:
 
     Attributes
     ----------
-    left_out, kept_in : array of shape (groups,)
-        Log density of a group given all other rows, and of the same values measured again given all rows.
+    left_out : array of shape (groups,)
+        Log density of a group given all other rows.
     mean, variance : array of shape (pairs,)
         Of a single new measurement in each (group, cell) pair, with the group left out.
     """
 
     left_out: np.ndarray
-    kept_in: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
 
@@ -74,7 +73,7 @@ class Leaver:
         """
         groups = self.groups
         size, pairs = len(groups.labels), len(groups.cell)
-        out = LeftOutDensities(np.zeros(size), np.zeros(size), np.zeros(pairs), np.zeros(pairs))
+        out = LeftOutDensities(np.zeros(size), np.zeros(pairs), np.zeros(pairs))
         conditional = self.system.at(values)
         matrix, offset, variance = self.system.response(values)
         mean = matrix @ conditional.mean + offset
@@ -111,8 +110,6 @@ class Leaver:
         log_density, variance = density(target, rng)
         out.left_out[which] = log_density + block.apart()
         out.mean[block.members], out.variance[block.members] = mean, variance + single * (1 - 1 / block.count)
-        inside = Target(block.mean, block.covariance, single / block.count, measured, censored, nu)
-        out.kept_in[which] = density(inside, rng)[0] + block.apart()
 
 
 def _covariance(half: sparse.csr_matrix, dense: np.ndarray, cells: np.ndarray) -> np.ndarray:
@@ -180,35 +177,29 @@ class _Block:
         rest = self.apart() - np.log(self.root).sum(axis=1) - 0.5 * _LOG_2PI * self.mean.shape[1]
         outer = (away * (scaled @ away)).sum(axis=(1, 2))
         out.left_out[which] = 0.5 * np.linalg.slogdet(eye - ratio)[1] - 0.5 * outer + rest
-        inner = (away * np.linalg.solve(eye + ratio, away)).sum(axis=(1, 2))
-        out.kept_in[which] = -0.5 * np.linalg.slogdet(eye + ratio)[1] - 0.5 * inner + rest
         out.mean[self.members] = self.y - self.root * (scaled @ away)[:, :, 0]
         out.variance[self.members] = self.root**2 * (np.diagonal(scaled, axis1=1, axis2=2) - 1) + self.variance
 
 
 @dataclass
 class _Big:
-    """One large group: systems without its rows, and with them twice, give its densities as ratios of marginal likelihoods."""
+    """One large group: a system without its rows gives its density as a ratio of marginal likelihoods."""
 
     group: int
     members: np.ndarray
     cells: np.ndarray
     without: System
-    twice: System
 
     @classmethod
     def of(cls, problem: Problem, groups: Groups, group: int, members: np.ndarray) -> _Big:
-        own = groups.of_row == group
-        rest, everything = np.flatnonzero(~own), np.arange(len(own))
-        doubled = np.concatenate([everything, np.flatnonzero(own)])
-        return cls(group, members, groups.cell[members], System(of_rows(problem, rest)), System(of_rows(problem, doubled)))
+        rest = np.flatnonzero(groups.of_row != group)
+        return cls(group, members, groups.cell[members], System(of_rows(problem, rest)))
 
     def fill(
         self, out: LeftOutDensities, full: Conditional, values: Values, mean: np.ndarray, matrix: sparse.csr_matrix, variance: np.ndarray
     ) -> None:
         without = self.without.at(values)
         out.left_out[self.group] = full.log_marginal - without.log_marginal
-        out.kept_in[self.group] = self.twice.at(values).log_marginal - full.log_marginal
         own = matrix[self.cells]
         out.mean[self.members] = mean[self.cells] + own @ (without.mean - full.mean)
         out.variance[self.members] = without.variances(own) + variance[self.cells]

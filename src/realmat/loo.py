@@ -3,7 +3,7 @@
 Importance sampling that leaves a group out of draws of (psi, b) fails where the group has latent variables of its own. Here b is
 integrated out exactly at every psi (`realmat.leaving`), and only psi is reweighted, by Pareto-smoothed importance sampling (Vehtari,
 Gelman & Gabry, Stat. Comput. 27, 1413, 2017; integrated: Vehtari et al., J. Mach. Learn. Res. 17, 103, 2016; Merkle, Furr & Rabe-Hesketh,
-Psychometrika 84, 802, 2019). Where a group moves psi far (k-hat above 0.4) psi is drawn anew from near its posterior without the group.
+Psychometrika 84, 802, 2019). Where a group moves psi far, psi is drawn anew from near its posterior without the group.
 A model with an effect that is not linear given its parameters has no closed form: its groups are left out by Pareto-smoothed importance
 sampling of (psi, b), and refitted where that fails.
 """
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 Refit = Callable[[Problem], Posterior]
 _MOST_DRAWS, _FEWEST_DRAWS = 1000, 200
-_WORK = 2e6  # draws x (group, cell) pairs beyond which draws are thinned
-_FAR = 0.4  # k-hat from which psi is drawn anew for a group
+_WORK = 3e5  # draws x (group, cell) pairs beyond which draws are thinned
+_FAR, _WORN = 0.4, 0.7  # k-hat from which, and share of effective draws below which, psi is drawn anew for a group
 _MOST_ADAPTED = 40
 _NUMBERS = 2e7  # predictive moments held at once
 
@@ -71,10 +71,9 @@ class LeftOut:
 
 @dataclass
 class _Scored:
-    """Some groups at all draws: log densities (draws, groups) left out and kept in, moments (draws, pairs) on the scale of the link."""
+    """Some groups at all draws: log densities (draws, groups), and predictive moments (draws, pairs) on the scale of the link."""
 
     left_out: np.ndarray
-    kept_in: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
 
@@ -107,8 +106,8 @@ def loo(
     Notes
     -----
     A group's response rows are left out; characterisations of its specimens stay. Densities are of the response in its own unit, also with
-    a log link; a censored row counts by the probability of lying beyond its limit. `p` is the usual difference between the density
-    of the same values measured again and that of the values left out, hyperparameters and coefficients together.
+    a log link; a censored row counts by the probability of lying beyond its limit. `p` says how much of the fit to its own group is owed
+    to the hyperparameters; coefficients, which are integrated out, are not counted.
     """
     return left_out(posterior, by, refit, draws).elpd
 
@@ -141,6 +140,7 @@ def left_out(
         report = None if tick is None else (lambda done, n=n: tick(n * len(indices) + done, len(chunks) * len(indices)))
         scored = _pointwise(posterior, some, indices) if bent else _integrated(posterior, some, indices, report)
         log_weight, k_here = psis(scored.left_out, r_eff)
+        fitted[own_groups] = logsumexp(scored.left_out, axis=0) - np.log(len(indices))
         if not bent and not posterior.system.augmented and posterior.draws.params:
             _adapt(posterior, some, indices, scored, log_weight, k_here)
         again = _refit(posterior, some, np.flatnonzero(k_here > good_k(len(indices))), bent, refit, scored, log_weight)
@@ -148,7 +148,6 @@ def left_out(
         k_hat[own_groups] = k_here
         refitted += [str(label) for label in some.labels[again]]
         elpd[own_groups] = logsumexp(log_weight + scored.left_out, axis=0)
-        fitted[own_groups] = logsumexp(scored.kept_in, axis=0) - np.log(len(indices))
         parts.append(row_scores(problem, some, scored.mean, scored.variance, np.exp(log_weight)))
     import pandas as pd
 
@@ -177,14 +176,12 @@ def _integrated(posterior: Posterior, groups: Groups, indices: np.ndarray, tick:
     pairs, size = len(groups.cell), len(groups.labels)
     out = _Scored(
         np.zeros((len(indices), size)),
-        np.zeros((len(indices), size)),
         np.zeros((len(indices), pairs), dtype=np.float32),
         np.zeros((len(indices), pairs), dtype=np.float32),
     )
     for d, i in enumerate(indices):
         at = leaver.at(posterior.values(int(i)), np.random.default_rng([11, int(i)]))
-        out.left_out[d], out.kept_in[d] = at.left_out, at.kept_in
-        out.mean[d], out.variance[d] = at.mean, at.variance
+        out.left_out[d], out.mean[d], out.variance[d] = at.left_out, at.mean, at.variance
         if tick is not None:
             tick(d + 1)
     return out
@@ -208,21 +205,22 @@ def _pointwise(posterior: Posterior, groups: Groups, indices: np.ndarray) -> _Sc
         density[chunk.where] = (member @ by_row.T).T
         mean[chunk.where] = value[:, groups.cell]
         variance[chunk.where] = np.broadcast_to(noise.full_variance, size).T[:, groups.cell]
-    return _Scored(density, density.copy(), mean, variance)
+    return _Scored(density, mean, variance)
 
 
 def _adapt(posterior: Posterior, groups: Groups, indices: np.ndarray, scored: _Scored, log_weight: np.ndarray, k_hat: np.ndarray) -> None:
     """Where a group moves psi far, draw psi from near its posterior without the group instead of reweighting that with it."""
     problem, space = posterior.problem, Space(posterior.problem.params)
-    bad = np.flatnonzero(k_hat > _FAR)
+    effective = 1 / (np.exp(2 * log_weight).sum(axis=0) * len(log_weight))
+    bad = np.flatnonzero((k_hat > _FAR) | (effective < _WORN))
     if not len(bad):
         return
     thetas = np.stack([space.theta(posterior.values(int(i))) for i in indices])
-    for g in bad[np.argsort(-k_hat[bad])][:_MOST_ADAPTED]:
+    for g in bad[np.argsort(effective[bad])][:_MOST_ADAPTED]:
         own = groups.of_row == g
         without = System(of_rows(problem, np.flatnonzero(~own)))
         alone = Leaver(posterior.system, groups_of(problem, np.where(own, "in", "out"), np.flatnonzero(own)))
-        rng = np.random.default_rng([13, int(g)])
+        rng = np.random.default_rng([13, int(np.argmax(own))])  # of the group, however groups are gathered
         values, weight, k = adapt(space, thetas, log_weight[:, g], without.log_marginal, len(indices), rng)
         if not k < k_hat[g]:
             continue

@@ -252,11 +252,14 @@ def _table_rows(problem: Problem, unit: str) -> list[dict[str, Any]]:
 
 
 def _column_rows(problem: Problem) -> list[dict[str, Any]]:
-    table, rows = problem.table, []
+    table, rows, flags = problem.table, [], 0
     for name, values in table.columns.items():
         if name == problem.response or values.dtype.kind != "f":
             continue
         some = values[np.isfinite(values)]
+        if len(some) == len(values) and np.isin(some, (0.0, 1.0)).all():
+            flags += 1
+            continue
         if not len(some):
             rows.append(row("columns", name, "empty", verdict=LOOK))
             continue
@@ -264,7 +267,7 @@ def _column_rows(problem: Problem) -> list[dict[str, Any]]:
         limits = int(table.limit(name).sum())
         said += f"; {len(values) - len(some)} empty" if len(some) < len(values) else ""
         rows.append(row("columns", name, said + (f"; {limits} detection limits" if limits else "")))
-    return rows
+    return rows + ([row("columns", "of 0 and 1", flags)] if flags else [])
 
 
 def _state_rows(problem: Problem) -> list[dict[str, Any]]:

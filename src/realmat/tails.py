@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.special import gammaln, log_ndtr, logsumexp, ndtr, ndtri
+from scipy.special import gammaincinv, gammaln, log_ndtr, logsumexp, ndtr, ndtri
 
 from realmat.grouping import Groups
 from realmat.problem import Problem
 from realmat.terms import Coefficients, Values, evaluate
 
-_SCALES = 64  # draws of the local scales for each group and psi
+_SCALES, _ONE_SCALE = 64, 16  # draws of the local scales for each group and psi; where a group has a single one
 _FEWEST = 4
 _NUMBERS = 4_000_000
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -79,7 +79,8 @@ def density(target: Target, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
         Of a new measurement of each row, at one draw of the local scales from their prior.
     """
     n, size = target.mean.shape
-    draws = int(np.clip(_NUMBERS // max(size * size, 1), _FEWEST, _SCALES))
+    alone = size == 1 and (target.nu is None) != (target.effects is None) and not target.censored.any()
+    draws = int(np.clip(_NUMBERS // max(size * size, 1), _FEWEST, _ONE_SCALE if alone else _SCALES))
     chunk = max(1, _NUMBERS // (draws * size * size))
     log_density, variance = np.empty(n), np.empty((n, size))
     for start in range(0, n, chunk):
@@ -112,36 +113,34 @@ def _density(t: Target, draws: int, rng: np.random.Generator) -> tuple[np.ndarra
 
 
 class _Weight:
-    """Draws of local scales, the first half from the prior, and their joint log importance weights `log`, shape (n, draws)."""
+    """Local scales, the first half from the prior, and their joint log importance weights `log`, shape (n, draws).
+
+    Each half is a systematic sample, in a random order for each group and scale (Latin hypercube).
+    """
 
     def __init__(self, n: int, draws: int) -> None:
         self.draws, self.half = draws, draws // 2
-        self.prior, self.proposal = np.zeros((n, draws)), np.zeros((n, draws))
+        self.ratio = np.zeros((n, draws))  # log proposal density minus log prior density
 
     def draw(self, nu: np.ndarray, deviation: np.ndarray, rng: np.random.Generator, used: np.ndarray | None = None) -> np.ndarray:
         """Local scales of shape (n, draws, q)."""
-        shape = (deviation.shape[0], self.draws, deviation.shape[1])
-        half = np.arange(self.draws)[:, None] < self.half
-        shape_a = np.where(half, nu, nu + 1) / 2
-        rate = np.where(half, nu, nu + deviation[:, None]) / 2
-        scales = rate / rng.standard_gamma(np.broadcast_to(shape_a, shape))
-        prior, proposal = (
-            _log_inverse_gamma(scales, nu / 2, nu / 2),
-            _log_inverse_gamma(scales, (nu + 1) / 2, (nu + deviation[:, None]) / 2),
-        )
-        mask = 1.0 if used is None else used[:, None]
-        self.prior += (prior * mask).sum(axis=2)
-        self.proposal += (proposal * mask).sum(axis=2)
+        strata = [(np.arange(size) + rng.random()) / size for size in (self.half, self.draws - self.half)]
+        parts = []
+        for quantile, more in zip(strata, (0.0, 1.0), strict=True):
+            gamma = gammaincinv((nu + more) / 2, quantile[:, None])
+            order = rng.permuted(np.broadcast_to(gamma, (len(deviation), *gamma.shape)), axis=1)
+            parts.append((nu + more * deviation[:, None]) / 2 / order)
+        scales = np.concatenate(parts, axis=1)
+        rate = (nu + deviation) / 2
+        constant = (nu + 1) / 2 * np.log(rate) - nu / 2 * np.log(nu / 2) + gammaln(nu / 2) - gammaln((nu + 1) / 2)
+        ratio = constant[:, None] - 0.5 * np.log(scales) - deviation[:, None] / 2 / scales
+        self.ratio += (ratio if used is None else ratio * used[:, None]).sum(axis=2)
         return scales
 
     @property
     def log(self) -> np.ndarray:
         share = self.half / self.draws
-        return self.prior - np.logaddexp(np.log(share) + self.prior, np.log1p(-share) + self.proposal)
-
-
-def _log_inverse_gamma(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.asarray(a * np.log(b) - gammaln(a) - (a + 1) * np.log(x) - b / x)
+        return -np.logaddexp(np.log(share), np.log1p(-share) + self.ratio)
 
 
 def _sequential(t: Target, covariance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -149,7 +148,7 @@ def _sequential(t: Target, covariance: np.ndarray, rng: np.random.Generator) -> 
     order = np.argsort(t.censored != 0, axis=1, kind="stable")
     y, mean, censored = (np.take_along_axis(a, order, axis=1) for a in (t.y, t.mean, t.censored))
     turned = np.take_along_axis(np.take_along_axis(covariance, order[:, None, :, None], axis=2), order[:, None, None, :], axis=3)
-    root = np.linalg.cholesky(turned)
+    root = np.linalg.cholesky(turned) if y.shape[1] > 1 else np.sqrt(turned)
     steps = np.zeros(covariance.shape[:3])
     total = np.zeros(covariance.shape[:2])
     for i in range(y.shape[1]):
