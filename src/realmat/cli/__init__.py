@@ -8,6 +8,7 @@ import warnings
 __all__ = ["main"]
 
 _DEBUG = "--debug"
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
 def main() -> None:
@@ -25,8 +26,10 @@ def main() -> None:
         if debug:
             raise
         _stop(str(error), 1)
-    except KeyboardInterrupt:
-        _stop("interrupted; nothing was left half written.", 130)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            _stop("interrupted; nothing was left half written.", _INTERRUPTED)
+        raise
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has left, as in `realmat list | head -1`
         sys.exit(1)

@@ -1,0 +1,201 @@
+"""The command line: what it prints, writes and returns."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import realmat as rm
+from realmat.cli import main
+from realmat.templates.writing import write
+
+COMMAND = Path(sys.executable).with_name("realmat")
+
+
+@dataclass
+class Done:
+    """What a command printed and returned."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def realmat(*arguments: object, cwd: Path | None = None, status: int = 0) -> Done:
+    """Run the command in this process, which spares its imports; it must end with `status`, and without a traceback."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+        patch.setattr(sys, "argv", ["realmat", *map(str, arguments)])
+        patch.setenv("NO_COLOR", "1")
+        patch.chdir(cwd or Path.cwd())
+        with pytest.raises(SystemExit) as stop:
+            main()
+    done = Done(int(stop.value.code or 0), out.getvalue(), err.getvalue())
+    assert done.status == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a template, its table in three forms, and fits of two variants."""
+    here = tmp_path_factory.mktemp("work of mine")
+    write("porous", parent=here)
+    table = rm.templates.get(here / "porous").data()
+    table.to_csv(here / "porous.csv", index=False)
+    table.to_parquet(here / "porous.parquet", index=False)
+    table.to_excel(here / "porous.xlsx", index=False)
+    said = realmat("fit", "porous", "porous.csv", "-o", "real.nc", "--draws", 100, "--seed", 3, "--cv", 2, cwd=here).stdout
+    (here / "said.txt").write_text(said)
+    realmat("fit", "porous", "porous.xlsx", "--variant", "ideal", "-o", "ideal.nc", "--draws", 100, "--seed", 3, cwd=here)
+    return here
+
+
+def test_help_answers_at_once() -> None:
+    times = []
+    for _ in range(3):
+        before = os.times()
+        said = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
+        after = os.times()
+        times.append(after.children_user - before.children_user + after.children_system - before.children_system)
+    assert min(times) < 0.5  # processor time, so that a busy machine does not count
+    commands = ("demo", "list", "new", "check", "fit", "budget", "gap", "advise", "compare", "report")
+    assert all(re.search(rf"\b{command}\b", said) for command in commands)
+
+
+def test_the_list_shows_one_line_for_each_template() -> None:
+    said = realmat("list").stdout
+    for name in rm.templates.list()["name"]:
+        assert len([line for line in said.splitlines() if re.search(rf"\b{name}\b", line)]) == 1
+
+
+def test_the_list_of_one_template_shows_variants_and_columns() -> None:
+    said = realmat("list", "fatigue_strength").stdout
+    assert all(text in said for text in ("ideal", "real", "murakami", "wt%", "tempering_temperature"))
+
+
+def test_a_fit_prints_what_was_done_and_the_cross_validation(folder: Path) -> None:
+    said = (folder / "said.txt").read_text()
+    assert "4 x 100 draws by the exact engine" in said
+    assert "porosity_porosity_slope" in said
+    assert "2-fold cross-validation of modulus over 8 values of material (seed 3)" in said
+    assert "Written: real.nc" in said
+    fit = rm.load(folder / "real.nc")
+    again = rm.templates.get(folder / "porous").model().fit(pd.read_csv(folder / "porous.csv"), draws=100, seed=3, progress=False)
+    pd.testing.assert_frame_equal(fit.budget().table, again.budget().table)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "xlsx"])
+def test_every_kind_of_table_reads_alike(folder: Path, kind: str) -> None:
+    from realmat.cli.tables import read
+
+    table = read(folder / f"porous.{kind}")
+    assert table.index[[0, -1]].tolist() == [2, 73]  # as a spreadsheet numbers them
+    expected = rm.templates.get(folder / "porous").data()
+    pd.testing.assert_frame_equal(table.reset_index(drop=True), expected, check_dtype=False)
+
+
+def test_tables_of_a_fit_print_and_are_written(folder: Path) -> None:
+    fit = rm.load(folder / "real.nc")
+    for command, table in (("budget", fit.budget(new="specimen").table), ("gap", fit.gap().table)):
+        options = ["--new", "specimen"] if command == "budget" else ["--most", "3"]
+        said = realmat(command, "real.nc", *options, "--csv", f"{command}.csv", cwd=folder).stdout
+        assert f"Written: {command}.csv" in said
+        written = pd.read_csv(folder / f"{command}.csv", index_col=None if command == "budget" else 0)
+        pd.testing.assert_frame_equal(written, table, check_names=False, check_dtype=False)
+    assert "and 21 more rows" in said
+
+
+def test_advice_prints(folder: Path) -> None:
+    said = realmat("advise", "real.nc", "--most", 5, cwd=folder).stdout
+    assert "What to measure next to know modulus" in said
+    assert "more rows: --csv writes all of them" in said
+
+
+def test_a_comparison_prints(folder: Path) -> None:
+    said = realmat("compare", "ideal.nc", "real.nc", "--by", "specimen", cwd=folder).stdout
+    fits = {name: rm.load(folder / f"{name}.nc") for name in ("ideal", "real")}
+    expected = rm.compare(fits, by="specimen").table
+    assert expected.index[0] == "real"
+    lines = [line for line in said.splitlines() if re.match(r"\W*(real|ideal)\b", line)]
+    assert "real" in lines[0]
+    assert f"{expected.loc['ideal', 'rmse']:.3g}" in said
+
+
+def test_a_report_is_written_beside_the_fit(folder: Path) -> None:
+    assert "Written: ideal.html" in realmat("report", "ideal.nc", cwd=folder).stdout
+    assert "<svg" in (folder / "ideal.html").read_text()
+
+
+def test_a_table_is_checked_before_fitting(folder: Path) -> None:
+    said = realmat("check", "porous", "porous.csv", cwd=folder).stdout
+    assert "The design can separate every component of the model." in said or "cannot separate" in said
+
+
+def test_bad_tables_end_with_one_paragraph_that_names_columns_and_rows(folder: Path) -> None:
+    table = pd.read_csv(folder / "porous.csv").astype({"modulus": object})
+    table.loc[3, "modulus"] = "broken"
+    table.loc[5, "porosity"] = -0.2
+    table.to_csv(folder / "bad.csv", index=False)
+    said = realmat("fit", "porous", "bad.csv", "-o", "bad.nc", cwd=folder, status=1).stderr
+    assert said.startswith("realmat: ")
+    assert re.search(r"'modulus'.*row 5", said)  # row 3 of the data is row 5 of the sheet
+    assert re.search(r"'porosity'.*row 7", said)
+    assert "\n\n" not in said.strip()
+    assert not (folder / "bad.nc").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("fit", "porous", "nowhere.csv"), 1, "nowhere.csv does not exist"),
+        (("fit", "porous", "real.nc"), 1, "a table comes as CSV, Parquet or Excel"),
+        (("fit", "prous"), 1, "there is no template 'prous'"),
+        (("fit", "porous", "--variant", "reel"), 1, "did you mean 'real'"),
+        (("budget", "porous.csv"), 1, "is not a NetCDF file"),
+        (("budget", "real.nc", "--new", "moon"), 2, "moon"),
+        (("compare", "real.nc"), 2, "at least two files"),
+        (("compare", "real.nc", "ideal.nc", "--by", "moon"), 1, "cannot leave out by 'moon'"),
+        (("fits", "porous"), 2, "No such command 'fits'. Did you mean"),
+        (("new", "porous"), 1, "is there already"),
+    ],
+)
+def test_what_cannot_be_done_is_said_on_standard_error(folder: Path, arguments: tuple[str, ...], status: int, said: str) -> None:
+    done = realmat(*arguments, cwd=folder, status=status)
+    assert said in re.sub(r"[│\s]+", " ", done.stderr)
+    assert done.stdout == ""
+
+
+def test_debug_shows_where_an_error_comes_from(folder: Path) -> None:
+    done = subprocess.run([COMMAND, "budget", "nowhere.nc", "--debug"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "FileError" in done.stderr
+
+
+def test_an_interrupt_ends_without_a_traceback(tmp_path: Path) -> None:
+    running = subprocess.Popen([COMMAND, "demo", "-o", "out"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(4.0)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in said
+    assert "interrupted" in said
+
+
+def test_a_new_template_fits_at_once_with_its_own_data(tmp_path: Path) -> None:
+    assert "realmat fit thermal" in realmat("new", "thermal", cwd=tmp_path).stdout
+    said = realmat("fit", "thermal", "--draws", 50, "--chains", 2, cwd=tmp_path).stdout
+    assert "Written: thermal-real.nc" in said
