@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, sparse, stats
 from scipy.special import logsumexp
 
 import realmat as rm
 from realmat import loo as loo_module
+from realmat.component import Component, Scale
+from realmat.data import Table
 from realmat.engines import exact
 from realmat.loo import left_out, loo, psis
 from realmat.posterior import Posterior
 from realmat.problem import Problem
 from realmat.scores import crps
+from realmat.terms import Coefficients, Contribution, Piece, Term
 
 
 def fitted(problem: Problem, draws: int = 1000, seed: int = 1) -> Posterior:
@@ -199,3 +204,42 @@ def test_a_density_that_does_not_depend_on_psi_needs_no_weights() -> None:
     np.testing.assert_allclose(np.exp(log_weight[:, 0]), 0.01)
     assert k_hat[0] == 0
     assert np.isfinite(k_hat[1])
+
+
+@dataclass(frozen=True)
+class Shift(Component):
+    """A straight-line effect of the row's place, declared as what it is or as an arbitrary function."""
+
+    layer: ClassVar[str] = "material"
+    bent: bool = False
+
+    def bind(self, table: Table, scale: Scale) -> Term:
+        def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
+            x = np.linspace(-1, 1, len(other))
+            if self.bent:
+                return Contribution(nonlinear=lambda p, b, xp: b["shift"][0] * x)
+            return Contribution((Piece("shift", sparse.csr_matrix(x[:, None])),))
+
+        return Term("shift", "material", (), (Coefficients("shift", 1, 1.0),), contribute)
+
+
+def test_an_effect_that_is_not_linear_is_left_out_by_its_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    y = 1 + 0.5 * np.linspace(-1, 1, 40) + np.random.default_rng(0).normal(0, 0.4, 40)
+    linear, bent = (rm.Model("y", theory=rm.theory.Constant(), material=Shift(b)).bind(pd.DataFrame({"y": y})) for b in (False, True))
+    posterior = fitted(linear, 500)
+    want = left_out(posterior)
+    got = left_out(Posterior(bent, posterior.draws))
+    np.testing.assert_allclose(got.elpd.elpd_i, want.elpd.elpd_i, atol=0.06)  # a thousand draws of (psi, b) instead of psi alone
+    np.testing.assert_allclose(got.table[["mean", "sd"]], want.table[["mean", "sd"]], atol=0.02)
+    worst = int(np.argmax(got.elpd.pareto_k.values))
+    monkeypatch.setattr(loo_module, "good_k", lambda draws: float(got.elpd.pareto_k.values[worst]) - 1e-9)
+
+    def refit(problem: Problem) -> Posterior:
+        """The linear twin of the problem, on the same rows."""
+        rows = np.setdiff1d(np.arange(40), [worst])
+        assert list(problem.table.index) == list(rows)
+        return fitted(loo_module.of_rows(linear, rows), 500)
+
+    again = left_out(Posterior(bent, posterior.draws), refit=refit)
+    assert again.refitted == (str(worst),)
+    assert float(again.elpd.elpd_i[worst]) == pytest.approx(float(want.elpd.elpd_i[worst]), abs=0.06)
