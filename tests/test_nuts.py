@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat.engines import centring, nuts
+from realmat import centring
+from realmat.engines import nuts
 from realmat.posterior import Draws
 from realmat.problem import Problem
 

@@ -6,7 +6,7 @@ sufficient statistics, and nothing is stored by row.
 
 The readable model has ``b ~ N(mean, sd)`` for blocks whose coefficients are mostly well informed, else ``b = mean + sd <name>_z``, and
 b under its own name either way. The collapsed model samples `<name>_z`, of order one for every coefficient whatever its unit, and
-chooses between the two for each coefficient by the data variable `<name>_centred`, without being compiled anew (`engines.centring`).
+chooses between the two for each coefficient by the data variable `<name>_centred`, without being compiled anew (`centring`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from realmat.engines import centring
+from realmat import centring
 from realmat.errors import ModelError
 from realmat.gaussian.family import example_values
 from realmat.priors import Prior

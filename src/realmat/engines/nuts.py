@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realmat.engines import centring
+from realmat import centring
 from realmat.errors import FitError
 from realmat.gaussian.family import example_values
 from realmat.posterior import Draws

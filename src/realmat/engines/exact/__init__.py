@@ -98,7 +98,10 @@ def _explored(system: System, draws: int, chains: int, seed: int, latents: str, 
     if proposals.done < draws:
         facts["interrupted"] = f"interrupted after {proposals.done} of {draws} draws"
     elif not trusted:
-        return _by_nuts(explored, store, draws, chains, seed, progress, facts)
+        try:
+            return _by_nuts(explored, store, draws, chains, seed, progress, facts)
+        except RuntimeError as error:  # nutpie found no place to start: the chains below are still right, and their R-hat and ESS honest
+            facts["why"] = f"NUTS on hyperparameters could not start ({str(error).splitlines()[0]})"
     index, accepted = chain.accept(proposals, seed)
     thetas = np.take_along_axis(proposals.thetas, index[..., None], axis=1)
     store.choose(index, proposals.thetas, explored.density, seed)

@@ -30,7 +30,7 @@ def sample(explored: Explored, draws: int, chains: int, seed: int, progress: boo
     spread = (seen - centre).T @ ((seen - centre) * weights[:, None])
     factor = np.linalg.cholesky(spread + 1e-6 * np.diag(np.diag(spread)) + 1e-10 * np.eye(d))
     rng = np.random.default_rng([seed, 4])
-    starts = seen[rng.choice(len(seen), size=chains, p=weights)]
+    starts = _starts(density, seen, weights, chains, rng)
     whitened = np.ascontiguousarray(np.linalg.solve(factor, (starts - centre).T).T)
 
     def make_log_density() -> Any:
@@ -61,3 +61,14 @@ def sample(explored: Explored, draws: int, chains: int, seed: int, progress: boo
     tree = nutpie.sample(compiled, draws=draws, tune=400, chains=chains, cores=1, seed=seed, progress_bar=progress, save_warmup=False)
     stats = {name: np.asarray(tree["sample_stats"][name]) for name in ("diverging", "n_steps", "depth") if name in tree["sample_stats"]}
     return density, np.asarray(tree["posterior"]["theta"]).reshape(chains, -1, d), stats
+
+
+def _starts(density: Density, seen: np.ndarray, weights: np.ndarray, chains: int, rng: np.random.Generator) -> np.ndarray:
+    """Weighted draws whose neighbourhood has a finite density; the best point seen where there are too few."""
+    steps = 1e-2 * np.eye(density.space.size)
+    good = []
+    for theta in seen[rng.choice(len(seen), size=5 * chains, p=weights)]:
+        if len(good) < chains and np.isfinite(density.many(np.concatenate([theta[None], theta + steps, theta - steps]))).all():
+            good.append(theta)
+    best = seen[int(np.argmax(weights))]
+    return np.array(good + [best] * (chains - len(good)))
