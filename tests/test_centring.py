@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +13,18 @@ from scipy import sparse
 import realmat as rm
 from realmat import centring, pymc_route
 from realmat.terms import Coefficients
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """The rows of a problem with other priors."""
+
+    problem: Any
+    coefficients: Any
+
+    @property
+    def rows(self) -> Any:
+        return self.problem.rows
 
 
 @pytest.mark.parametrize("shape", ["one entry a row", "few", "dense", "empty rows"])
@@ -33,7 +48,7 @@ def test_information_of_a_balanced_design() -> None:
     n, specimens, sigma, tau = 6, 5, 0.5, 2.0
     df = pd.DataFrame({"s": np.repeat([f"s{i}" for i in range(specimens)], n), "y": np.arange(n * specimens) % 7.0})
     noise = rm.observation.Normal(u=sigma, scale=False)
-    problem = rm.Model("y", material=U("s", scale=tau), observation=noise).bind(df)
+    problem = rm.Model("y", material=rm.material.Unresolved("s", scale=tau), observation=noise).bind(df)
     found = centring.information(problem, {})
     np.testing.assert_allclose(found["unresolved_s"], tau**2 * n / sigma**2)
     top = Coefficients("top", 1, lambda p, xp: 3.0)

@@ -359,18 +359,6 @@ def test_two_components_may_use_one_dimension_name_for_different_things(table: p
     assert dims["formula"] == ("formula_formula",)
 
 
-@dataclass(frozen=True)
-class Replaced:
-    """The rows of a problem with other priors."""
-
-    problem: Any
-    coefficients: Any
-
-    @property
-    def rows(self) -> Any:
-        return self.problem.rows
-
-
 def test_a_function_that_has_no_translation_says_so(table: pd.DataFrame) -> None:
     def capped(t: Any, top: Any) -> Any:
         return np.maximum(t, top)
