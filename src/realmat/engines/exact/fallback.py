@@ -66,7 +66,7 @@ def sample(explored: Explored, draws: int, chains: int, seed: int, progress: boo
 def _starts(density: Density, seen: np.ndarray, weights: np.ndarray, chains: int, rng: np.random.Generator) -> np.ndarray:
     """Weighted draws whose neighbourhood has a finite density; the best point seen where there are too few."""
     steps = 1e-2 * np.eye(density.space.size)
-    good = []
+    good: list[np.ndarray] = []
     for theta in seen[rng.choice(len(seen), size=5 * chains, p=weights)]:
         if len(good) < chains and np.isfinite(density.many(np.concatenate([theta[None], theta + steps, theta - steps]))).all():
             good.append(theta)
