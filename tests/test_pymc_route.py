@@ -307,9 +307,8 @@ def test_every_prior_plain_truncated_or_referring(table: pd.DataFrame) -> None:
 
 
 def test_a_prior_that_refers_to_nothing_is_named(table: pd.DataFrame) -> None:
-    problem = bind(table, material=Zoo(priors=(("lost", rm.Prior("Normal", mu="nowhere")),)))
     with pytest.raises(rm.ModelError, match="'zoo_lost' refers to nowhere"):
-        pymc_route.build(problem)
+        pymc_route.build(bind(table, material=Zoo(priors=(("lost", rm.Prior("Normal", mu="nowhere")),))))
 
 
 def test_names_dims_and_coords(table: pd.DataFrame) -> None:

@@ -114,6 +114,19 @@ def _unique_names(terms: Sequence[Term]) -> None:
             seen[name] = term.component
 
 
+def _resolvable(terms: Sequence[Term]) -> None:
+    """Every reference of a prior leads to a parameter of the same term, and none in a circle."""
+    for term in terms:
+        pending, done = list(term.params), set[str]()
+        while pending:
+            ready = [q for q in pending if done.issuperset(q.prior.references)]
+            if not ready:
+                told = "; ".join(f"{q.name!r} refers to {', '.join(sorted(set(q.prior.references) - done))}" for q in pending)
+                raise ModelError(f"{term.component!r}: a prior refers to what the component has not, or priors refer in a circle: {told}.")
+            done |= {q.name for q in ready}
+            pending = [q for q in pending if q.name not in done]
+
+
 def bind(response: str, link: str, components: Sequence[Component], table: Table) -> Problem:
     """Turn components and a table into a problem.
 
@@ -142,6 +155,7 @@ def bind(response: str, link: str, components: Sequence[Component], table: Table
         terms = tuple(component.bind(collapsed, scale) for component in components)
         contributions = tuple(term.contribute(collapsed) for term in terms)
     _unique_names(terms)
+    _resolvable(terms)
     cell_noise = Noise(
         rowwise.u[first],
         rowwise.group[first],

@@ -18,6 +18,7 @@ from realmat.engines import exact
 from realmat.errors import DataError, ModelError
 from realmat.examples import LEVELS, example_table
 from realmat.gaussian import System, dense
+from realmat.gaussian.family import example_values
 from realmat.model import Model
 from realmat.problem import Problem
 from realmat.terms import Contribution, Term, evaluate
@@ -161,15 +162,12 @@ def _names(case: _Case) -> str:
     prefixes = (label, "bias_") if term.layer == "observation" else (label,)
     strange = [name for name in names if not name.startswith(prefixes) or re.search(r"\s", name)]
     assert not strange, f"variables are called <component>_<parameter>; these are not: {', '.join(strange)}"
-    known = {q.name for q in term.params}
-    lost = [r for q in term.params for r in q.prior.references if r not in known]
-    assert not lost, f"priors refer to parameters that the term has not: {', '.join(lost)}"
     return ", ".join(names)
 
 
 def _shapes(case: _Case) -> str:
     problem, term = case.problem, case.term
-    values = prior_draws.draw(problem, 1, case.seed).values(0)
+    values = example_values(problem.params)
     sizes = {c.name: c.size for c in problem.coefficients}
     for block in term.coefficients:
         sd = np.asarray(evaluate(block.sd, values), dtype=float)
