@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -234,7 +235,7 @@ def test_names_from_the_data_are_escaped(html: str) -> None:
 
 
 def test_a_fit_that_did_not_converge_says_so_everywhere(tmp_path: Path) -> None:
-    made = findings(layered.fit(layered.model(), layered.table(), draws=60, apart=3.0))
+    made = findings(layered.fit(layered.model(impurity=False), layered.table(6, 16, 48), draws=60, apart=3.0))
     elements = Elements(render.render("report.html.j2", page.context(made)))
     assert any("The fit did not converge." in text for attributes, text in elements.all("p") if attributes.get("class") == "banner")
     captions = [text for _, text in elements.all("figcaption")]
@@ -272,6 +273,14 @@ def test_the_least_of_models(tmp_path: Path) -> None:
     text = " ".join(text for _, text in found.all("main"))
     assert "30 measurements of y." in text
     assert "nan" not in text.split()
+
+
+def test_a_fit_that_keeps_no_draws_of_coefficients(tmp_path: Path) -> None:
+    data, declared = layered.table(6, 16, 48), layered.model(impurity=False)
+    fit = declared.fit(data, engine="exact", draws=60, chains=2, seed=1, progress=False, latents="summary")
+    assert not fit.posterior.draws.coefficients
+    text = fit.report(tmp_path / "fit.html").read_text(encoding="utf-8")
+    assert "unresolved_specimen_scale" in text
 
 
 # --- files ----------------------------------------------------------------------------------------------------------------------
@@ -336,6 +345,20 @@ def test_a_comparison_has_its_page_and_its_markdown(fit: Fit, tmp_path: Path) ->
     text = comparison.report(tmp_path / "models.md").read_text(encoding="utf-8")
     for picture in re.findall(r"\]\(([^)]+\.png)\)", text):
         assert (tmp_path / picture).is_file()
+
+
+@pytest.mark.validate
+def test_642_molecules_within_six_seconds(data_dir: Path, tmp_path: Path) -> None:
+    template = rm.templates.get("hydration")
+    data = template.data()
+    fit = template.model().fit(data, draws=500, seed=1, progress=False)
+    start = time.perf_counter()
+    target = fit.report(tmp_path / "fit.html")
+    seconds = time.perf_counter() - start
+    print(f"report of {len(data)} molecules: {seconds:.1f} s, {target.stat().st_size / 1e6:.2f} MB")
+    assert len(data) == 642
+    assert seconds <= 6
+    assert target.stat().st_size <= 6e6
 
 
 @pytest.mark.validate

@@ -14,6 +14,7 @@ NONMETALS = ("H", "B", "C", "N", "O", "P", "S")  # dissolved, they have no modul
 SIZE_WEIGHT = 3.0  # of size against stiffness misfit: 3 to 16 between screw and edge dislocations
 CARBON_U = 0.1  # relative; the tables state none
 ROOM = 25.0
+EFFECT = 0.5  # relative, between categories: two to four of them cannot tell their own spread
 
 COLUMNS = [
     rm.templates.Column("formula", "", "composition by atoms"),
@@ -74,8 +75,8 @@ def model(variant="real"):
         rm.material.GrainSize("grain_size", by="processing"),
         rm.material.Impurity("C_wppm", u="C_u"),
         rm.material.Process("processing"),
-        rm.material.Process("structure"),
-        rm.material.Process("test_type"),
+        rm.material.Process("structure", scale=EFFECT),
+        rm.material.Process("test_type", scale=EFFECT),
         rm.material.Effect("dose", level="row"),
         rm.material.Unresolved(by="material"),
         rm.material.Unresolved(by="specimen"),

@@ -54,7 +54,7 @@ def inferred(term: Term) -> str:
     """What a component has to infer: its hyperparameters by name, its single coefficients, and how many others it has."""
     own = term.component + "_"
     single = [q.name.removeprefix(own) for q in term.params] + [c.name.removeprefix(own) for c in term.coefficients if c.size == 1]
-    many = [f"{c.size} {c.level or c.dim} values" for c in term.coefficients if c.size > 1]
+    many = [f"{c.size} {c.level or ''} values".replace("  ", " ") for c in term.coefficients if c.size > 1]
     return ", ".join([*dict.fromkeys(single), *many]) or "nothing: it is fixed"
 
 

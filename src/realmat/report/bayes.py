@@ -29,7 +29,7 @@ MOST_PARAMETERS = 8
 _DRAWS = 200  # of each chain in a rank plot, so that a page stays small
 _PREDICTIVE = 40  # predictive densities
 _COLUMNS = 2  # panels side by side: legible on a narrow page as on a wide one
-_PRIOR_DRAWS = 1000
+_PRIOR_DRAWS = 500
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Bayes:
     @property
     def names(self) -> list[str]:
         """Scalar hyperparameters, at most eight, by layer; single coefficients where there are none."""
-        every = declared(self.problem)
+        every = [told for told in declared(self.problem) if told[0] in self.posterior]
         hyper = {q.name for q in self.problem.params}
         chosen = [name for name, _, _, size in every if size == 1 and name in hyper] or [name for name, _, _, size in every if size == 1]
         return chosen[:MOST_PARAMETERS]
@@ -165,7 +165,7 @@ def comparison(table: pd.DataFrame) -> Drawing:
     """Expected log predictive densities relative to the best, of `az.compare`."""
     import arviz_plots as azp
 
-    size = {"figsize": (5.4, 1.1 + 0.35 * len(table)), "layout": "constrained"}
+    size = {"figsize": (4.4, 1.1 + 0.35 * len(table)), "layout": "constrained"}
     with _look():
         drawn = azp.plot_compare(table, backend="matplotlib", figure_kwargs=size).viz["figure"].item()
     return Drawing(
@@ -211,4 +211,4 @@ def themed(drawing: Drawing) -> Markup:
     text = text.replace("#000000", "currentColor")
     for k, colour in enumerate(style.SERIES_COLOURS):
         text = text.replace(colour.lower(), f"var(--series-{k})")
-    return Markup(text.replace("<svg ", '<svg class="drawn" ', 1))
+    return Markup(text.replace("<svg ", f'<svg class="drawn {drawing.name}" ', 1))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realmat.budget import Budget
+from realmat.checks import BAD, Check
 from realmat.diagnostics import DRAWS, check
 from realmat.errors import RealmatError
 from realmat.loo import LeftOut, left_out
@@ -37,7 +38,7 @@ class Findings:
         By what is new, from the least to the most.
     gap, advice, laboratory
         As the methods of `Fit` give them; None where they do not apply.
-    check : Shown
+    check : Check
     left : LeftOut, optional
         Predictions of each group from a fit without it.
     absent : dict of str to str
@@ -45,7 +46,7 @@ class Findings:
     """
 
     fit: Fit
-    check: Any
+    check: Check
     budgets: dict[str, Budget]
     gap: Gap | None
     left: LeftOut | None
@@ -72,6 +73,13 @@ class Findings:
     def budget(self) -> Budget:
         """The budget that the conclusions are about: of a new specimen where specimens are told apart."""
         return self.budgets.get("specimen") or list(self.budgets.values())[-1]
+
+    @property
+    def warning(self) -> str:
+        """What every table and figure says where the fit did not converge; empty where it did."""
+        rows = self.check.table
+        bad = (rows["part"] == "convergence") & (rows["verdict"] == BAD)
+        return str(self.check.sentences[0]) if bad.any() else ""
 
     @property
     def log(self) -> bool:

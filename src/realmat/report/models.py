@@ -69,15 +69,16 @@ def _tables(comparison: Comparison) -> list[tables.Grid]:
 
 def _columns(comparison: Comparison, names: dict[str, str]) -> tuple[list[tuple[str, bool]], list[list[tables.Cell]]]:
     kept = [name for name in names if name in comparison.table]
-    rows = []
-    for model, row in comparison.table[kept].iterrows():
-        values = {name: float(row[name]) for name in kept}
-        cells = [
-            tables.Cell(f"{100 * v:.1f} %", v) if k.startswith("coverage") else tables.cell(int(v) if k == "rank" else v)
-            for k, v in values.items()
-        ]
-        rows.append([tables.Cell(str(model)), *cells])
-    return [("model", False), *((names[k], True) for k in kept)], rows
+    rows = [
+        [tables.Cell(str(model)), *(_cell(name, float(row[name])) for name in kept)] for model, row in comparison.table[kept].iterrows()
+    ]
+    return [("model", False), *((names[name], True) for name in kept)], rows
+
+
+def _cell(name: str, value: float) -> tables.Cell:
+    if name.startswith("coverage"):
+        return tables.Cell(f"{100 * value:.1f} %", value)
+    return tables.Cell(f"{value:.2f}", value) if name == "weight" else tables.cell(int(value) if name == "rank" else value)
 
 
 def _predictions(name: str, fit: Fit, left: LeftOut, unsure: str) -> dict[str, Any]:

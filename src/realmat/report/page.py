@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realmat.diagnostics import warning
 from realmat.plots import model as picture
 from realmat.report import bayes, charts, predictions, tables, words
 from realmat.report.bayes import Bayes
@@ -31,7 +30,7 @@ SECTIONS = {
     "budget": "Uncertainty budget",
     "gap": "From theory to measurement",
     "predictions": "Predictions",
-    "laboratory": "Laboratories",
+    "laboratory": "Repeatability",
     "advice": "What to measure next",
     "trust": "Can it be trusted?",
     "priors": "Priors",
@@ -49,16 +48,14 @@ def context(found: Findings) -> dict[str, Any]:
         "heading": f"{title}: from theory to the laboratory",
         "sections": [{"id": key, "title": said} for key, said in SECTIONS.items() if key not in left_out],
         "summary": words.summary(found),
-        "warning": warning(found.posterior),
+        "warning": found.warning,
         "absent": found.absent,
         **_data(found),
         **_budgets(found),
         **_predictions(found),
         "gap": None if found.gap is None else _gap(found.gap, found.unit),
         "laboratory": _laboratory(found),
-        "advice": None
-        if found.advice is None
-        else {"text": found.advice.text, "grid": tables.from_frame(found.advice.table, "Actions, best first")},
+        "advice": None if found.advice is None else {"text": found.advice.text, "grid": tables.actions(found.advice.table)},
         "check": {"sentences": found.check.sentences, "grid": tables.from_frame(found.check.table, "Diagnostics")},
         "ranks": drawn.ranks(),
         "densities": drawn.prior_posterior(),

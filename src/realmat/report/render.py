@@ -36,8 +36,10 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     return environment.get_template(template).render({**shared, **context})
 
 
-def breakable(text: str) -> Markup:
-    """Escaped text whose long words, such as hashes, may break on a narrow page."""
+def breakable(text: str) -> str:
+    """Text whose long words, such as hashes, may break on a narrow page."""
+    if len(text) <= 32:
+        return text
     words = [[word[i : i + 16] for i in range(0, len(word), 16)] if len(word) > 32 else [word] for word in text.split(" ")]
     return Markup(" ").join(Markup("<wbr>").join(parts) for parts in words)
 

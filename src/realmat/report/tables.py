@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from realmat.priors import Prior
     from realmat.problem import Problem
 
-MOST_ROWS = 400
+MOST_ROWS = 250
 _ALIKE = 8  # columns of one role that have a row each
 
 
@@ -69,7 +69,7 @@ def cell(value: Any) -> Cell:
 
 
 def from_frame(frame: pd.DataFrame, caption: str, note: str = "", index: str = "") -> Grid:
-    """A table as it is; at most 400 rows, and the note says how many were left out."""
+    """A table as it is; at most 250 rows, and the note says how many were left out."""
     import pandas as pd
 
     named = not isinstance(frame.index, pd.RangeIndex)
@@ -143,21 +143,41 @@ def _range(table: Table, names: Sequence[str], present: np.ndarray) -> list[Cell
     return [cell(float(v)) for v in np.quantile(values, [0, 0.5, 1])]
 
 
+def actions(advice: pd.DataFrame, most: int = 12) -> Grid:
+    """The best actions; costs where they differ."""
+    best = advice.head(most)
+    priced = advice["cost"].nunique() > 1
+    rows = [
+        [
+            Cell(str(row.what)),
+            Cell(str(row.action)),
+            Cell(f"{100 * row.share:.2g} %", float(row.share)),
+            *([cell(float(row.cost)), Cell(f"{100 * row.per_cost:.2g} %", float(row.per_cost))] if priced else []),
+        ]
+        for row in records(best)
+    ]
+    heads = [("what", False), ("kind", False), ("variance falls by", True)]
+    heads += [("cost", True), ("fall for each unit of cost", True)] if priced else []
+    note = "" if len(best) == len(advice) else f"The {len(best)} best of {number(len(advice))}; fit.advise().table has all."
+    return Grid("What to do next, best first", heads, rows, note)
+
+
 def gaps(g: Gap, kept: Sequence[int]) -> Grid:
     """The gap of each piece, on the scale of the link."""
     table = g.table.iloc[list(kept)]
-    steps = ["theory", *g.components, "residual", "measured"]
-    rows = []
-    for label, row in table.iterrows():
-        parts = [
-            Cell(plus_minus(float(row[s]), float(row[f"u({s})"]), signed=s not in ("theory", "measured")), float(row[s]))
-            for s in (*steps, "gap")
+    steps = ["theory", *g.components, "residual", "measured", "gap"]
+    value, u = table[steps].to_numpy(), table[[f"u({s})" for s in steps]].to_numpy()
+    signed = [s not in ("theory", "measured") for s in steps]
+    rows = [
+        [
+            Cell(str(label)),
+            cell(int(n)),
+            *(Cell(plus_minus(v, own, sign), float(v)) for v, own, sign in zip(value[i], u[i], signed, strict=True)),
         ]
-        rows.append([Cell(str(label)), cell(int(row["rows"])), *parts])
-    heads = [(str(table.index.name), False), ("rows", True), *((s, True) for s in (*steps, "gap"))]
-    note = (
-        "" if len(kept) == len(g.table) else f"The {number(len(kept))} largest of {number(len(g.table))} gaps; `fit.gap().table` has all."
-    )
+        for i, (label, n) in enumerate(zip(table.index, table["rows"], strict=True))
+    ]
+    heads = [(str(table.index.name), False), ("rows", True), *((s, True) for s in steps)]
+    note = "" if len(kept) == len(g.table) else f"The {number(len(kept))} largest of {number(len(g.table))} gaps; fit.gap().table has all."
     scale = " (natural logarithms)" if g.posterior.problem.link == "log" else ""
     return Grid(f"From theory to measured{scale}", heads, rows, note)
 
@@ -196,6 +216,8 @@ def priors(problem: Problem, prior: Any, posterior: Any, most: int = 60) -> Grid
 
     rows = []
     for name, layer, described, size in declared(problem):
+        if name not in posterior:  # a fit that keeps no draws of coefficients
+            continue
         before, after = (group[name].values.reshape(-1, size).T for group in (prior, posterior))
         labels = [name] if size == 1 else [f"{name}[{c}]" for c in posterior[name].coords[posterior[name].dims[-1]].values]
         for j, label in enumerate(labels):

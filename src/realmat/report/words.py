@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realmat.budget_text import LAYER, subject
+from realmat.budget_text import LAYER, THING, subject
 from realmat.shown import percent, significant
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def layer_class(layer: str) -> str:
 
 PERFECT = {"theory": "a perfect theory", "material": "a fully known material", "observation": "a perfect measurement"}
 EACH = {"row": "measurement", "observation": "measurement"}
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -37,6 +38,8 @@ def number(value: float, digits: int = 3) -> str:
     --------
     >>> number(-0.01234), number(1234.5), number(float("nan"))
     ('−0.0123', '1234', '–')
+    >>> number(3.34e-5)
+    '3.34 × 10⁻⁵'
     >>> number(1234567.0).split("\N{NARROW NO-BREAK SPACE}")
     ['1', '230', '000']
     """
@@ -48,7 +51,8 @@ def number(value: float, digits: int = 3) -> str:
     elif 1e4 <= size < 1e9:
         text = f"{float(f'{size:.{digits}g}'):,.0f}"
     else:
-        text = significant(float(size), digits)
+        mantissa, _, power = significant(float(size), digits).partition("e")
+        text = f"{mantissa} × 10{str(int(power)).translate(SUPERSCRIPT)}" if power else mantissa
     return (MINUS if value < 0 else "") + text.replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
@@ -154,7 +158,7 @@ def _more_data(budget: Budget, unit: str) -> str:
     return (
         f"Data of this kind without end would lower u from {u_text(budget, unit)} to {floor}: {percent(epistemic)} of the variance is "
         "epistemic. "
-        "Beyond that, only better measurements or a property that tells the specimens apart help."
+        f"Beyond that, only better measurements or a property that tells the {THING[budget.new]}s apart help."
     )
 
 
@@ -215,12 +219,17 @@ def missing(problem: Problem) -> str:
 def facts(found: Findings) -> list[tuple[str, str]]:
     """Numbers to see first: (what, how much)."""
     budget = found.budget
-    out = [("measurements", number(len(found.problem.table))), (f"u of {budget_thing(budget)}", u_text(budget, found.unit))]
+    unit = f", {found.model.unit}" if found.model.unit else ""
+    relative = budget.dataset.attrs["scale"] == "log"
+    out = [
+        ("measurements", number(len(found.problem.table))),
+        (f"u of {budget_thing(budget)}{'' if relative else unit}", u_text(budget, "")),
+    ]
     share = float(budget.table.loc[budget.table["layer"] == "material", "share"].sum())
     out.append(("of its variance from the real material", percent(share)))
     if found.left is not None:
         scores = found.left.scores()
-        out.append(("root mean square error, left out", f"{number(scores['rmse'])}{found.unit}"))
+        out.append((f"root mean square error, left out{unit}", number(scores["rmse"])))
         out.append(("inside their 95 % intervals", f"{100 * scores['coverage_95']:.0f} %"))
     return out
 

@@ -54,7 +54,7 @@
   });
   addEventListener("scroll", () => { tip.hidden = true; }, true);
 
-  addEventListener("beforeprint", () => { for (const details of $$("details")) details.open = true; });
+  addEventListener("beforeprint", () => { for (const details of $$("details:not(.long)")) details.open = true; });
 
   // the waterfall of a chosen specimen: the same sums as realmat.report.charts.waterfall
   const source = $("#gap-data");
@@ -64,7 +64,9 @@
     const size = Math.abs(value);
     if (size >= 1e4 && size < 1e9) return Number(size.toPrecision(n)).toFixed(0).replace(/\B(?=(\d{3})+$)/g, "\u202f");
     if (size >= 10 ** (n - 1) && size < 1e6) return size.toFixed(0);
-    return String(Number(size.toPrecision(n)));
+    if (size === 0 || (size >= 1e-4 && size < 1e9)) return String(Number(size.toPrecision(n)));
+    const [mantissa, power] = size.toExponential(n - 1).split("e");
+    return `${Number(mantissa)} × 10${[...String(Number(power))].map(c => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]).join("")}`;
   };
   const number = (value, n = 3) => (value < 0 ? "\u2212" : "") + digits(value, n);
   const plusMinus = (value, u, signed) => {
