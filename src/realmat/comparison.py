@@ -173,7 +173,7 @@ def _table(left: Mapping[str, LeftOut], method: str) -> tuple[pd.DataFrame, list
     Densities of large groups are far from 1 and would vanish in the exponentials of the weights, so each group is compared relative to
     its best model.
     """
-    import arviz as az
+    from arviz_stats import compare as arviz_compare
 
     order = next(iter(left.values())).elpd.elpd_i.indexes[next(iter(left.values())).by]
     every = {name: _ordered(found.elpd, found.by, order) for name, found in left.items()}
@@ -181,7 +181,7 @@ def _table(left: Mapping[str, LeftOut], method: str) -> tuple[pd.DataFrame, list
     shifted = {name: dataclasses.replace(e, elpd=e.elpd - best.sum(), elpd_i=e.elpd_i - best) for name, e in every.items()}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        table = az.compare(shifted, method=method, round_to="none")
+        table = arviz_compare(shifted, method=method, round_to="none")
     table["elpd"] = [every[name].elpd for name in table.index]
     table["se"] = [every[name].se for name in table.index]
     scores = pd.DataFrame({name: left[name].scores() for name in table.index}).T

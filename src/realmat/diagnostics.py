@@ -44,7 +44,7 @@ def check(posterior: Posterior, refit: Any = None, left: LeftOut | None = None) 
     R-hat and effective sample sizes: Vehtari et al., Bayesian Anal. 16, 667 (2021); sensitivity to the prior: Kallioinen et al., Stat.
     Comput. 34, 57 (2024); uniformity of probability integral transforms: `arviz_stats`' dependence-aware test.
     """
-    left = left or left_out(posterior, "observation", refit=refit, draws=DRAWS, rows=_sample(len(posterior.problem.table)))
+    left = left or left_out(posterior, "observation", refit=refit, draws=DRAWS, rows=_sample(len(posterior.problem.table)), anew=False)
     parts = [_convergence(posterior), _prior(posterior), _calibration(left), _influence(left), _components(posterior)]
     rows = [r for part, _ in parts for r in part]
     sentences = [s for _, said in parts for s in said]

@@ -119,10 +119,12 @@ def left_out(
     draws: int | None = None,
     rows: np.ndarray | None = None,
     tick: Callable[[int, int], None] | None = None,
+    anew: bool = True,
 ) -> LeftOut:
     """As `loo`, with the left-out predictions of every row.
 
-    `rows` scores only the groups of some rows; `tick(done, of)` is called on the way.
+    `rows` scores only the groups of some rows; `tick(done, of)` is called on the way; without `anew`, hyperparameters are only reweighted,
+    never drawn anew for a group that moves them far.
     """
     problem = posterior.problem
     groups = groups_of(problem, by, rows)
@@ -141,7 +143,7 @@ def left_out(
         scored = _pointwise(posterior, some, indices) if bent else _integrated(posterior, some, indices, report)
         log_weight, k_here = psis(scored.left_out, r_eff)
         fitted[own_groups] = logsumexp(scored.left_out, axis=0) - np.log(len(indices))
-        if not bent and not posterior.system.augmented and posterior.draws.params:
+        if anew and not bent and not posterior.system.augmented and posterior.draws.params:
             _adapt(posterior, some, indices, scored, log_weight, k_here)
         again = _refit(posterior, some, np.flatnonzero(k_here > good_k(len(indices))), bent, refit, scored, log_weight)
         k_here[again] = 0.0
@@ -265,12 +267,12 @@ def _jacobian(problem: Problem, groups: Groups) -> np.ndarray:
 
 
 def _elpd(elpd: np.ndarray, fitted: np.ndarray, k_hat: np.ndarray, groups: Groups, draws: int) -> az.ELPDData:
-    import arviz as az
     import xarray as xr
+    from arviz_stats.utils import ELPDDataLOO  # arviz itself imports matplotlib
 
     size, limit = len(elpd), good_k(draws)
     coords = {groups.by: groups.labels}
-    return az.ELPDDataLOO(
+    return ELPDDataLOO(
         elpd=float(elpd.sum()),
         se=float(np.sqrt(size * np.var(elpd))),
         p=float(np.sum(fitted - elpd)),

@@ -33,8 +33,9 @@ def sensitivity(posterior: Posterior, draws: int = 1000) -> pd.DataFrame:
     DataFrame
         Indexed by variable (the largest over its elements): prior, likelihood. Empty where there is nothing to scale.
     """
-    import arviz as az
     import pandas as pd
+    from arviz_base import from_dict
+    from arviz_stats import psense
 
     indices = posterior.thin(draws)
     top = _top(posterior)
@@ -44,14 +45,14 @@ def sensitivity(posterior: Posterior, draws: int = 1000) -> pd.DataFrame:
         return pd.DataFrame(columns=["prior", "likelihood"], dtype=float)
     log_prior = _log_prior(posterior, top, b, indices)
     log_likelihood = _pointwise(posterior, indices) if nonlinear_terms(posterior.problem) else _marginal(posterior, top, b, indices)
-    tree = az.from_dict(
+    tree = from_dict(
         {
             "posterior": {name: values[None] for name, values in variables.items()},
             "log_prior": {"prior": log_prior[None]},
             "log_likelihood": {"likelihood": log_likelihood[None]},
         }
     )
-    found = {group: az.psense(tree, group=group) for group in ("prior", "likelihood")}
+    found = {group: psense(tree, group=group) for group in ("prior", "likelihood")}
     return pd.DataFrame({group: {str(n): float(v.max()) for n, v in data.data_vars.items()} for group, data in found.items()})
 
 

@@ -35,21 +35,26 @@ class Space:
         self.size = start
         self.powers = np.zeros(start) if powers is None else powers
         self._plan = [(q, where, *q.prior.support) for q, where in zip(self.params, self.slices, strict=True)]
+        # the usual case, one scale, is done without array overhead; 0 stands for the logarithm
+        self._scale_power = {
+            q.name: float(self.powers[where.start])
+            for q, where, low, high in self._plan
+            if q.coords is None and low > -math.inf and high == math.inf
+        }
 
     def values(self, theta: np.ndarray) -> dict[str, Any]:
         """Parameters by name at theta."""
         out: dict[str, Any] = {}
         for param, where, low, high in self._plan:
+            if param.name in self._scale_power:
+                out[param.name] = low + _scale(float(theta[where.start]), self._scale_power[param.name])
+                continue
             powers = self.powers[where]
             if powers.any():
-                x = low + np.where(powers > 0, _root(theta[where], powers), np.exp(np.clip(theta[where], -300, 300)))
-                out[param.name] = x if param.coords is not None else float(x[0])
-            elif param.coords is not None:
-                out[param.name] = _constrain(theta[where], low, high)
-            elif low > -math.inf and high == math.inf:  # the usual case, a scale, without array overhead
-                out[param.name] = low + math.exp(min(max(theta[where.start], -300.0), 300.0))
+                out[param.name] = low + np.where(powers > 0, _root(theta[where], powers), np.exp(np.clip(theta[where], -300, 300)))
             else:
-                out[param.name] = float(_constrain(theta[where], low, high)[0])
+                x = _constrain(theta[where], low, high)
+                out[param.name] = x if param.coords is not None else float(x[0])
         return out
 
     def log_prior(self, theta: np.ndarray, values: Mapping[str, Any]) -> float:
@@ -58,7 +63,11 @@ class Space:
         for param, where, low, high in self._plan:
             density = param.prior.logpdf(values[param.name], values)
             total += float(density) if param.coords is None else float(np.sum(density))
-            total += _log_jacobian(theta[where], low, high, self.powers[where])
+            power = self._scale_power.get(param.name)
+            if power is None:
+                total += _log_jacobian(theta[where], low, high, self.powers[where])
+            else:
+                total += _log_slope(float(theta[where.start]), power)
         return total
 
     def theta(self, values: Mapping[str, Any]) -> np.ndarray:
@@ -77,6 +86,20 @@ class Space:
     def start(self) -> np.ndarray:
         """The median of every prior."""
         return self.theta(example_values(self.params))
+
+
+def _scale(t: float, power: float) -> float:
+    """A scale from its coordinate; nan where a power is not positive, which no scale has."""
+    if not power:
+        return math.exp(min(max(t, -300.0), 300.0))
+    return math.exp(min(math.log(t) / power, 300.0)) if t > 0 else math.nan
+
+
+def _log_slope(t: float, power: float) -> float:
+    """Log derivative of `_scale`."""
+    if not power:
+        return t
+    return (1 / power - 1) * math.log(t) - math.log(power) if t > 0 else math.nan
 
 
 def _constrain(t: np.ndarray, low: float, high: float) -> np.ndarray:
