@@ -27,6 +27,7 @@ from realmat.problem import Problem
 from realmat.terms import Contribution, Values, evaluate
 
 _LOG_2PI = float(np.log(2 * np.pi))
+_FLOOR = 1e-6  # of a coefficient's distance from its prior mean at b0: below, the density of psi drowns in rounding
 
 
 class System:
@@ -105,6 +106,8 @@ class System:
         self._fix_moments()
         for family in self.families:
             family.recentre(reference)
+        for family in self.families[len(self.problem.rows) :]:
+            family.key_u2 = family.key_u2 + _floor(family.y)
         for part in self.parts:
             part.recentred()
         if self.leaf is not None:
@@ -127,10 +130,10 @@ class System:
     def prior_moments(self, p: Values) -> tuple[np.ndarray, np.ndarray]:
         """Mean (from the reference) and precision of the unlinked coefficients, 0 for linked ones, in elimination order."""
         mean, precision = self._fixed_mean.copy(), self._fixed_precision.copy()
-        for block, where in self._moving:
+        for block, where, floor in self._moving:
             sd = evaluate(block.sd, p)
             mean[where] = evaluate(block.mean, p) - self.shift[where]
-            precision[where] = 1.0 / (sd * sd)
+            precision[where] = 1.0 / (sd * sd + floor)
         return mean, precision
 
     def _fix_moments(self) -> None:
@@ -140,7 +143,7 @@ class System:
         for block in self.plain:
             where = self.place[self.columns[block.name]]
             if callable(block.sd) or callable(block.mean):
-                self._moving.append((block, where))
+                self._moving.append((block, where, _floor(self.shift[where] - evaluate(block.mean, self.example))))
             else:
                 self._fixed_mean[where] = block.mean - self.shift[where]
                 self._fixed_precision[where] = 1.0 / np.square(block.sd)
@@ -202,3 +205,8 @@ class System:
         own = precision > 0
         total = 0.5 * np.sum(np.log(precision[own]) - _LOG_2PI - precision[own] * (ordered[own] - mean[own]) ** 2)
         return float(total + sum(part.log_density(values, ordered) for part in self.parts))
+
+
+def _floor(distance: np.ndarray) -> float:
+    """The least variance of coefficients that lie so far from their prior mean at b0: squares over it cancel, and leave their rounding."""
+    return float((_FLOOR * np.max(np.abs(distance), initial=0.0)) ** 2)
