@@ -7,8 +7,6 @@ are independent from row to row, so they need not be stored: they can be drawn a
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import special
 
@@ -17,6 +15,7 @@ from realmat.gaussian.system import System
 from realmat.terms import Values
 
 _LOG_2PI = float(np.log(2 * np.pi))
+_SMALLEST = 1e-300
 
 
 def draw(system: System, values: Values, b: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -31,8 +30,8 @@ def draw_centred(system: System, values: Values, centred: np.ndarray, rng: np.ra
         if not family.augmented:
             continue
         mean = family.offset(values) + family.at(values) @ centred
-        sd = np.sqrt(family.variance(values)[family.key])
-        nu = _nu(family, values)
+        sd = np.sqrt(family.variance(values))[family.key]
+        nu = degrees(family, values)
         z = (family.y - mean) / sd
         if family.latent:
             side = np.asarray(family.noise.censored)
@@ -40,11 +39,12 @@ def draw_centred(system: System, values: Values, centred: np.ndarray, rng: np.ra
             z[rows] = _beyond(z[rows], side[rows], nu, rng)
             out[family.latent] = mean + sd * z + family.known + family.centre
         if family.local:
-            out[family.local] = (nu + z**2) / rng.chisquare(nu + 1, len(z))
+            out[family.local] = (nu + z * z) / (2 * rng.standard_gamma((nu + 1) / 2, len(z)))
     return out
 
 
-def _nu(family: Family, values: Values) -> float:
+def degrees(family: Family, values: Values) -> float:
+    """Degrees of freedom; infinite for a normal."""
     return float(values[family.noise.nu]) if family.noise.nu else np.inf
 
 
@@ -54,7 +54,7 @@ def _beyond(limit: np.ndarray, side: np.ndarray, nu: float, rng: np.random.Gener
     u = rng.random(len(limit))
     if np.isinf(nu):
         return -side * special.ndtri_exp(special.log_ndtr(reach) + np.log(u))
-    return -side * special.stdtrit(nu, np.maximum(special.stdtr(nu, reach) * u, 1e-300))
+    return -side * special.stdtrit(nu, np.maximum(special.stdtr(nu, reach) * u, _SMALLEST))
 
 
 def log_local(system: System, values: Values) -> float:
@@ -62,37 +62,35 @@ def log_local(system: System, values: Values) -> float:
     total = 0.0
     for family in system.families:
         if family.local:
-            half, factor = 0.5 * _nu(family, values), values[family.local]
-            total += float(np.sum(half * np.log(half) - special.gammaln(half) - (half + 1) * np.log(factor) - half / factor))
+            half, factor = 0.5 * degrees(family, values), values[family.local]
+            constant = len(factor) * (half * np.log(half) - special.gammaln(half))
+            total += float(constant - np.sum((half + 1) * np.log(factor) + half / factor))
     return total
 
 
-def log_joint(system: System, values: Values, centred: np.ndarray) -> float:
-    """log p(y, b | psi) with Student t densities and censored probabilities; b measured from the reference, in elimination order."""
-    mean, precision = system.prior_moments(values)
-    own = precision > 0
-    total = 0.5 * float(np.sum(np.log(precision[own]) - _LOG_2PI - precision[own] * (centred[own] - mean[own]) ** 2))
-    for family in system.families:
-        residual = family.y - family.offset(values) - family.at(values) @ centred
-        total += _log_density(family, residual, family.variance(values)[family.key], _nu(family, values))
-    return total
-
-
-def _log_density(family: Family, residual: np.ndarray, variance: np.ndarray, nu: float) -> float:
+def log_density(family: Family, residual: np.ndarray, variance: np.ndarray, nu: float) -> float:
+    """log p(rows | b, psi) at ``y - E[y | b, psi]``, local factors and latent values integrated out; `variance` by key."""
+    by_row = variance[family.key]
     if not family.augmented:
         squares = family.count * residual**2 + family.within
-        return float(-0.5 * np.sum(family.count * (np.log(variance) + _LOG_2PI) + squares / variance))
-    z = residual / np.sqrt(variance)
-    log: Any = -0.5 * np.log(variance) + _log_standard(z, nu)
-    if family.latent:
-        side = np.asarray(family.noise.censored)
-        tail = -side * z
-        log = np.where(side == 0, log, special.log_ndtr(tail) if np.isinf(nu) else np.log(special.stdtr(nu, tail)))
-    return float(np.sum(family.count * log))
+        return float(-0.5 * np.sum(family.count * (np.log(by_row) + _LOG_2PI) + squares / by_row))
+    z = residual / np.sqrt(by_row)
+    if not family.latent:
+        return log_standard(z, nu) - 0.5 * float(np.log(by_row).sum())
+    side = np.asarray(family.noise.censored)
+    seen = side == 0
+    tails = log_distribution(-side[~seen] * z[~seen], nu)
+    return log_standard(z[seen], nu) - 0.5 * float(np.log(by_row[seen]).sum()) + float(tails.sum())
 
 
-def _log_standard(z: np.ndarray, nu: float) -> np.ndarray:
+def log_standard(z: np.ndarray, nu: float) -> float:
+    """Log density of independent standard normal (infinite nu) or Student t numbers."""
     if np.isinf(nu):
-        return -0.5 * (z**2 + _LOG_2PI)
+        return -0.5 * (float(z @ z) + len(z) * _LOG_2PI)
     constant = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
-    return constant - (nu + 1) / 2 * np.log1p(z**2 / nu)
+    return float(len(z) * constant - (nu + 1) / 2 * np.log1p(z * z / nu).sum())
+
+
+def log_distribution(x: np.ndarray, nu: float) -> np.ndarray:
+    """Log distribution function of a standard normal or Student t."""
+    return np.asarray(special.log_ndtr(x) if np.isinf(nu) else np.log(np.maximum(special.stdtr(nu, x), _SMALLEST)))

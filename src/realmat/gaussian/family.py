@@ -96,7 +96,9 @@ class Family:
 
     def at(self, p: Values) -> sparse.csr_matrix:
         """The matrix A(psi)."""
-        scaled = self.matrix.data * self.scale_values(p)[self.scale_of] if len(self.scales) > 1 else self.matrix.data
+        if len(self.scales) == 1:
+            return self.matrix
+        scaled = self.matrix.data * self.scale_values(p)[self.scale_of]
         return sparse.csr_matrix((scaled, self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape)
 
 

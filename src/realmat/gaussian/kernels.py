@@ -142,13 +142,25 @@ def pivots(x: Array, ptr: Array, lead: int) -> Array:
 
 
 @njit(**_fast)
-def assemble(x: Array, indptr: Array, indices: Array, data: Array, scale_of: Array, scale: Array, weight: Array, place: Array) -> None:
-    """Add A' W A of rows in csr form: `place` gives the flat position of each pair of a row's entries, in order."""
+def assemble(
+    x: Array,
+    side: Array,
+    indptr: Array,
+    indices: Array,
+    data: Array,
+    scale_of: Array,
+    scale: Array,
+    weight: Array,
+    residual: Array,
+    place: Array,
+) -> None:
+    """Add A' W A and A' W residual of rows in csr form: `place` gives the flat position of each pair of a row's entries, in order."""
     t = 0
     for r in range(len(indptr) - 1):
         w = weight[r]
         for a in range(indptr[r], indptr[r + 1]):
             left = w * data[a] * scale[scale_of[a]]
+            side[indices[a]] += left * residual[r]
             for b in range(a, indptr[r + 1]):
                 value = left * data[b] * scale[scale_of[b]]
                 # a column that stands twice in a row (under two scales) meets itself on both sides of the diagonal

@@ -79,13 +79,9 @@ class Part:
                 side += self.sides[k] / variance[k]
             return float(-0.5 * np.sum(self.totals * (np.log(variance) + _LOG_2PI) + self.squares / variance))
         by_row = f.row_variance(p)
-        weight = f.count / by_row
-        scale = f.scale_values(p)
-        m = f.matrix
-        kernels.assemble(x, m.indptr, m.indices, m.data, f.scale_of, scale, weight, self.places)
-        scaled = m.data * scale[f.scale_of]
         residual = f.values(p) - f.offset(p)
-        side += np.bincount(m.indices, weights=scaled * np.repeat(weight * residual, np.diff(m.indptr)), minlength=len(side))
+        m = f.matrix
+        kernels.assemble(x, side, m.indptr, m.indices, m.data, f.scale_of, f.scale_values(p), f.count / by_row, residual, self.places)
         squares = f.count * residual**2 + f.within
         return float(-0.5 * np.sum(f.count * (np.log(by_row) + _LOG_2PI) + squares / by_row))
 

@@ -2,31 +2,36 @@
 
 One iteration, each step leaving the joint posterior as it is:
 
-1. psi given the auxiliary values, coefficients integrated out (Metropolis-Hastings, one factorisation a proposal);
-2. b given psi and the auxiliary values, exactly;
-3. psi given b, auxiliary values integrated out (cheap: no factorisation), which breaks the tie between a scale and its local factors;
-4. auxiliary values given psi and b, exactly.
+1. hyperparameters of heavy-tailed or censored parts, with local effects, given the other coefficients, all auxiliary values integrated out
+   (`local`);
+2. auxiliary values given psi and b, exactly;
+3. scales, then all other hyperparameters, given the auxiliary values, coefficients integrated out (one factorisation a proposal);
+4. b given psi and the auxiliary values, exactly.
 
-Proposals adapt during warm-up only, pooled over chains (Haario, Saksman & Tamminen, Bernoulli 7, 223, 2001).
+Proposals adapt during warm-up only, pooled over chains; warm-up ends when the chains agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from realmat.engines.exact.explore import mode
+from realmat.engines.exact.local import Local, Site
+from realmat.engines.exact.proposals import Proposals
 from realmat.engines.exact.space import Density
 from realmat.engines.progress import Progress
+from realmat.errors import FitError
 from realmat.gaussian import System, auxiliary
+from realmat.gaussian.system import Conditional
 from realmat.posterior import Draws
 
-WARM_UP = 500
-_COLLAPSED_MOVES, _CHEAP_MOVES = 2, 3
-_ADAPT = 25
+_LOCAL_MOVES = 2
+_SHORTEST, _LONGEST = 200, 1500
+_AGREED = 1.05
+_POWER = 0.25  # scales and degrees of freedom move in fourth roots: their logarithms have endless tails towards zero
 
 
 @dataclass
@@ -38,7 +43,7 @@ class _State:
 
 
 class _Surrogate(Density):
-    """The collapsed density with auxiliary values held fixed: Gaussian, so its mode is a place to start."""
+    """The density without heavy tails or censoring: its mode is a place to start, with degrees of freedom from their prior."""
 
     def __init__(self, system: System, aux: dict[str, np.ndarray]) -> None:
         super().__init__(system)
@@ -46,94 +51,132 @@ class _Surrogate(Density):
 
     def one(self, theta: np.ndarray) -> float:
         self.evaluations += 1
-        return _collapsed(self, theta, self.aux)
+        values = self.space.values(theta)
+        return self.space.log_prior(theta, values) + self.system.log_marginal({**values, **self.aux})
 
 
-def _collapsed(density: Density, theta: np.ndarray, aux: dict[str, np.ndarray]) -> float:
-    """log p(psi | auxiliary values, y) up to a constant."""
+def _collapsed(density: Density, theta: np.ndarray, aux: dict[str, np.ndarray]) -> tuple[float, Conditional | None]:
+    """log p(psi | auxiliary values, y) up to a constant, and the coefficients' conditional distribution."""
     with np.errstate(all="ignore"):
         values = density.space.values(theta)
         prior = density.space.log_prior(theta, values)
         if not np.isfinite(prior):
-            return -np.inf
+            return -np.inf, None
         everything = {**values, **aux}
-        value = prior + density.system.log_marginal(everything) + auxiliary.log_local(density.system, everything)
-    return value if np.isfinite(value) else -np.inf
+        try:
+            conditional = density.system.at(everything)
+        except FitError:
+            return -np.inf, None
+        value = prior + conditional.log_marginal + auxiliary.log_local(density.system, everything)
+    return (value, conditional) if np.isfinite(value) else (-np.inf, None)
 
 
-def _given_b(density: Density, theta: np.ndarray, b: np.ndarray) -> float:
-    """log p(psi | b, y) up to a constant, auxiliary values integrated out."""
-    with np.errstate(all="ignore"):
-        values = density.space.values(theta)
-        value = density.space.log_prior(theta, values) + auxiliary.log_joint(density.system, values, b)
-    return value if np.isfinite(value) else -np.inf
+class _Sampler:
+    """The steps of one iteration and their proposals."""
+
+    def __init__(self, density: Density, covariance: np.ndarray) -> None:
+        self.density = density
+        self.local = Local(density.system, density.space)
+        index = {"local": self.local.index, "scales": self.local.scales, "rest": self.local.rest}
+        swaps = {"local": _swaps(self.local)}
+        self.moves = {
+            name: Proposals(places, covariance[np.ix_(places, places)], swaps.get(name, ()), jumps=name != "scales")
+            for name, places in index.items()
+            if len(places)
+        }
+
+    def iterate(self, state: _State) -> None:
+        if "local" in self.moves:
+            self._local(state)
+        values = self.density.space.values(state.theta)
+        state.aux = auxiliary.draw_centred(self.density.system, values, state.b, state.rng)
+        state.b = self._collapsed(state).draw_centred(state.rng)
+
+    def _local(self, state: _State) -> None:
+        site = Site(self.local, state.theta, state.b)
+        effects = site.effects
+        here = site.value(state.theta, effects)
+        moves = self.moves["local"]
+        for _ in range(_LOCAL_MOVES):
+            proposal = moves.propose(state.theta, state.rng)
+            fresh = np.empty(len(effects))
+            value = site.value(proposal.there, fresh, state.rng)
+            if moves.accept(proposal, value - here, state.rng):
+                state.theta, effects, here = proposal.there, fresh, value
+        if self.local.effects is not None:
+            state.b[self.local.effects.columns[self.local.effects.chosen]] = effects
+
+    def _collapsed(self, state: _State) -> Conditional:
+        here, conditional = _collapsed(self.density, state.theta, state.aux)
+        for name in ("scales", "rest"):
+            if name not in self.moves:
+                continue
+            moves = self.moves[name]
+            proposal = moves.propose(state.theta, state.rng)
+            value, other = _collapsed(self.density, proposal.there, state.aux)
+            if moves.accept(proposal, value - here, state.rng):
+                state.theta, here, conditional = proposal.there, value, other
+        if conditional is None:
+            raise FitError("the model is not identified at some parameter values: its precision matrix is not positive definite.")
+        return conditional
+
+    def adapt(self, history: np.ndarray, rng: np.random.Generator) -> None:
+        for moves in self.moves.values():
+            moves.adapt(history, rng)
 
 
-class _Walk:
-    """Random-walk proposals for one kind of move: shape from the pooled history, length from the acceptance."""
-
-    def __init__(self, covariance: np.ndarray) -> None:
-        self.factor = np.linalg.cholesky(covariance + 1e-10 * np.eye(len(covariance)))
-        self.log_length = np.log(2.4 / np.sqrt(len(covariance)))
-        self.tried = self.taken = 0
-
-    def step(self, state: _State, log: Callable[[np.ndarray], float], moves: int) -> None:
-        """Some Metropolis moves of theta."""
-        d = len(state.theta)
-        here = log(state.theta)
-        for k in range(moves):
-            # every other move along one random direction: joint steps alone crawl in many dimensions
-            z = state.rng.standard_normal(d)
-            if k % 2 and d > 3:
-                z *= state.rng.random(d) < 2.0 / d
-            there = state.theta + np.exp(self.log_length) * (self.factor @ z)
-            value = log(there)
-            self.tried += 1
-            if np.log(state.rng.random()) < value - here:
-                state.theta, here = there, value
-                self.taken += 1
-
-    def adapt(self, history: np.ndarray) -> None:
-        """Learn shape and length from warm-up draws of shape (n, d)."""
-        d = history.shape[1]
-        if len(history) > 10 * d:
-            covariance = np.cov(history.T).reshape(d, d)
-            self.factor = np.linalg.cholesky(covariance + 1e-6 * np.diag(np.diag(covariance)) + 1e-12 * np.eye(d))
-        self.log_length += 0.7 * (self.taken / max(self.tried, 1) - 0.3)
-        self.tried = self.taken = 0
+def _swaps(local: Local) -> list[np.ndarray]:
+    """Permutations of `local.index` that exchange scale and degrees of freedom of the noise with those of the local effects."""
+    if local.effects is None:
+        return []
+    place = {
+        q.name: (where.start, q.prior.support) for q, where in zip(local.space.params, local.space.slices, strict=True) if q.coords is None
+    }
+    position = {int(k): i for i, k in enumerate(local.index)}
+    noise_nu, effect_nu = local.system.families[0].noise.nu, local.effects.block.nu
+    scales = [name for name in sorted(local.noise_names()) if name in place]
+    out = []
+    for name in scales:
+        order = np.arange(len(local.index))
+        for a, b in ((name, f"{local.effects.block.name}_scale"), (noise_nu, effect_nu)):
+            if a in place and b in place and place[a][1] == place[b][1] and place[a][0] in position and place[b][0] in position:
+                i, j = position[place[a][0]], position[place[b][0]]
+                order[i], order[j] = j, i
+        if np.any(order != np.arange(len(order))):
+            out.append(order)
+    return out
 
 
 def sample(system: System, draws: int, chains: int, seed: int, progress: bool) -> Draws:
     """Chains of psi and b. An interrupt keeps the draws made so far."""
-    density = Density(system)
-    states, covariance = _start(density, chains, seed)
-    walks = (_Walk(covariance), _Walk(covariance))
-    d = density.space.size
-    thetas, b = np.empty((chains, draws, d)), np.empty((chains, draws, system.size))
+    logs = Density(system)
+    density = Density(system, np.where(logs.space.positive, _POWER, 0.0)) if logs.space.positive.any() else logs
+    states, covariance = _start(logs, density, chains, seed)
+    sampler = _Sampler(density, covariance)
+    thetas, b = np.empty((chains, draws, density.space.size)), np.empty((chains, draws, system.size))
     done = 0
-    with Progress(progress, "warming up", WARM_UP * chains) as bar:
-        _warm_up(density, states, walks, bar)
-        taken, tried = walks[0].taken, walks[0].tried
+    with Progress(progress, "warming up", None) as bar:
+        warm_up = _warm_up(sampler, states, seed, bar)
         bar.restart("drawing", draws * chains)
         try:
             for t in range(draws):
                 for c, state in enumerate(states):
-                    _iterate(density, state, walks)
+                    sampler.iterate(state)
                     thetas[c, t], b[c, t] = state.theta, system.natural(state.b)
                 done = t + 1
                 bar.advance(chains)
         except KeyboardInterrupt:
             if done < 4:
                 raise
-    taken, tried = walks[0].taken - taken, walks[0].tried - tried
-    facts: dict[str, Any] = {"method": "augmentation: collapsed Metropolis on hyperparameters, exact draws of the rest", "warm_up": WARM_UP}
-    facts["acceptance"] = round(taken / max(tried, 1), 3)
+    facts: dict[str, Any] = {"method": "augmentation: collapsed Metropolis on hyperparameters, exact draws of the rest", "warm_up": warm_up}
+    facts["acceptance"] = {name: moves.acceptance() for name, moves in sampler.moves.items()}
     if done < draws:
         facts["interrupted"] = f"interrupted after {done} of {draws} draws"
     return _named(density, thetas[:, :done], b[:, :done], facts)
 
 
-def _start(density: Density, chains: int, seed: int) -> tuple[list[_State], np.ndarray]:
+def _start(logs: Density, density: Density, chains: int, seed: int) -> tuple[list[_State], np.ndarray]:
+    """Scattered starting points and a guess of the covariance, found in logarithms of positive parameters."""
     system = density.system
     surrogate = _Surrogate(system, system.example_auxiliary())
     location, covariance = mode(surrogate)
@@ -142,32 +185,38 @@ def _start(density: Density, chains: int, seed: int) -> tuple[list[_State], np.n
     states = []
     for c in range(chains):
         rng = np.random.default_rng([seed, 5, c])
-        theta = location + factor @ rng.standard_normal(len(location))
-        if not np.isfinite(_collapsed(density, theta, surrogate.aux)):
-            theta = location.copy()
-        states.append(_State(theta, surrogate.aux, np.zeros(system.size), rng))
-    return states, covariance
+        conditional = None
+        for spread in (1.0, 0.3, 0.0):
+            theta = density.space.theta(logs.space.values(location + spread * factor @ rng.standard_normal(len(location))))
+            conditional = _collapsed(density, theta, surrogate.aux)[1]
+            if conditional is not None:
+                break
+        if conditional is None:
+            raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
+        states.append(_State(theta, surrogate.aux, conditional.draw_centred(rng), rng))
+    centre = density.space.theta(logs.space.values(location))
+    slope = np.where(density.space.powers > 0, density.space.powers * centre, 1.0)
+    return states, covariance * np.outer(slope, slope)
 
 
-def _iterate(density: Density, state: _State, walks: tuple[_Walk, _Walk]) -> None:
-    walks[0].step(state, lambda theta: _collapsed(density, theta, state.aux), _COLLAPSED_MOVES)
-    conditional = density.system.at({**density.space.values(state.theta), **state.aux})
-    state.b = conditional.draw_centred(state.rng)
-    walks[1].step(state, lambda theta: _given_b(density, theta, state.b), _CHEAP_MOVES)
-    state.aux = auxiliary.draw_centred(density.system, density.space.values(state.theta), state.b, state.rng)
+def _warm_up(sampler: _Sampler, states: list[_State], seed: int, bar: Progress) -> int:
+    """Rounds of adaptation, each longer than the one before, until the chains agree; returns the iterations made by each chain."""
+    from arviz_stats.base import array_stats
 
-
-def _warm_up(density: Density, states: list[_State], walks: tuple[_Walk, _Walk], bar: Progress) -> None:
+    rng = np.random.default_rng([seed, 6])
     history: list[np.ndarray] = []
-    for t in range(WARM_UP):
-        for state in states:
-            _iterate(density, state, walks)
-            history.append(state.theta.copy())
-        bar.advance(len(states))
-        if (t + 1) % _ADAPT == 0:
-            recent = np.array(history[len(history) // 2 :])
-            for walk in walks:
-                walk.adapt(recent)
+    while len(history) < _LONGEST:
+        for _ in range(max(_SHORTEST // 4, len(history) // 3)):
+            for state in states:
+                sampler.iterate(state)
+            history.append(np.array([state.theta for state in states]))
+            bar.advance(len(states))
+        recent = np.array(history[len(history) // 2 :])
+        sampler.adapt(recent.reshape(-1, recent.shape[-1]), rng)
+        apart = [array_stats.rhat(recent[..., k].T) for k in range(recent.shape[-1])]
+        if len(history) >= _SHORTEST and max(apart, default=1.0) < _AGREED:
+            break
+    return len(history)
 
 
 def _named(density: Density, thetas: np.ndarray, b: np.ndarray, facts: dict[str, Any]) -> Draws:

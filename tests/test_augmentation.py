@@ -1,0 +1,189 @@
+"""Student t and censored parts on the exact engine: joint-distribution tests; the grids of local effects against quadrature.
+
+Joint-distribution test (Geweke, J. Am. Stat. Assoc. 99, 799, 2004): alternate one iteration of the sampler with new data drawn given its
+psi and b. If every step is right, psi and b then have their prior distribution. Bounds are 4.5 Monte Carlo standard errors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from arviz_stats.base import array_stats
+from scipy import special, stats
+
+import realmat as rm
+from realmat.engines.exact import augment
+from realmat.engines.exact.space import Density
+from realmat.gaussian import System, local_effects
+
+BOUND = 4.5
+HALF = rm.Prior("LogNormal", mu=-0.5, sigma=0.5)
+TAIL = rm.Prior("Gamma", alpha=4.0, beta=0.5, lower=2.0)
+WIDE = {"intercept": rm.Prior("Normal", mu=0, sigma=1), "slope": rm.Prior("Normal", mu=0, sigma=1)}
+
+
+def table(counts: tuple[int, ...], below: float = 0.0, seed: int = 0) -> pd.DataFrame:
+    """Specimens measured `counts` times each; a share `below` is censored, the limit being the value."""
+    rng = np.random.default_rng(seed)
+    s = np.repeat(np.arange(len(counts)), counts)
+    df = pd.DataFrame({"s": s, "x": rng.normal(size=len(s)), "y": rng.normal(size=len(s)), "c": 1.0 * (rng.random(len(s)) < below)})
+    df["u"] = np.where(s % 3 == 0, 0.3, np.nan)
+    return df
+
+
+def problem(df: pd.DataFrame, noise: str, effects: bool, censored: bool, u: bool = False) -> System:
+    """A line with effects of specimens; t or normal noise and effects."""
+    options = {"scale": HALF, "below": "c" if censored else None} | ({"u": "u"} if u else {})
+    observation = rm.observation.StudentT(nu=TAIL, **options) if noise == "t" else rm.observation.Normal(**options)
+    unresolved = rm.material.Unresolved("specimen", scale=HALF, nu=TAIL if effects else None)
+    model = rm.Model("y", levels={"specimen": "s"}, theory=rm.theory.Calibrated("x", **WIDE), material=unresolved, observation=observation)
+    return System(model.bind(df))
+
+
+def renew(system: System, theta: np.ndarray, density: Density, centred: np.ndarray, rng: np.random.Generator) -> None:
+    """Draw the response anew given psi and b, and censor what lies below the limit 0."""
+    family = system.families[0]
+    values = density.space.values(theta)
+    sd = np.sqrt(family.variance(values))[family.key]
+    nu = family.noise.nu
+    z = rng.standard_t(values[nu], len(sd)) if nu else rng.standard_normal(len(sd))
+    y = family.offset(values) + family.at(values) @ centred + sd * z + family.centre + family.known
+    if family.noise.censored is not None:
+        family.noise.censored[:] = np.where(y < 0, -1, 0)
+        y = np.maximum(y, 0)
+    family.y[:] = y - family.centre - family.known
+    for part in system.parts:
+        part.recentred()
+
+
+CASES = {
+    "t noise, t effects": ((1,) * 8 + (2, 3), "t", True, False),
+    "t noise, normal effects": ((1,) * 6 + (2, 3, 5), "t", False, False),
+    "normal noise, t effects": ((1,) * 6 + (2, 3, 5), "normal", True, False),
+    "censored normal": ((1, 1, 1, 2, 3, 3), "normal", False, True),
+    "censored t, t effects": ((1, 1, 1, 2, 3, 3), "t", True, True),
+}
+
+
+QUICK = ("normal noise, t effects", "censored normal")
+CHOICES = [
+    pytest.param(case, n, marks=() if n < 4000 else pytest.mark.validate)
+    for case in CASES
+    for n in (1200, 4000)
+    if n > 1200 or case in QUICK
+]
+
+
+@pytest.mark.parametrize(("case", "iterations"), CHOICES)
+def test_the_joint_distribution_is_left_as_it_is(case: str, iterations: int) -> None:
+    """E[theta], E[theta^2] and moments of b under the successive-conditional simulator are those of the prior."""
+    counts, noise, effects, censored = CASES[case]
+    system = problem(table(counts, 0.4 if censored else 0.0), noise, effects, censored)
+    density = Density(system)
+    rng = np.random.default_rng(7)
+    space = density.space
+    prior = np.array([space.theta({q.name: q.prior.rvs(rng) for q in space.params}) for _ in range(4000)])
+    sampler = augment._Sampler(density, np.cov(prior.T))
+    sampler.adapt(prior[:400], rng)  # proposals stay fixed from here on
+    assert sampler.local.effects is not None
+    assert len(sampler.local.effects.chosen) == sum(n <= local_effects.MOST_ROWS for n in counts)
+    state = augment._State(prior[0].copy(), {}, np.zeros(system.size), rng)  # any start: the first quarter is left out
+    draws = []
+    for _ in range(iterations):
+        renew(system, state.theta, density, state.b, rng)
+        sampler.iterate(state)
+        draws.append(functions(system, density, state))
+    seen = np.array(draws)[iterations // 4 :]
+    heavy = [q.prior for q in space.params if q.name == "unresolved_specimen_nu"]
+    spread = np.mean([_mean_abs(nu) for nu in heavy[0].rvs(rng, 4000)]) if heavy else np.sqrt(2 / np.pi)
+    expected = np.concatenate([prior.mean(0), (prior**2).mean(0), [0, 0], [1, 1], [spread, 0]])
+    error = np.array([np.std(x) / np.sqrt(array_stats.ess(x[None])) for x in seen.T])
+    error = np.hypot(error, np.concatenate([prior.std(0), (prior**2).std(0), np.zeros(4), [0.01 * spread, 0]]) / np.sqrt(4000))
+    z = (seen.mean(0) - expected) / error
+    assert np.all(np.abs(z) < BOUND), z
+
+
+def functions(system: System, density: Density, state: augment._State) -> np.ndarray:
+    """What is compared: theta, its squares, the line, its squares, and the standardised effects' mean size and mean."""
+    natural = system.natural(state.b)
+    u = natural[system.columns["unresolved_specimen"]] / density.space.values(state.theta)["unresolved_specimen_scale"]
+    line = natural[: -len(u)]
+    return np.concatenate([state.theta, state.theta**2, line, line**2, [np.mean(np.abs(u)), np.mean(u)]])
+
+
+def _mean_abs(nu: float) -> float:
+    """E|t_nu|."""
+    return float(2 * np.sqrt(nu) / (nu - 1) * np.exp(special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2)) / np.sqrt(np.pi))
+
+
+# --- the grids that local effects are drawn from ------------------------------------------------------------------------------------
+
+GRIDS = {  # residuals, censoring, noise sd and degrees of freedom, prior scale and degrees of freedom
+    "one row": ([1.3], [0], [0.5], 4.0, 0.8, 3.0),
+    "rows that disagree": ([-4.0, 5.0], [0, 0], [0.3, 0.2], 2.5, 1.0, 2.2),
+    "normal": ([0.4, 0.5, 0.9], [0, 0, 0], [0.5, 0.2, 1.0], np.inf, 2.0, np.inf),
+    "censored": ([1.0, -0.5], [-1, 1], [0.5, 0.5], 5.0, 1.0, np.inf),
+}
+
+
+def log_effect(x: np.ndarray, e: list[float], side: list[int], sd: list[float], nu: float, tau: float, nu_effects: float) -> np.ndarray:
+    """Log density of an effect by its definition, up to a constant."""
+
+    def student(z: np.ndarray, degrees: float) -> np.ndarray:
+        return stats.norm.logpdf(z) if np.isinf(degrees) else stats.t.logpdf(z, degrees)
+
+    total = student(x / tau, nu_effects)
+    for left, beyond, spread in zip(e, side, sd, strict=True):
+        z = (left - x) / spread
+        tail = stats.norm.logcdf if np.isinf(nu) else (lambda v: stats.t.logcdf(v, nu))
+        total = total + (tail(-beyond * z) if beyond else student(z, nu))
+    return total
+
+
+@pytest.mark.parametrize("case", GRIDS)
+def test_grids_against_quadrature(case: str) -> None:
+    """The density of draws integrates to 1 and is that of the effect; the draws have it (Kolmogorov-Smirnov, p > 1e-4)."""
+    e, side, sd, nu, tau, nu_effects = GRIDS[case]
+    n = 20_000
+    rows = len(e)
+    own = local_effects.LocalEffects(
+        None,  # type: ignore[arg-type]
+        np.arange(n),
+        np.arange(n),
+        np.arange(n * rows),
+        np.arange(n + 1) * rows,
+        np.repeat(np.arange(n), rows),
+    )
+
+    def logs(u: np.ndarray) -> np.ndarray:
+        """Log density of each of the numbers u, all of them effects of the same problem."""
+        each = local_effects.LocalEffects(None, *(np.arange(k) for k in (1, 1, rows)), np.array([0, rows]), np.zeros(rows, dtype=int))  # type: ignore[arg-type]
+        each.__dict__["_even"] = own._even  # as fine as for all of them
+        whole = (np.array(e), np.array(side), np.array(sd), nu, np.zeros(1), np.array([tau]), nu_effects)
+        return np.array([each.grid(*whole, np.array([x])) for x in u])
+
+    x = np.sinh(np.linspace(-9, 9, 4001))
+    density = np.exp(logs(x))
+    assert np.trapezoid(density, x) == pytest.approx(1, abs=2e-3)
+
+    exact_log = log_effect(x, e, side, sd, nu, tau, nu_effects)
+    wanted = np.exp(exact_log - exact_log.max())
+    cumulative = np.concatenate([[0], np.cumsum(0.5 * (wanted[1:] + wanted[:-1]) * np.diff(x))])
+    wanted /= cumulative[-1]
+    assert np.trapezoid(np.abs(wanted - density), x) < 0.2  # total variation under 0.1: enough for a proposal
+
+    drawn = np.empty(n)
+    own.grid(
+        np.tile(e, n),
+        np.tile(side, n),
+        np.tile(sd, n),
+        nu,
+        np.zeros(n),
+        np.full(n, tau),
+        nu_effects,
+        drawn,
+        np.random.default_rng(1).random(n),
+    )
+    below = np.concatenate([[0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(x))])
+    assert stats.kstest(drawn, lambda u: np.interp(u, x, below)).pvalue > 1e-4
