@@ -22,6 +22,7 @@ from realmat.posterior import Draws
 from realmat.problem import Problem
 
 BOUND = 4.5
+pytestmark = pytest.mark.validate  # five models to compile and sample
 U = rm.material.Unresolved
 
 
