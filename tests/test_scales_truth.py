@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,6 +30,19 @@ def groups() -> Problem:
     ).bind(df)
 
 
+def pieces() -> Problem:
+    """Each piece measured once: noise and pieces cannot be told apart, and either may be zero."""
+    rng = np.random.default_rng(1)
+    mat = np.arange(60) // 4
+    y = rng.normal(0, 0.5, 15)[mat] + rng.normal(0, 0.5, 60)
+    return rm.Model(
+        "y",
+        levels={"material": "mat", "specimen": "piece"},
+        theory=rm.theory.Constant(),
+        material=[rm.material.Unresolved(by="material"), rm.material.Unresolved(by="specimen")],
+    ).bind(pd.DataFrame({"y": y, "mat": mat, "piece": np.arange(60)}))
+
+
 def states() -> Problem:
     """States about the mean of their route, routes about the mean of all."""
     rng = np.random.default_rng(5)
@@ -41,11 +56,12 @@ def states() -> Problem:
     [
         (groups, "unresolved_specimen_scale"),
         (groups, "unresolved_material_scale"),
+        (pieces, "noise_scale"),
         (states, "effect_x_sd"),
         (states, "effect_x_between_sd"),
     ],
 )
-def test_a_scale_near_zero_leaves_the_density_flat(make, scale: str) -> None:
+def test_a_scale_near_zero_leaves_the_density_flat(make: Callable[[], Problem], scale: str) -> None:
     """Below a scale no data can resolve, log p(y | psi) is a constant; within 0.01 of the dense one, far below Monte Carlo error."""
     problem = make()
     system = System(problem)

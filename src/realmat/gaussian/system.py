@@ -27,7 +27,7 @@ from realmat.problem import Problem
 from realmat.terms import Contribution, Values, evaluate
 
 _LOG_2PI = float(np.log(2 * np.pi))
-_FLOOR = 1e-6  # of a coefficient's distance from its prior mean at b0: below, the density of psi drowns in rounding
+_FLOOR = 1e-6  # of what a scale has to explain at b0: below, the density of psi drowns in rounding
 
 
 class System:
@@ -106,8 +106,9 @@ class System:
         self._fix_moments()
         for family in self.families:
             family.recentre(reference)
-        for family in self.families[len(self.problem.rows) :]:
-            family.key_u2 = family.key_u2 + _floor(family.y)
+        for family in self.families:
+            alone = (family.key_u2 == 0) & (family.key_group >= 0)
+            family.key_u2 = np.where(alone, _floor(family.y), family.key_u2)
         for part in self.parts:
             part.recentred()
         if self.leaf is not None:
@@ -208,5 +209,5 @@ class System:
 
 
 def _floor(distance: np.ndarray) -> float:
-    """The least variance of coefficients that lie so far from their prior mean at b0: squares over it cancel, and leave their rounding."""
-    return float((_FLOOR * np.max(np.abs(distance), initial=0.0)) ** 2)
+    """Least variance of values that lie so far from their mean at b0: squares over it cancel, and leave their rounding."""
+    return _FLOOR**2 * float(np.sum(np.square(distance))) / max(np.size(distance), 1)
