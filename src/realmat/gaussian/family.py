@@ -36,6 +36,8 @@ class Family:
         Name of the values that replace censored ones.
     centre : array or float
         A b0 of the reference b0, already subtracted from `y`.
+    least : float
+        Least variance of rows with an inferred scale.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Family:
     local: str = ""
     latent: str = ""
     centre: np.ndarray | float = 0.0
+    least: float = 0.0
 
     @property
     def augmented(self) -> bool:
@@ -75,7 +78,7 @@ class Family:
         if self.noise.scales is None:
             return self.key_u2
         scales = np.append(np.asarray(self.noise.scales(p, np), dtype=float), 0.0)  # group -1 reads the zero
-        return self.key_u2 + scales[self.key_group] ** 2
+        return np.maximum(self.key_u2 + scales[self.key_group] ** 2, self.least)
 
     def row_variance(self, p: Values) -> np.ndarray:
         """Variance of a single measurement by row, shape (rows,), local factors included."""

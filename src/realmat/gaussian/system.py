@@ -27,7 +27,7 @@ from realmat.problem import Problem
 from realmat.terms import Contribution, Values, evaluate
 
 _LOG_2PI = float(np.log(2 * np.pi))
-_FLOOR = 1e-6  # of what a scale has to explain at b0: below, the density of psi drowns in rounding
+_FLOOR = 3e-6  # of what a scale has to explain at b0: below, the density of psi drowns in rounding
 
 
 class System:
@@ -107,8 +107,7 @@ class System:
         for family in self.families:
             family.recentre(reference)
         for family in self.families:
-            alone = (family.key_u2 == 0) & (family.key_group >= 0)
-            family.key_u2 = np.where(alone, _floor(family.y), family.key_u2)
+            family.least = _floor(family.y)
         for part in self.parts:
             part.recentred()
         if self.leaf is not None:
@@ -134,7 +133,7 @@ class System:
         for block, where, floor in self._moving:
             sd = evaluate(block.sd, p)
             mean[where] = evaluate(block.mean, p) - self.shift[where]
-            precision[where] = 1.0 / (sd * sd + floor)
+            precision[where] = 1.0 / np.maximum(sd * sd, floor)
         return mean, precision
 
     def _fix_moments(self) -> None:
