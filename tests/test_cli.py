@@ -129,9 +129,29 @@ def test_a_comparison_prints(folder: Path) -> None:
     fits = {name: rm.load(folder / f"{name}.nc") for name in ("ideal", "real")}
     expected = rm.compare(fits, by="specimen").table
     assert expected.index[0] == "real"
-    lines = [line for line in said.splitlines() if re.match(r"\W*(real|ideal)\b", line)]
-    assert "real" in lines[0]
-    assert f"{expected.loc['ideal', 'rmse']:.3g}" in said
+    lines = [re.findall(r"[^│┃\s]+", line) for line in said.splitlines() if re.match(r"[│┃]", line)]
+    assert lines[0] == ["model", "real", "ideal"]  # on its side: it has more columns than a page
+    assert [line[0] for line in lines[1:]] == list(expected.columns)
+    assert ["rmse", *(f"{expected.loc[name, 'rmse']:.3g}" for name in ("real", "ideal"))] in lines
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_tables_fit_the_terminal_whole_or_say_what_they_leave_out(folder: Path, width: int) -> None:
+    from rich.console import Console
+
+    from realmat.cli.show import Head
+
+    fit = rm.load(folder / "real.nc")
+    for result in (fit.budget(), fit.gap(), fit.check(), fit.advise()):
+        text = io.StringIO()
+        Console(file=text, width=width).print(Head(result, 5))
+        said = text.getvalue()
+        assert "…" not in said
+        words = " ".join(said.split())
+        assert " ".join(result.text.split()) in words  # of the whole table, not of its first rows
+        note = re.search(r"Not shown, for want of width: (.*?)\. --csv", words)
+        left_out = note[1].split(", ") if note else []
+        assert [name for name in result.formatted() if name not in (*left_out, *said.split())] == []
 
 
 def test_a_report_is_written_beside_the_fit(folder: Path) -> None:

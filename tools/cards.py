@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 import realmat as rm
+from realmat.shown import plus_minus
 
 BEGIN, END = "<!-- figures: written by `make cards` -->", "<!-- end of figures -->"
 SEED = 1
@@ -46,7 +47,7 @@ def figures(template: rm.templates.Template) -> str:
 def scores(table: pd.DataFrame) -> pd.DataFrame:
     """Give the columns a card shows, as text."""
     out = pd.DataFrame(index=table.index.rename("model"))
-    out["elpd"] = ["0" if d == 0 else f"{d:.4g} ± {e:.2g}" for d, e in zip(-table["elpd_diff"].abs(), table["dse"], strict=True)]
+    out["elpd"] = ["0" if d == 0 else plus_minus(d, e) for d, e in zip(-table["elpd_diff"].abs(), table["dse"], strict=True)]
     for name in ("mae", "rmse"):
         out[name.upper()] = table[name].map("{:.3g}".format)
     for percent in (50, 80, 95):
@@ -59,7 +60,7 @@ def verdict(comparison: Any) -> str:
     each = {name: comparison.left_out[name].elpd.elpd_i.sortby(comparison.by).to_numpy() for name in ("real", "ideal")}
     gain = each["real"] - each["ideal"]
     total, error = gain.sum(), np.sqrt(len(gain)) * gain.std(ddof=1)
-    change = f"the elpd by {abs(total):.4g} ± {error:.2g} against `ideal`"
+    change = f"the elpd by {plus_minus(abs(total), error)} against `ideal`"
     rmse = comparison.table["rmse"]
     ratio = f"the root mean square error is {rmse['real'] / rmse['ideal']:.2f} times that of `ideal`"
     if total > 2 * error:

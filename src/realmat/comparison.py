@@ -53,6 +53,10 @@ class Comparison(Shown):
     notes: tuple[str, ...]
 
     @property
+    def _label(self) -> str:
+        return "model"
+
+    @property
     def title(self) -> str:
         """What was compared."""
         return f"Comparison of {len(self.fits)} models by leaving out {things(self.by)}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_FOLDED = 10  # columns that a column of words can be folded to in a terminal
 
 
 class Shown:
@@ -41,25 +44,44 @@ class Shown:
 
         return isinstance(self.table.index, pd.RangeIndex)
 
+    @property
+    def _label(self) -> str:
+        """What the rows are, where the index has no name."""
+        return ""
+
     def _repr_html_(self) -> str:
         from html import escape
 
         body = self.formatted().to_html(index=not self._plain_index, border=0, max_rows=60, escape=True)
         return f"<h4>{escape(self.title)}</h4>{body}<p>{escape(self.text)}</p>"
 
-    def __rich__(self) -> Any:
-        from rich.console import Group
-        from rich.table import Table
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        yield from self.in_terminal(options.max_width)
+
+    def in_terminal(self, width: int, most: int | None = None) -> Iterator[Any]:
+        """What rich prints in `width` columns: at most so many rows, on their side where that fits better, and the text."""
         from rich.text import Text
 
-        shown = self.formatted() if self._plain_index else self.formatted().reset_index()
-        table = Table(title=self.title, title_justify="left", title_style="bold", header_style="bold")
-        for name in shown.columns:
-            numeric = self.table[name].dtype.kind in "fiu" if name in self.table else False
-            table.add_column(str(name), justify="right" if numeric else "left")
-        for row in shown.itertuples(index=False):
-            table.add_row(*map(str, row))
-        return Group(table, Text(self.text))
+        part = self.formatted().iloc[:most]
+        shown = part if self._plain_index else part.reset_index(names=str(self.table.index.name or self._label))
+        numeric = [name in self.table and self.table[name].dtype.kind in "fiu" for name in shown.columns]
+        on_side = _needed(shown, numeric) > width and not self._plain_index and len(shown) < len(shown.columns)
+        if on_side:
+            label, *names = shown.columns
+            shown = shown.set_index(label)[names].T.reset_index(names=str(label))
+            numeric = [True] * len(shown.columns)  # names of columns are not folded either
+        left_out: list[str] = []
+        while len(shown.columns) > 2 and _needed(shown, numeric) > width:
+            k = len(numeric) - 1 if on_side else max(2, len(numeric) - 4)  # what a table ends with, such as a sum, says most
+            k = min(k, len(numeric) - 1)
+            left_out.append(str(shown.columns[k]))
+            shown, numeric = shown.drop(columns=shown.columns[k]), numeric[:k] + numeric[k + 1 :]
+        yield _grid(shown, numeric, self.title)
+        if most is not None and most < len(self.table):
+            yield Text(f"... and {len(self.table) - most} more rows: --csv writes all of them, --most shows more.\n")
+        if left_out:
+            yield Text(f"Not shown, for want of width: {', '.join(reversed(left_out))}. --csv, or .table in Python, has them.\n")
+        yield Text(self.text)
 
     def to_csv(self, path: str | Path) -> None:
         """Write the table as CSV, whole or not at all.
@@ -81,6 +103,26 @@ class Shown:
         except OSError as error:
             part.unlink(missing_ok=True)
             raise FileError(f"cannot write {target}: {error.strerror or error}.") from error
+
+
+def _needed(shown: pd.DataFrame, numeric: list[bool]) -> int:
+    """Least width of a table in a terminal: numbers in one piece, words folded."""
+    total = 1
+    for name, number in zip(shown.columns, numeric, strict=True):
+        widest = max(map(len, shown[name].astype(str)), default=0)
+        total += 3 + max(len(str(name)), widest if number else min(widest, _FOLDED))
+    return total
+
+
+def _grid(shown: pd.DataFrame, numeric: list[bool], title: str) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for k, (name, number) in enumerate(zip(shown.columns, numeric, strict=True)):
+        table.add_column(str(name), justify="right" if number and k else "left", no_wrap=number, overflow="fold", min_width=len(str(name)))
+    for row in shown.itertuples(index=False):
+        table.add_row(*map(str, row))
+    return table
 
 
 def significant(value: Any, digits: int = 3) -> str:

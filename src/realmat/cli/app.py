@@ -136,7 +136,7 @@ def fit(
 ) -> None:
     """Fit a template to a table, and write the result."""
     import realmat as rm
-    from realmat.cli.show import grid, head, heading, progress, say
+    from realmat.cli.show import Head, grid, heading, progress, say
 
     found = rm.templates.get(template)
     table = _prepared(found, data)
@@ -145,7 +145,7 @@ def fit(
     say(f"{done!r}"[1:-1], str(done.facts["reason"]))
     heading("Hyperparameters and coefficients")
     say(grid(done.summary(most=12), index="variable"))
-    say("", head(done.check(), 20))
+    say("", Head(done.check(), 20))
     if cv:
         by = "material" if "material" in model.levels else "row"
         with progress(f"{cv}-fold cross-validation", cv) as step:
@@ -224,9 +224,9 @@ def _load(path: Path) -> Fit:
 
 
 def _show(result: Shown, csv: Path | None, most: int = 60) -> None:
-    from realmat.cli.show import head, say
+    from realmat.cli.show import Head, say
 
-    say(head(result, most))
+    say(Head(result, most))
     if csv is not None:
         result.to_csv(csv)
         _written(csv)

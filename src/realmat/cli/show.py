@@ -47,16 +47,14 @@ def grid(table: pd.DataFrame, title: str = "", index: str = "") -> Any:
     return out
 
 
-def head(result: Shown, most: int) -> Any:
-    """A result with a long table: its first rows, and how many more."""
-    import dataclasses
+class Head:
+    """A result, of a long table only the first rows."""
 
-    from rich.console import Group
+    def __init__(self, result: Shown, most: int) -> None:
+        self.result, self.most = result, most
 
-    if len(result.table) <= most:
-        return result
-    shown = dataclasses.replace(result, table=result.table.head(most))  # type: ignore[type-var]
-    return Group(shown, f"... and {len(result.table) - most} more rows: --csv writes all of them, --most shows more.")
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        yield from self.result.in_terminal(options.max_width, self.most)
 
 
 @contextmanager
