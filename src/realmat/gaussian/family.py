@@ -36,8 +36,8 @@ class Family:
         Name of the values that replace censored ones.
     centre : array or float
         A b0 of the reference b0, already subtracted from `y`.
-    least : float
-        Least variance of rows with an inferred scale.
+    least : array of shape (keys,) or float
+        Least variance of rows whose noise is an inferred scale alone.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Family:
     local: str = ""
     latent: str = ""
     centre: np.ndarray | float = 0.0
-    least: float = 0.0
+    least: np.ndarray | float = 0.0
 
     @property
     def augmented(self) -> bool:

@@ -67,6 +67,7 @@ class System:
         self.shift = np.zeros(self.size)
         self._fix_moments()
         self.parts = [Part(family, self.pattern) for family in self.families]
+        self._fix_rows()
         self._recentre()
 
     def _order(self, families: list[Family]) -> None:
@@ -107,9 +108,11 @@ class System:
         for family in self.families:
             family.recentre(reference)
         for family in self.families:
-            family.least = _floor(family.y)
+            alone = (family.key_u2 == 0) & (family.key_group >= 0)
+            family.least = np.where(alone, _floor(family.y), 0.0)
         for part in self.parts:
             part.recentred()
+        self._fix_rows()
         if self.leaf is not None:
             self.leaf.refresh()
 
@@ -147,6 +150,14 @@ class System:
             else:
                 self._fixed_mean[where] = block.mean - self.shift[where]
                 self._fixed_precision[where] = 1.0 / np.square(block.sd)
+
+    def _fix_rows(self) -> None:
+        """Rows that do not depend on psi, such as characterisations with stated u, are added up once."""
+        self.fixed, self.fixed_side, self.fixed_log = np.zeros(self.pattern.flat), np.zeros(self.rest), 0.0
+        for part in self.parts:
+            if part.constant:
+                self.fixed_log += part.add({}, self.fixed, self.fixed_side)
+        self.moving = [part for part in self.parts if not part.constant]
 
     def at(self, values: Values) -> Conditional:
         """Factorise at psi.
