@@ -32,14 +32,15 @@ class Conditional:
         self.system = system
         self.values = values
         pattern = system.pattern
-        x = np.zeros(pattern.flat)
+        x = system.fixed.copy()
         prior_mean, precision = system.prior_moments(values)
         side = precision[: system.rest] * prior_mean[: system.rest]
-        x[pattern.diagonal] = precision[: system.rest]
+        x[pattern.diagonal] += precision[: system.rest]
         own = precision > 0
-        at_reference = -0.5 * float(side @ prior_mean[: system.rest])
+        at_reference = system.fixed_log - 0.5 * float(side @ prior_mean[: system.rest])
+        side += system.fixed_side
         at_reference += 0.5 * float(np.sum(np.log(precision[own]))) - 0.5 * _LOG_2PI * np.count_nonzero(own)
-        for part in system.parts:
+        for part in system.moving:
             at_reference += part.add(values, x, side)
         leaf_square, leaf_log_det = self._eliminate_leaf(x, side)
         log_det = leaf_log_det + kernels.factor(x, pattern.ptr, pattern.targets, pattern.lead)

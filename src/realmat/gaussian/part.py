@@ -23,7 +23,9 @@ class Part:
     def __init__(self, family: Family, pattern: Pattern) -> None:
         self.family = family
         self.pattern = pattern
-        self.few = len(family.key_u2) <= _FEW_KEYS and not family.augmented and len(family.scales) == 1 and not family.offsets
+        unscaled = not family.augmented and len(family.scales) == 1 and not family.offsets
+        self.constant = unscaled and family.noise.scales is None
+        self.few = unscaled and len(family.key_u2) <= _FEW_KEYS
         if self.few:
             self._grams()
 
