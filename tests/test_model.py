@@ -65,6 +65,24 @@ def test_printed_model_shows_default_priors():
     text = str(rm.Model("y", theory=rm.theory.Calibrated("t"), material=rm.material.Unresolved("row")))
     assert "slope ~ Normal(1, 2.5 sd(response) / sd(theory)) (default)" in text
     assert "unresolved_row" in text
+    assert "bias_scale" not in text  # nothing is biased here
+
+
+def test_printed_model_shows_priors_as_they_are_written():
+    """Given priors, fixed numbers and defaults of a component's own, none of them as a tuple."""
+    model = rm.Model(
+        "y",
+        link="log",
+        theory=rm.theory.Calibrated("t", slope=1.0),
+        material=[rm.material.Porosity("p"), rm.material.Porosity("q", law="power", slope=rm.Prior("Normal", mu=1.5, sigma=0.5))],
+        observation=rm.observation.StudentT(bias_by="lab"),
+    )
+    text = str(model)
+    assert "slope = 1\n" in text
+    assert "slope ~ Normal(4, 4) (default)" in text
+    assert 'slope ~ Prior("Normal", mu=1.5, sigma=0.5)' in text
+    assert "nu ~ Gamma(2, 0.1) above 2 (default)" in text
+    assert "bias_scale ~ HalfNormal(sd of what theory leaves) (default)" in text
 
 
 def test_contradictions_are_named_together():

@@ -249,6 +249,9 @@ class Model:
             lines.append(f"  {component.layer:<12}{component.label}: {type(component).__name__}")
             for name, default in component.default_priors().items():
                 given = getattr(component, name, None)
-                shown = f"{given!r}" if given is not None and not isinstance(given, bool) else f"{default} (default)"
-                lines.append(f"              {name} ~ {shown}")
+                if isinstance(given, (int, float)) and not isinstance(given, bool):
+                    shown = f"= {given:g}"
+                else:
+                    shown = f"~ {default} (default)" if given is None or isinstance(given, bool) else f"~ {given!r}"
+                lines.append(f"              {name} {shown}")
         return "\n".join(lines)

@@ -78,7 +78,8 @@ class Porosity(Component):
 
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
-        return {"slope": repr(LAWS[self.law][1]).removeprefix("Prior")}
+        prior = LAWS[self.law][1].to_dict()
+        return {"slope": f"Normal({prior['mu']:g}, {prior['sigma']:g})"}
 
     def remoteness(self, table: Table) -> float:
         """Distance of the porosity from zero in standard deviations."""

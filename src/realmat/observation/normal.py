@@ -81,7 +81,8 @@ class Normal(Component):
 
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
-        return {"scale": "HalfNormal(sd of what theory leaves)", "bias_scale": "HalfNormal(sd of what theory leaves)"}
+        asked = {"scale": self.scale is not False, "bias_scale": self.bias_by is not None}
+        return {name: "HalfNormal(sd of what theory leaves)" for name, has in asked.items() if has}
 
     @property
     def nu_argument(self) -> PriorLike | bool:

@@ -24,6 +24,10 @@ class StudentT(Normal):
 
     nu: PriorLike = None
 
+    def default_priors(self) -> dict[str, str]:
+        """Defaults in words."""
+        return {**super().default_priors(), "nu": "Gamma(2, 0.1) above 2"}
+
     @property
     def nu_argument(self) -> PriorLike | bool:
         """Degrees of freedom."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _POINTS = 80
 _DRAWS = 400
 _WIDE = 1e9
+_TITLE = 62  # letters that fit over the axes; where their ticks have words, fewer
 
 
 def plot_effect(component: Component, fit: Any = None, axes: Axes | None = None, seed: int = 1) -> Axes:
@@ -77,7 +79,8 @@ def plot_effect(component: Component, fit: Any = None, axes: Axes | None = None,
         else:
             _draw_points(drawn, labels, effect, paint)
             drawn.set_xlabel(f"effect ({unit})")
-        drawn.set_title(f"{component.label}: {'prior' if fit is None else 'posterior'} median, {words()}", fontsize=8)
+        title = f"{component.label}: {'prior' if fit is None else 'posterior'} median, {words()}"
+        drawn.set_title(textwrap.fill(title, _TITLE if labels is None else _TITLE - 20), fontsize=8)
     return drawn
 
 
