@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _POINTS = 80
 _DRAWS = 400
 _WIDE = 1e9
-_TITLE = 62  # letters that fit over the axes; where their ticks have words, fewer
+_TITLE = 52  # letters that fit over the axes; words at their ticks take from it
 
 
 def plot_effect(component: Component, fit: Any = None, axes: Axes | None = None, seed: int = 1) -> Axes:
@@ -80,7 +80,7 @@ def plot_effect(component: Component, fit: Any = None, axes: Axes | None = None,
             _draw_points(drawn, labels, effect, paint)
             drawn.set_xlabel(f"effect ({unit})")
         title = f"{component.label}: {'prior' if fit is None else 'posterior'} median, {words()}"
-        drawn.set_title(textwrap.fill(title, _TITLE if labels is None else _TITLE - 20), fontsize=8)
+        drawn.set_title(textwrap.fill(title, max(int(_TITLE - 0.75 * max(map(len, labels or [""]))), 20)), fontsize=8)
     return drawn
 
 
