@@ -6,6 +6,8 @@ psi and b. If every step is right, psi and b then have their prior distribution.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,7 @@ from realmat.engines.exact.space import Density
 from realmat.gaussian import System, local_effects
 
 BOUND = 4.5
+LIMIT = 0.0  # of the data drawn anew
 HALF = rm.Prior("LogNormal", mu=-0.5, sigma=0.5)
 TAIL = rm.Prior("Gamma", alpha=4.0, beta=0.5, lower=2.0)
 WIDE = {"intercept": rm.Prior("Normal", mu=0, sigma=1), "slope": rm.Prior("Normal", mu=0, sigma=1)}
@@ -41,22 +44,36 @@ def problem(df: pd.DataFrame, noise: str, effects: bool, censored: bool, u: bool
     return System(model.bind(df))
 
 
+def states(seed: int = 0) -> System:
+    """An impurity of 6 specimens by route, analysed up to four times, with a detection limit."""
+    rng = np.random.default_rng(seed)
+    s = np.repeat(np.arange(6), (1, 2, 3, 4, 4, 2))
+    df = pd.DataFrame({"s": s, "y": rng.normal(size=16), "O": np.where(np.arange(16) % 5, rng.uniform(0.5, 2, 16), np.nan)})
+    df["limit"] = np.where(np.arange(16) % 5, 0.3, np.nan)
+    df.loc[df["O"] < 1, "O"] = np.nan
+    impurity = rm.material.Impurity("O", u=0.3, below="limit", slope=rm.Prior("Normal", mu=0, sigma=1))
+    theory = rm.theory.Constant(rm.Prior("Normal", mu=0, sigma=1))
+    observation = rm.observation.Normal(scale=HALF)
+    return System(rm.Model("y", levels={"specimen": "s"}, theory=theory, material=impurity, observation=observation).bind(df))
+
+
 def renew(system: System, theta: np.ndarray, density: Density, centred: np.ndarray, rng: np.random.Generator) -> None:
-    """Draw the response anew given psi and b, and censor what lies below the limit 0."""
-    family = system.families[0]
+    """Draw all measurements anew given psi and b, and censor what lies below a limit."""
     values = density.space.values(theta)
-    sd = np.sqrt(family.variance(values))[family.key]
-    nu = family.noise.nu
-    z = rng.standard_t(values[nu], len(sd)) if nu else rng.standard_normal(len(sd))
-    y = family.offset(values) + family.at(values) @ centred + sd * z + family.centre + family.known
-    if family.noise.censored is not None:
-        family.noise.censored[:] = np.where(y < 0, -1, 0)
-        y = np.maximum(y, 0)
-    family.y[:] = y - family.centre - family.known
+    for family in system.families[: len(system.problem.rows)]:
+        sd = np.sqrt(family.variance(values))[family.key]
+        nu = family.noise.nu
+        z = rng.standard_t(values[nu], len(sd)) if nu else rng.standard_normal(len(sd))
+        y = family.offset(values) + family.at(values) @ centred + sd * z + family.centre + family.known
+        if family.noise.censored is not None:
+            family.noise.censored[:] = np.where(y < LIMIT, -1, 0)
+            y = np.maximum(y, LIMIT)
+        family.y[:] = y - family.centre - family.known
     for part in system.parts:
         part.recentred()
 
 
+Look = Callable[[System, dict[str, float], np.ndarray], dict[str, np.ndarray]]
 CASES = {
     "t noise, t effects": ((1,) * 8 + (2, 3), "t", True, False),
     "t noise, normal effects": ((1,) * 6 + (2, 3, 5), "t", False, False),
@@ -80,36 +97,62 @@ def test_the_joint_distribution_is_left_as_it_is(case: str, iterations: int) -> 
     """E[theta], E[theta^2] and moments of b under the successive-conditional simulator are those of the prior."""
     counts, noise, effects, censored = CASES[case]
     system = problem(table(counts, 0.4 if censored else 0.0), noise, effects, censored)
+    assert local_effects.find(system) is not None
+    heavy = [q.prior for q in system.problem.params if q.name == "unresolved_specimen_nu"]
+    rng = np.random.default_rng(8)
+    spread = np.mean([_mean_abs(nu) for nu in heavy[0].rvs(rng, 4000)]) if heavy else np.sqrt(2 / np.pi)
+    expected = {"line": (0, 0), "line, squared": (1, 0), "size of effects": (spread, 0.01 * spread), "effects": (0, 0)}
+    check_joint_distribution(system, functions, expected, iterations)
+
+
+@pytest.mark.parametrize("iterations", [1200, pytest.param(4000, marks=pytest.mark.validate)])
+def test_the_joint_distribution_with_censored_states(iterations: int) -> None:
+    system = states()
+    mean = {c.name: c for c in system.problem.coefficients}["impurity_O_mean"]
+
+    def look(system: System, values: dict[str, float], natural: np.ndarray) -> dict[str, np.ndarray]:
+        centre = natural[system.columns["impurity_O_mean"]]
+        u = (natural[system.columns["impurity_O"]] - centre) / values["impurity_O_sd"]
+        centred = (centre - mean.mean) / mean.sd
+        return {"mean": centred, "mean, squared": centred**2, "states": np.mean(u, keepdims=True), "states, squared": u**2}
+
+    expected = {"mean": (0, 0), "mean, squared": (1, 0), "states": (0, 0), "states, squared": (1, 0)}
+    check_joint_distribution(system, look, expected, iterations)
+
+
+def check_joint_distribution(system: System, look: Look, expected: dict[str, tuple[float, float]], iterations: int) -> None:
+    """Theta, its squares and what `look` gives have their prior means, `expected` being these and their standard errors."""
     density = Density(system)
     rng = np.random.default_rng(7)
     space = density.space
     prior = np.array([space.theta({q.name: q.prior.rvs(rng) for q in space.params}) for _ in range(4000)])
     sampler = augment._Sampler(density, np.cov(prior.T))
     sampler.adapt(prior[:400], rng)  # proposals stay fixed from here on
-    assert sampler.local.effects is not None
-    assert len(sampler.local.effects.chosen) == sum(n <= local_effects.MOST_ROWS for n in counts)
-    state = augment._State(prior[0].copy(), {}, np.zeros(system.size), rng)  # any start: the first quarter is left out
+    state = augment._State(prior[0].copy(), system.example_auxiliary(), np.zeros(system.size), rng)
     draws = []
     for _ in range(iterations):
         renew(system, state.theta, density, state.b, rng)
         sampler.iterate(state)
-        draws.append(functions(system, density, state))
-    seen = np.array(draws)[iterations // 4 :]
-    heavy = [q.prior for q in space.params if q.name == "unresolved_specimen_nu"]
-    spread = np.mean([_mean_abs(nu) for nu in heavy[0].rvs(rng, 4000)]) if heavy else np.sqrt(2 / np.pi)
-    expected = np.concatenate([prior.mean(0), (prior**2).mean(0), [0, 0], [1, 1], [spread, 0]])
-    error = np.array([np.std(x) / np.sqrt(array_stats.ess(x[None])) for x in seen.T])
-    error = np.hypot(error, np.concatenate([prior.std(0), (prior**2).std(0), np.zeros(4), [0.01 * spread, 0]]) / np.sqrt(4000))
-    z = (seen.mean(0) - expected) / error
+        seen = look(system, space.values(state.theta), system.natural(state.b))
+        draws.append(np.concatenate([state.theta, state.theta**2, *seen.values()]))
+    after = np.array(draws)[iterations // 4 :]  # any start: the first quarter is left out
+    known = np.concatenate([np.tile(expected[name], (len(x), 1)) for name, x in seen.items()])
+    squares = np.concatenate([prior, prior**2], axis=1)
+    wanted = np.concatenate([squares.mean(0), known[:, 0]])
+    error = np.hypot(
+        [np.std(x) / np.sqrt(array_stats.ess(x[None])) for x in after.T],
+        np.concatenate([squares.std(0) / np.sqrt(len(prior)), known[:, 1]]),
+    )
+    z = (after.mean(0) - wanted) / error
     assert np.all(np.abs(z) < BOUND), z
 
 
-def functions(system: System, density: Density, state: augment._State) -> np.ndarray:
-    """What is compared: theta, its squares, the line, its squares, and the standardised effects' mean size and mean."""
-    natural = system.natural(state.b)
-    u = natural[system.columns["unresolved_specimen"]] / density.space.values(state.theta)["unresolved_specimen_scale"]
+def functions(system: System, values: dict[str, float], natural: np.ndarray) -> dict[str, np.ndarray]:
+    """The line, and the standardised effects' mean size and mean."""
+    u = natural[system.columns["unresolved_specimen"]] / values["unresolved_specimen_scale"]
     line = natural[: -len(u)]
-    return np.concatenate([state.theta, state.theta**2, line, line**2, [np.mean(np.abs(u)), np.mean(u)]])
+    means = {"size of effects": np.abs(u), "effects": u}
+    return {"line": line, "line, squared": line**2} | {name: np.mean(x, keepdims=True) for name, x in means.items()}
 
 
 def _mean_abs(nu: float) -> float:

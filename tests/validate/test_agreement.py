@@ -121,7 +121,7 @@ def pools() -> tuple[rm.Model, pd.DataFrame]:
             rm.material.Solvent("solvent", explained_by="eps", form="onsager"),
             rm.material.Discrepancy(on="vec"),
             rm.material.Impurities(["O_wppm", "N_wppm"]),
-            rm.material.Process("route"),
+            rm.material.Process("route", scale=1.0),  # two categories do not tell their spread, and NUTS gets lost in it
             rm.material.Effect("aging"),
         ],
     ), df

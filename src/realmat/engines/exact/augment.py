@@ -2,11 +2,12 @@
 
 One iteration, each step leaving the joint posterior as it is:
 
-1. hyperparameters of heavy-tailed or censored parts, with local effects, given the other coefficients, all auxiliary values integrated out
+1. single coefficients with censored rows, latent values integrated out (`realmat.gaussian.singles`);
+2. hyperparameters of heavy-tailed or censored parts, with local effects, given the other coefficients, all auxiliary values integrated out
    (`local`);
-2. auxiliary values given psi and b, exactly;
-3. scales, then all other hyperparameters, given the auxiliary values, coefficients integrated out (one factorisation a proposal);
-4. b given psi and the auxiliary values, exactly.
+3. auxiliary values given psi and b, exactly;
+4. scales, then all other hyperparameters, given the auxiliary values, coefficients integrated out (one factorisation a proposal);
+5. b given psi and the auxiliary values, exactly.
 
 Proposals adapt during warm-up only, pooled over chains; warm-up ends when the chains agree.
 """
@@ -25,10 +26,12 @@ from realmat.engines.exact.space import Density
 from realmat.engines.progress import Progress
 from realmat.errors import FitError
 from realmat.gaussian import System, auxiliary
+from realmat.gaussian.singles import Singles
 from realmat.gaussian.system import Conditional
 from realmat.posterior import Draws
 
 _LOCAL_MOVES = 2
+_COLLAPSED_MOVES = 3  # at most; one for each hyperparameter
 _SHORTEST, _LONGEST = 200, 1500
 _AGREED = 1.05
 _POWER = 0.25  # scales and degrees of freedom move in fourth roots: their logarithms have endless tails towards zero
@@ -77,6 +80,7 @@ class _Sampler:
     def __init__(self, density: Density, covariance: np.ndarray) -> None:
         self.density = density
         self.local = Local(density.system, density.space)
+        self.singles = Singles(density.system)
         index = {"local": self.local.index, "scales": self.local.scales, "rest": self.local.rest}
         swaps = {"local": _swaps(self.local)}
         self.moves = {
@@ -84,8 +88,12 @@ class _Sampler:
             for name, places in index.items()
             if len(places)
         }
+        scales, rest = (self.moves.get(name) for name in ("scales", "rest"))
+        self.collapsed = [scales] if scales else []
+        self.collapsed += [rest] * min(len(rest.index), _COLLAPSED_MOVES) if rest else []
 
     def iterate(self, state: _State) -> None:
+        self.singles.move({**self.density.space.values(state.theta), **state.aux}, state.b, state.rng)
         if "local" in self.moves:
             self._local(state)
         values = self.density.space.values(state.theta)
@@ -108,10 +116,7 @@ class _Sampler:
 
     def _collapsed(self, state: _State) -> Conditional:
         here, conditional = _collapsed(self.density, state.theta, state.aux)
-        for name in ("scales", "rest"):
-            if name not in self.moves:
-                continue
-            moves = self.moves[name]
+        for moves in self.collapsed:
             proposal = moves.propose(state.theta, state.rng)
             value, other = _collapsed(self.density, proposal.there, state.aux)
             if moves.accept(proposal, value - here, state.rng):
