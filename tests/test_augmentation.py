@@ -71,6 +71,7 @@ def renew(system: System, theta: np.ndarray, density: Density, centred: np.ndarr
         family.y[:] = y - family.centre - family.known
     for part in system.parts:
         part.recentred()
+    system._fix_rows()
 
 
 Look = Callable[[System, dict[str, float], np.ndarray], dict[str, np.ndarray]]
