@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy import special
 
 from realmat.gaussian import grid_kernels
 from realmat.gaussian.auxiliary import log_distribution
@@ -22,6 +23,7 @@ MOST_ROWS = 4
 
 _FAINTEST = 1e-6  # nodes reach to where a density falls to this part of its greatest value
 _FARTHEST = 40.0
+_LOG_2PI = float(np.log(2 * np.pi))
 _TAIL = np.linspace(-np.arcsinh(1e3), np.arcsinh(30.0), 240)
 
 
@@ -74,14 +76,75 @@ class LocalEffects:
         centre, tau : arrays like `chosen`
             Prior location and scale, with `nu_effects` degrees of freedom.
         """
+        given = _Given(self.ptr, self.owner, left, side, sd, nu, centre, tau, nu_effects)
+        if not (np.isinf(nu) and np.isinf(nu_effects)):
+            return self._grid(given, effects, uniform)
+        given = given.of_censored_rows()
+        free, log_q = given.ptr[1:] == given.ptr[:-1], 0.0
+        if free.any():  # these are normal
+            mean, spread = given.centre[free], given.tau[free]
+            if uniform is not None:
+                effects[free] = mean + spread * special.ndtri(uniform[free])
+            z = (effects[free] - mean) / spread
+            log_q = -0.5 * float(z @ z) - float(np.log(spread).sum()) - 0.5 * len(z) * _LOG_2PI
+        if not free.all():
+            some = effects[~free]
+            log_q += self._grid(given.of_effects(~free), some, None if uniform is None else uniform[~free])
+            effects[~free] = some
+        return log_q
+
+    def _grid(self, given: _Given, effects: np.ndarray, uniform: np.ndarray | None) -> float:
         around_row, around_prior = self._even
-        near_row, near_prior = np.sinh(_reach(nu) * around_row), np.sinh(_reach(nu_effects) * around_prior)
-        table = log_distribution(np.sinh(_TAIL), nu) if side.any() else _TAIL
+        near_row, near_prior = np.sinh(_reach(given.nu) * around_row), np.sinh(_reach(given.nu_effects) * around_prior)
+        table = log_distribution(np.sinh(_TAIL), given.nu) if given.side.any() else _TAIL
         drawn = np.empty(0) if uniform is None else uniform
-        degrees, degrees_effects = (0.0 if np.isinf(n) else float(n) for n in (nu, nu_effects))
+        degrees, degrees_effects = (0.0 if np.isinf(n) else float(n) for n in (given.nu, given.nu_effects))
         tail = (table, float(_TAIL[0]), float(_TAIL[1] - _TAIL[0]))
-        rows = (self.ptr, left, side, sd, degrees)
-        return float(grid_kernels.grid(rows, (centre, tau, degrees_effects), (near_row, near_prior), tail, drawn, effects))
+        rows = (given.ptr, given.left, given.side, given.sd, degrees)
+        return float(grid_kernels.grid(rows, (given.centre, given.tau, degrees_effects), (near_row, near_prior), tail, drawn, effects))
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What the densities of effects depend on; see `LocalEffects.grid`."""
+
+    ptr: np.ndarray
+    owner: np.ndarray
+    left: np.ndarray
+    side: np.ndarray
+    sd: np.ndarray
+    nu: float
+    centre: np.ndarray
+    tau: np.ndarray
+    nu_effects: float
+
+    def of_censored_rows(self) -> _Given:
+        """The same where all is normal: rows that are not censored are taken into the prior."""
+        n, seen = len(self.centre), self.side == 0
+        weight = 1 / self.sd[seen] ** 2
+        precision = 1 / self.tau**2 + np.bincount(self.owner[seen], weights=weight, minlength=n)
+        towards = self.centre / self.tau**2 + np.bincount(self.owner[seen], weights=weight * self.left[seen], minlength=n)
+        owner = self.owner[~seen]
+        return _Given(
+            np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))]),
+            owner,
+            self.left[~seen],
+            self.side[~seen],
+            self.sd[~seen],
+            self.nu,
+            towards / precision,
+            1 / np.sqrt(precision),
+            self.nu_effects,
+        )
+
+    def of_effects(self, kept: np.ndarray) -> _Given:
+        """Some effects and their rows."""
+        rows = kept[self.owner]
+        count = np.diff(self.ptr)[kept]
+        owner = np.repeat(np.arange(len(count)), count)
+        ptr = np.concatenate([[0], np.cumsum(count)])
+        centre, tau = self.centre[kept], self.tau[kept]
+        return _Given(ptr, owner, self.left[rows], self.side[rows], self.sd[rows], self.nu, centre, tau, self.nu_effects)
 
 
 def _reach(nu: float) -> float:
