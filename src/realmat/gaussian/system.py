@@ -27,7 +27,7 @@ from realmat.problem import Problem
 from realmat.terms import Contribution, Values, evaluate
 
 _LOG_2PI = float(np.log(2 * np.pi))
-_FLOOR = 3e-6  # of what a scale has to explain at b0: below, the density of psi drowns in rounding
+_FLOOR = 3e-5  # of what a scale has to explain at b0: below, the density of psi drowns in rounding
 
 
 class System:
