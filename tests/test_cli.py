@@ -219,3 +219,8 @@ def test_a_new_template_fits_at_once_with_its_own_data(tmp_path: Path) -> None:
     assert "realmat fit thermal" in realmat("new", "thermal", cwd=tmp_path).stdout
     said = realmat("fit", "thermal", "--draws", 50, "--chains", 2, cwd=tmp_path).stdout
     assert "Written: thermal-real.nc" in said
+
+
+def test_a_fit_that_could_not_be_written_is_not_begun(folder: Path) -> None:
+    said = realmat("fit", "porous", "-o", "nowhere/fit.nc", cwd=folder, status=1).stderr
+    assert said == "realmat: cannot write nowhere/fit.nc: there is no folder nowhere.\n"

@@ -63,7 +63,7 @@ def test_found_by_name_folder_and_file(porous: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("hydratoin", "there is no template 'hydratoin'.*absorption, band_gap.*did you mean 'hydration'?"),
+        ("hydratoin", "there is no template 'hydratoin'.*absorption, band_gap.*Did you mean 'hydration'?"),
         (ROOT / "tests", "tests holds no template.py, so it is no template"),
     ],
 )

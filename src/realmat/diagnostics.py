@@ -71,8 +71,8 @@ def _convergence(posterior: Posterior) -> tuple[list[Row], list[str]]:
     if "diverging" in stats:
         count, of = int(np.sum(stats["diverging"])), int(np.size(stats["diverging"]))
         rows.append(row("convergence", "divergent transitions", count, "0", OK if not count else LOOK if count < 0.01 * of else BAD))
-    if "acceptance" in facts:
-        rate = float(facts["acceptance"])
+    rate = facts.get("acceptance")
+    if isinstance(rate, float):  # of one independence sampler; a chain of several moves states that of each
         rows.append(row("convergence", "acceptance", rate, ">= 0.1", OK if rate >= 0.1 else LOOK))
     if "k_hat" in facts and "NUTS" not in str(facts.get("method", "")):
         k = float(facts["k_hat"])

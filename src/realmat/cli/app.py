@@ -139,9 +139,13 @@ def fit(
     from realmat.cli.show import Head, grid, heading, progress, say
 
     found = rm.templates.get(template)
+    target = out or Path(f"{found.name}-{variant}.nc")
+    if not target.parent.is_dir():
+        raise rm.FileError(f"cannot write {target}: there is no folder {target.parent}.")
     table = _prepared(found, data)
     model = found.model(variant, table=table)
     done = model.fit(table, engine=engine.value, draws=draws, chains=chains, seed=seed)
+    done.save(target)  # before anything else can fail
     say(f"{done!r}"[1:-1], str(done.facts["reason"]))
     heading("Hyperparameters and coefficients")
     say(grid(done.summary(most=12), index="variable"))
@@ -151,7 +155,7 @@ def fit(
         with progress(f"{cv}-fold cross-validation", cv) as step:
             held_out = rm.cross_validate(model, table, cv, by=by, seed=seed, engine=engine.value, tick=step)
         say("", held_out)
-    say("", f"Written: {done.save(out or Path(f'{found.name}-{variant}.nc'))}")
+    _written(target)
 
 
 @app.command()

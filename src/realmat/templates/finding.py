@@ -56,5 +56,5 @@ def find(name: str | Path) -> Template:
     if path.is_dir():
         raise ModelError(f"the folder {text} holds no {FILE}, so it is no template. `realmat new NAME` writes one to start from.")
     near = difflib.get_close_matches(text, by_name, 1, 0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f"Did you mean {near[0]!r}? " if near else ""
     raise ModelError(f"there is no template {text!r}: it is neither a name ({', '.join(by_name)}) nor a folder or file. {hint}".rstrip())
