@@ -14,6 +14,7 @@ NONMETALS = ("H", "B", "C", "N", "O", "P", "S")  # dissolved, they have no modul
 SIZE_WEIGHT = 3.0  # of size against stiffness misfit: 3 to 16 between screw and edge dislocations
 CARBON_U = 0.1  # relative; the tables state none
 ROOM = 25.0
+SATURATION = 3.0  # dpa; hardening by irradiation is all but complete at 10
 EFFECT = 0.5  # relative, between categories: two to four of them cannot tell their own spread
 
 COLUMNS = [
@@ -46,7 +47,10 @@ def data():
 
 
 def prepare(table):
-    """Add Young's modulus (MPa), the atoms' misfit and T/Tm by rules of mixtures, and the u of carbon."""
+    """Add Young's modulus (MPa), the atoms' misfit and T/Tm by rules of mixtures, the u of carbon, and hardening by irradiation.
+
+    Its obstacles grow in number until they saturate (Makin & Minter, Acta Metall. 8, 691, 1960); `hardening` goes from 0 to 1.
+    """
     names = ["youngs_modulus_voigt", "mismatch_youngs_modulus", "mismatch_atomic_radius", "mean_melting_point"]
     of = rm.descriptors.composition(table["formula"], names, ignore=NONMETALS)
     return table.assign(
@@ -54,6 +58,7 @@ def prepare(table):
         misfit=np.hypot(of["mismatch_youngs_modulus"], SIZE_WEIGHT * of["mismatch_atomic_radius"]),
         temperature_ratio=(table["temperature"].fillna(ROOM) + 273.15) / of["mean_melting_point"],
         C_u=CARBON_U * table["C_wppm"],
+        hardening=np.sqrt(1 - np.exp(-table["dose"] / SATURATION)),
     )
 
 
@@ -77,7 +82,7 @@ def model(variant="real"):
         rm.material.Process("processing"),
         rm.material.Process("structure", scale=EFFECT),
         rm.material.Process("test_type", scale=EFFECT),
-        rm.material.Effect("dose", level="row"),
+        rm.material.Effect("hardening", level="row", slope=rm.Prior("Normal", mu=0.5, sigma=0.5)),
         rm.material.Unresolved(by="material"),
         rm.material.Unresolved(by="specimen"),
     ).with_observation(rm.observation.Normal(bias_by="lab"))
