@@ -145,3 +145,25 @@ def test_crossed_groups_of_many_levels():
     problem = rm.Model("y", theory=rm.theory.Constant(), material=[rm.material.Unresolved("a"), rm.material.Unresolved("b")]).bind(df)
     values = {"unresolved_a_scale": 0.5, "unresolved_b_scale": 0.8, "noise_scale": 0.4}
     assert System(problem).at(values).log_marginal == pytest.approx(dense.log_marginal(problem, values), rel=1e-9)
+
+
+def test_pieces_measured_in_many_different_numbers():
+    """More classes of pieces than are summed one by one: 1 / D is interpolated, and the answers are still those of dense algebra."""
+    rng = np.random.default_rng(1)
+    piece = np.repeat(np.arange(40), np.arange(8, 48))
+    df = pd.DataFrame(
+        {"y": rng.normal(size=len(piece)), "t": rng.normal(size=40)[piece], "s": piece, "lab": rng.integers(0, 3, len(piece))}
+    )
+    problem = rm.Model(
+        "y",
+        levels={"specimen": "s", "lab": "lab"},
+        theory=rm.theory.Calibrated("t"),
+        material=rm.material.Unresolved("specimen"),
+        observation=rm.observation.Normal(bias_by="lab"),
+    ).bind(df)
+    system = System(problem)
+    assert system.leaf is not None
+    assert len(system.leaf.nodes) < len(system.leaf.level) == 40
+    for scale, noise in ((0.5, 0.4), (1e-3, 2.0), (30.0, 0.01)):
+        values = {"unresolved_specimen_scale": scale, "bias_lab_scale": 0.3, "noise_scale": noise}
+        assert system.at(values).log_marginal == pytest.approx(dense.log_marginal(problem, values), rel=1e-8)

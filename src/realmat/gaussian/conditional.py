@@ -61,8 +61,8 @@ class Conditional:
         leaf = self.system.leaf
         if leaf is None:
             return 0.0, 0.0
-        w, _, pivots = leaf.at(self.values)
-        factor = w * w / pivots
+        w, pivots, at_nodes = leaf.at(self.values)
+        factor = w * w / at_nodes
         x -= factor @ leaf.pair_sums
         side -= factor @ leaf.side_sums
         return float(factor @ leaf.square_sums), float(leaf.members @ np.log(pivots))
@@ -72,7 +72,7 @@ class Conditional:
         leaf = self.system.leaf
         if leaf is None:
             return rest
-        w, _, pivots = leaf.at(self.values)
+        w, pivots, _ = leaf.at(self.values)
         own = pivots[leaf.kind]
         return np.concatenate([rest, w * (leaf.side - leaf.gram @ rest) / own + noise / np.sqrt(own)])
 
@@ -139,7 +139,7 @@ class Conditional:
         leaf, rest = self.system.leaf, self.system.rest
         if leaf is None:
             return ordered, None
-        w, _, pivots = leaf.at(self.values)
+        w, pivots, _ = leaf.at(self.values)
         touching = ordered[:, rest:].tocsr()
         inverse = sparse.diags(1 / pivots[leaf.kind])
         remaining = (ordered[:, :rest] - w * (touching @ inverse @ leaf.gram)).tocsr()
