@@ -150,7 +150,7 @@ def test_crossed_groups_of_many_levels():
 def test_pieces_measured_in_many_different_numbers():
     """More classes of pieces than are summed one by one: 1 / D is interpolated, and the answers are still those of dense algebra."""
     rng = np.random.default_rng(1)
-    piece = np.repeat(np.arange(40), np.arange(8, 48))
+    piece = np.repeat(np.arange(40), np.arange(60, 100))
     df = pd.DataFrame(
         {"y": rng.normal(size=len(piece)), "t": rng.normal(size=40)[piece], "s": piece, "lab": rng.integers(0, 3, len(piece))}
     )
