@@ -80,7 +80,9 @@ def plot_effect(component: Component, fit: Any = None, axes: Axes | None = None,
             _draw_points(drawn, labels, effect, paint)
             drawn.set_xlabel(f"effect ({unit})")
         title = f"{component.label}: {'prior' if fit is None else 'posterior'} median, {words()}"
-        drawn.set_title(textwrap.fill(title, max(int(_TITLE - 0.75 * max(map(len, labels or [""]))), 20)), fontsize=8)
+        drawn.set_title(
+            textwrap.fill(title, max(int(_TITLE - 0.75 * max(map(len, labels or [""]))), 20), break_on_hyphens=False), fontsize=8
+        )
     return drawn
 
 

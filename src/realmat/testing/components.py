@@ -139,7 +139,7 @@ def _columns(case: _Case) -> str:
             wrong = "MPa" if units.kind(column.unit) != "stress" else "um"
             declared = case.model(link=model.link, units={name: wrong})
             _must_fail(name, f"the unit {wrong!r} for {name!r}, in {column.unit!r}", partial(declared.bind, case.data))
-    return f"{len(needs)} columns"
+    return f"{len(needs)} column" + "s" * (len(needs) != 1)
 
 
 def _must_fail(name: str, what: str, action: Callable[[], Any]) -> None:
