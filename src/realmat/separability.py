@@ -316,6 +316,8 @@ def contraction(posterior: Posterior) -> pd.DataFrame:
     for q in posterior.problem.params:
         lookup = {name: float(np.median(posterior.param(name))) for name in q.prior.references}
         prior = float(q.prior.ppf(0.75, lookup) - q.prior.ppf(0.25, lookup))
+        if prior < 1e-5 * abs(q.prior.ppf(0.5, lookup)):
+            continue  # a number, given to fix the degrees of freedom of a Student t
         draws = posterior.param(q.name)
         after = float(np.max(np.quantile(draws, 0.75, axis=0) - np.quantile(draws, 0.25, axis=0)))
         rows[q.name] = {"prior_iqr": prior, "posterior_iqr": after, "contraction": 1 - (after / prior) ** 2}
