@@ -63,6 +63,8 @@ def verdict(comparison: Any) -> str:
     change = f"the elpd by {plus_minus(abs(total), error)} against `ideal`"
     rmse = comparison.table["rmse"]
     ratio = f"the root mean square error is {rmse['real'] / rmse['ideal']:.2f} times that of `ideal`"
+    if total > 2 * error and rmse["real"] > rmse["ideal"]:
+        return f"**The real-material layer helps to say how certain a prediction is, not to come closer**: it raises {change}; {ratio}."
     if total > 2 * error:
         return f"**The real-material layer helps**: it raises {change}; {ratio}."
     if total < -2 * error:
