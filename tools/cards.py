@@ -17,7 +17,7 @@ from realmat.shown import plus_minus
 
 BEGIN, END = "<!-- figures: written by `make cards` -->", "<!-- end of figures -->"
 SEED = 1
-LEFT_OUT = {"yield_strength": "lab", "interlaboratory": "lab"}  # by material elsewhere
+LEFT_OUT = {"yield_strength": ("material", "lab"), "interlaboratory": ("lab",)}  # by material elsewhere
 FOLDS = {"formation_enthalpy": (10, 1), "hydration": (5, 3)}  # cross-validation: folds, seeds
 THINGS = {"material": "material", "lab": "laboratory or paper"}
 
@@ -27,21 +27,28 @@ def figures(template: rm.templates.Template) -> str:
     data = template.data()
     models = {variant: template.model(variant, table=data) for variant in template.variants}
     fits = {variant: model.fit(data, seed=SEED, progress=False) for variant, model in models.items()}
-    by = LEFT_OUT.get(template.name, "material")
-    comparison = rm.compare(fits, by=by)
-    unit, real = models["real"].unit, fits["real"]
-    column = models["real"].levels[by]
-    parts = [
-        f"Leaving out each {THINGS[by]} (`{column}`, {data[column].nunique()} of them) in {len(data)} rows in turn; errors in {unit}; "
-        f"realmat {rm.__version__}, seed {SEED}. The elpd is the expected log predictive density of all that was left out, relative to "
-        "the best model, with the standard error of the difference.",
-        markdown(scores(comparison.table)),
-        verdict(comparison),
-    ]
+    real = fits["real"]
+    parts = [held_out(fits, data, by) for by in LEFT_OUT.get(template.name, ("material",))]
     if template.name in FOLDS:
         parts.append(cross_validation(models["real"], data, *FOLDS[template.name]))
-    parts.append(layers(real, by))
+    parts.append(layers(real))
     return "\n\n".join(parts)
+
+
+def held_out(fits: dict[str, rm.Fit], data: pd.DataFrame, by: str) -> str:
+    """Leave out each value of a level: the scores of every variant, and what follows from them."""
+    comparison = rm.compare(fits, by=by)
+    real = fits["real"].model
+    column = real.levels[by]
+    return "\n\n".join(
+        [
+            f"Leaving out each {THINGS[by]} (`{column}`, {data[column].nunique()} of them) in {len(data)} rows in turn; errors in "
+            f"{real.unit}; realmat {rm.__version__}, seed {SEED}. The elpd is the expected log predictive density of all that was left "
+            "out, relative to the best model, with the standard error of the difference.",
+            markdown(scores(comparison.table)),
+            verdict(comparison),
+        ]
+    )
 
 
 def scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -84,7 +91,7 @@ def cross_validation(model: rm.Model, data: pd.DataFrame, folds: int, seeds: int
     )
 
 
-def layers(fit: rm.Fit, by: str) -> str:
+def layers(fit: rm.Fit) -> str:
     """Give the budget of a new measurement by layer and kind."""
     new = "material" if "material" in fit.model.levels else "specimen"
     table = fit.budget(new=new).table
