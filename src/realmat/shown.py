@@ -70,17 +70,12 @@ class Shown:
             label, *names = shown.columns
             shown = shown.set_index(label)[names].T.reset_index(names=str(label))
             numeric = [True] * len(shown.columns)  # names of columns are not folded either
-        left_out: list[str] = []
-        while len(shown.columns) > 2 and _needed(shown, numeric) > width:
-            k = len(numeric) - 1 if on_side else max(2, len(numeric) - 4)  # what a table ends with, such as a sum, says most
-            k = min(k, len(numeric) - 1)
-            left_out.append(str(shown.columns[k]))
-            shown, numeric = shown.drop(columns=shown.columns[k]), numeric[:k] + numeric[k + 1 :]
-        yield _grid(shown, numeric, self.title)
+        shown, numeric, left_out = narrowed(shown, numeric, width, 0 if on_side else 3)  # a table ends with what says most, such as a sum
+        yield rich_table(shown, numeric, self.title)
         if most is not None and most < len(self.table):
             yield Text(f"... and {len(self.table) - most} more rows: --csv writes all of them, --most shows more.\n")
         if left_out:
-            yield Text(f"Not shown, for want of width: {', '.join(reversed(left_out))}. --csv, or .table in Python, has them.\n")
+            yield Text(f"Not shown, for want of width: {', '.join(left_out)}. --csv, or .table in Python, has them.\n")
         yield Text(self.text)
 
     def to_csv(self, path: str | Path) -> None:
@@ -105,20 +100,34 @@ class Shown:
             raise FileError(f"cannot write {target}: {error.strerror or error}.") from error
 
 
-def _needed(shown: pd.DataFrame, numeric: list[bool]) -> int:
-    """Least width of a table in a terminal: numbers in one piece, words folded."""
+def narrowed(shown: pd.DataFrame, whole: list[bool], width: int, ending: int = 0) -> tuple[pd.DataFrame, list[bool], list[str]]:
+    """Leave out columns, the last `ending` last, until a table fits in `width`; `whole` says which columns cannot be folded.
+
+    Returns the table, `whole` of what is left, and the names of what is not.
+    """
+    left_out: list[str] = []
+    while len(shown.columns) > 2 and _needed(shown, whole) > width:
+        k = min(max(2, len(whole) - 1 - ending), len(whole) - 1)
+        left_out.insert(0, str(shown.columns[k]))
+        shown, whole = shown.drop(columns=shown.columns[k]), whole[:k] + whole[k + 1 :]
+    return shown, whole, left_out
+
+
+def _needed(shown: pd.DataFrame, whole: list[bool]) -> int:
+    """Least width of a table in a terminal."""
     total = 1
-    for name, number in zip(shown.columns, numeric, strict=True):
+    for name, unfolded in zip(shown.columns, whole, strict=True):
         widest = max(map(len, shown[name].astype(str)), default=0)
-        total += 3 + max(len(str(name)), widest if number else min(widest, _FOLDED))
+        total += 3 + max(len(str(name)), widest if unfolded else min(widest, _FOLDED))
     return total
 
 
-def _grid(shown: pd.DataFrame, numeric: list[bool], title: str) -> Any:
+def rich_table(shown: pd.DataFrame, whole: list[bool], title: str) -> Any:
+    """A table of text for rich; columns that are not `whole` are folded where they must, whole ones after the first are numbers."""
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for k, (name, number) in enumerate(zip(shown.columns, numeric, strict=True)):
+    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
+    for k, (name, number) in enumerate(zip(shown.columns, whole, strict=True)):
         table.add_column(str(name), justify="right" if number and k else "left", no_wrap=number, overflow="fold", min_width=len(str(name)))
     for row in shown.itertuples(index=False):
         table.add_row(*map(str, row))

@@ -32,19 +32,29 @@ def heading(text: str) -> None:
 
 
 def grid(table: pd.DataFrame, title: str = "", index: str = "") -> Any:
-    """A DataFrame as a table of rich; `index` heads its index, which is left out without one."""
-    from rich.table import Table
-
+    """A DataFrame as a table that fits the terminal; `index` heads its index, which is left out without one."""
     from realmat.shown import significant
 
-    out = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
+    shown = table.map(significant)
+    whole = [table[name].dtype.kind in "fiu" for name in table]
     if index:
-        out.add_column(index)
-    for name in table.columns:
-        out.add_column(str(name), justify="right" if table[name].dtype.kind in "fiu" else "left", overflow="fold")
-    for label, row in zip(table.index, table.itertuples(index=False), strict=True):
-        out.add_row(*([str(label)] if index else []), *(significant(value) for value in row))
-    return out
+        shown, whole = shown.reset_index(names=index), [True, *whole]
+    return _Grid(shown, whole, title)
+
+
+class _Grid:
+    """A table of text, as many of its columns as fit."""
+
+    def __init__(self, shown: pd.DataFrame, whole: list[bool], title: str) -> None:
+        self.shown, self.whole, self.title = shown, whole, title
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        from realmat.shown import narrowed, rich_table
+
+        shown, whole, left_out = narrowed(self.shown, self.whole, options.max_width)
+        yield rich_table(shown, whole, self.title)
+        if left_out:
+            yield f"Not shown, for want of width: {', '.join(left_out)}."
 
 
 class Head:
