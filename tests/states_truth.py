@@ -20,6 +20,7 @@ TRUTH = {
     "impurity_O_sd": 15.0,
     "noise_scale": 8.0,
 }
+GRAIN_U = 0.1 * TRUTH["grain_size_d_mean"]  # 20 % of d; a u in proportion to each d would itself tell something of the state
 O_U = 3.0
 LIMIT = TRUTH["impurity_O_mean"] + TRUTH["impurity_O_sd"] * -0.43  # censors a third: Phi(-0.43) = 0.334
 
@@ -33,10 +34,9 @@ def laboratory(seed: int) -> pd.DataFrame:
     theory = rng.normal(200, 20, n)
     effect = t["grain_size_d_slope"] * grain + t["impurity_O_slope"] * oxygen
     df = pd.DataFrame({"piece": np.arange(n), "theory": theory, "y": theory + effect + rng.normal(0, t["noise_scale"], n)})
-    d = grain**-2.0
-    df["d"] = np.where(rng.random(n) < 0.15, d * (1 + 0.2 * rng.normal(size=n)), np.nan)
-    df.loc[df["d"] <= 0.3 * d, "d"] = np.nan  # nobody writes down what cannot be
-    df["d_u"] = 0.2 * df["d"]
+    read = grain + rng.normal(0, GRAIN_U, n)
+    df["d"] = np.where((rng.random(n) < 0.15) & (read > GRAIN_U), np.abs(read) ** -2.0, np.nan)
+    df["d_u"] = 2 * GRAIN_U * df["d"] ** 1.5
     measured = oxygen + rng.normal(0, O_U, n)
     analysed = rng.random(n) < 0.25
     df["O"] = np.where(analysed & (measured >= LIMIT), measured, np.nan)

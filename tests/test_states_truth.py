@@ -29,7 +29,7 @@ def test_latent_states_recover_what_dropping_and_filling_lose() -> None:
     filled = truth.intervals(exact.fit(truth.mean_filled(df), draws=300, chains=2, seed=1, progress=False))
     slopes = ["grain_size_d_slope", "impurity_O_slope"]
     width = {name: (t["high"] - t["low"])[slopes] for name, t in (("latent", latent), ("dropped", dropped), ("filled", filled))}
-    assert (width["dropped"] > 2 * width["latent"]).all()  # about 10 specimens are left
+    assert (width["dropped"] > 1.5 * width["latent"]).all()  # about 10 specimens are left
     assert (filled["mean"] - filled["truth"])[slopes[0]] < -2 * filled.loc[slopes[0], "sd"]  # error in d^-1/2 attenuates by 0.8 at best
 
 
