@@ -128,7 +128,7 @@ def check_joint_distribution(system: System, look: Look, expected: dict[str, tup
     space = density.space
     prior = np.array([space.theta({q.name: q.prior.rvs(rng) for q in space.params}) for _ in range(4000)])
     sampler = augment._Sampler(density, np.cov(prior.T))
-    sampler.adapt(prior[:400], rng)  # proposals stay fixed from here on
+    sampler.adapt(prior[:400], rng, [])  # proposals stay fixed from here on
     state = augment._State(prior[0].copy(), system.example_auxiliary(), np.zeros(system.size), rng)
     draws = []
     for _ in range(iterations):

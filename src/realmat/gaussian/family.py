@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,11 +74,19 @@ class Family:
         """Columns that some scale multiplies."""
         return np.unique(self.matrix.indices[self.scale_of > 0])
 
+    @cached_property
+    def _alike(self) -> bool:
+        """Whether all rows have the first inferred scale."""
+        return not np.any(self.key_group)
+
     def variance(self, p: Values) -> np.ndarray:
         """Variance of a single measurement by key, shape (keys,)."""
         if self.noise.scales is None:
             return self.key_u2
-        scales = np.append(np.asarray(self.noise.scales(p, np), dtype=float), 0.0)  # group -1 reads the zero
+        scales = np.asarray(self.noise.scales(p, np), dtype=float)
+        if self._alike:
+            return np.maximum(self.key_u2 + scales[0] ** 2, self.least)
+        scales = np.append(scales, 0.0)  # group -1 reads the zero
         return np.maximum(self.key_u2 + scales[self.key_group] ** 2, self.least)
 
     def row_variance(self, p: Values) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import special
 
 from realmat.gaussian.family import Family
+from realmat.gaussian.local_effects import LocalEffects
 from realmat.gaussian.system import System
 from realmat.terms import Values
 
@@ -52,11 +53,17 @@ class Singles:
     Parameters
     ----------
     system : System
+    local : LocalEffects, optional
+        Effects that are drawn elsewhere.
     """
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, local: LocalEffects | None = None) -> None:
         self.system = system
-        many = [system.place[where] for where in system.columns.values() if where.stop - where.start > 1]
+        elsewhere = np.zeros(system.size, dtype=bool)
+        if local is not None:
+            elsewhere[local.columns[local.chosen]] = True
+        blocks = [system.place[where] for where in system.columns.values() if where.stop - where.start > 1]
+        many = [columns[~elsewhere[columns]] for columns in blocks]
         found = [(columns, _touches(system, columns)) for columns in many]
         self.blocks = [(columns, touches) for columns, touches in found if touches is not None]
 

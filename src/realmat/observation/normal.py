@@ -164,7 +164,7 @@ class _Scales:
         prior = default if given is None else given
         if not by:
             params, value = hyper(name, prior)
-            return cls(params, lambda p, xp: xp.stack([value(p, xp)]), 1, (), None)
+            return cls(params, lambda p, xp: xp.stack([value(p, xp)]) if xp is not np else np.array([value(p, xp)]), 1, (), None)
         _, values = pd.factorize(_joint(table, by))
         if isinstance(prior, float):
             return cls((), lambda p, xp: np.full(len(values), prior), len(values), by, np.asarray(values))

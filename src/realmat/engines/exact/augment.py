@@ -14,14 +14,17 @@ Proposals adapt during warm-up only, pooled over chains; warm-up ends when the c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from realmat.engines.exact.explore import mode
 from realmat.engines.exact.local import Local, Site
-from realmat.engines.exact.proposals import Proposals
+from realmat.engines.exact.proposals import Proposals, Tally, acceptance
 from realmat.engines.exact.space import Density
 from realmat.engines.progress import Progress
 from realmat.errors import FitError
@@ -30,9 +33,10 @@ from realmat.gaussian.singles import Singles
 from realmat.gaussian.system import Conditional
 from realmat.posterior import Draws
 
-_LOCAL_MOVES = 2
+_LOCAL_MOVES, _OFTEN = 2, 0.6  # one is enough where proposals are accepted more often than that
 _COLLAPSED_MOVES = 3  # at most; one for each hyperparameter
 _SHORTEST, _LONGEST = 200, 1500
+_BLOCK = 10  # iterations of a chain between two reports of progress; an interrupt waits for them
 _AGREED = 1.05
 _POWER = 0.25  # scales and degrees of freedom move in fourth roots: their logarithms have endless tails towards zero
 
@@ -43,6 +47,7 @@ class _State:
     aux: dict[str, np.ndarray]
     b: np.ndarray
     rng: np.random.Generator
+    tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
 
 
 class _Surrogate(Density):
@@ -80,7 +85,7 @@ class _Sampler:
     def __init__(self, density: Density, covariance: np.ndarray) -> None:
         self.density = density
         self.local = Local(density.system, density.space)
-        self.singles = Singles(density.system)
+        self.singles = Singles(density.system, self.local.effects)
         index = {"local": self.local.index, "scales": self.local.scales, "rest": self.local.rest}
         swaps = {"local": _swaps(self.local)}
         self.moves = {
@@ -88,9 +93,23 @@ class _Sampler:
             for name, places in index.items()
             if len(places)
         }
-        scales, rest = (self.moves.get(name) for name in ("scales", "rest"))
-        self.collapsed = [scales] if scales else []
-        self.collapsed += [rest] * min(len(rest.index), _COLLAPSED_MOVES) if rest else []
+        rest = min(len(index["rest"]), _COLLAPSED_MOVES)
+        self.collapsed = [name for name in ("scales", *["rest"] * rest) if name in self.moves]
+
+    def run(self, states: Sequence[_State], count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Iterations of all chains, some at a time: theta and b (natural order), each of shape (chains, iterations, size)."""
+        for start in range(0, count, _BLOCK):
+            several = partial(self._several, count=min(_BLOCK, count - start))
+            thetas, b = zip(*self.density.map(several, states), strict=True)
+            yield np.array(thetas), np.array(b)
+
+    def _several(self, state: _State, count: int) -> tuple[np.ndarray, np.ndarray]:
+        thetas, b = [], []
+        for _ in range(count):
+            self.iterate(state)
+            thetas.append(state.theta)
+            b.append(self.density.system.natural(state.b))
+        return np.array(thetas), np.array(b)
 
     def iterate(self, state: _State) -> None:
         self.singles.move({**self.density.space.values(state.theta), **state.aux}, state.b, state.rng)
@@ -104,30 +123,33 @@ class _Sampler:
         site = Site(self.local, state.theta, state.b)
         effects = site.effects
         here = site.value(state.theta, effects)
-        moves = self.moves["local"]
-        for _ in range(_LOCAL_MOVES):
-            proposal = moves.propose(state.theta, state.rng)
+        moves, tally = self.moves["local"], state.tallies["local"]
+        for _ in range(1 if moves.hits > _OFTEN else _LOCAL_MOVES):
+            proposal = moves.propose(state.theta, state.rng, tally)
             fresh = np.empty(len(effects))
             value = site.value(proposal.there, fresh, state.rng)
-            if moves.accept(proposal, value - here, state.rng):
+            if moves.accept(proposal, value - here, state.rng, tally):
                 state.theta, effects, here = proposal.there, fresh, value
         if self.local.effects is not None:
             state.b[self.local.effects.columns[self.local.effects.chosen]] = effects
 
     def _collapsed(self, state: _State) -> Conditional:
         here, conditional = _collapsed(self.density, state.theta, state.aux)
-        for moves in self.collapsed:
-            proposal = moves.propose(state.theta, state.rng)
+        for name in self.collapsed:
+            moves, tally = self.moves[name], state.tallies[name]
+            proposal = moves.propose(state.theta, state.rng, tally)
             value, other = _collapsed(self.density, proposal.there, state.aux)
-            if moves.accept(proposal, value - here, state.rng):
+            if moves.accept(proposal, value - here, state.rng, tally):
                 state.theta, here, conditional = proposal.there, value, other
         if conditional is None:
             raise FitError("the model is not identified at some parameter values: its precision matrix is not positive definite.")
         return conditional
 
-    def adapt(self, history: np.ndarray, rng: np.random.Generator) -> None:
-        for moves in self.moves.values():
-            moves.adapt(history, rng)
+    def adapt(self, history: np.ndarray, rng: np.random.Generator, states: Sequence[_State]) -> None:
+        for name, moves in self.moves.items():
+            moves.adapt(history, rng, [state.tallies[name] for state in states])
+        for state in states:
+            state.tallies.clear()
 
 
 def _swaps(local: Local) -> list[np.ndarray]:
@@ -164,17 +186,16 @@ def sample(system: System, draws: int, chains: int, seed: int, progress: bool) -
         warm_up = _warm_up(sampler, states, seed, bar)
         bar.restart("drawing", draws * chains)
         try:
-            for t in range(draws):
-                for c, state in enumerate(states):
-                    sampler.iterate(state)
-                    thetas[c, t], b[c, t] = state.theta, system.natural(state.b)
-                done = t + 1
-                bar.advance(chains)
+            for some, some_b in sampler.run(states, draws):
+                now = slice(done, done + some.shape[1])
+                thetas[:, now], b[:, now] = some, some_b
+                done = now.stop
+                bar.advance(chains * some.shape[1])
         except KeyboardInterrupt:
             if done < 4:
                 raise
     facts: dict[str, Any] = {"method": "augmentation: collapsed Metropolis on hyperparameters, exact draws of the rest", "warm_up": warm_up}
-    facts["acceptance"] = {name: moves.acceptance() for name, moves in sampler.moves.items()}
+    facts["acceptance"] = {name: acceptance([state.tallies[name] for state in states]) for name in sampler.moves}
     if done < draws:
         facts["interrupted"] = f"interrupted after {done} of {draws} draws"
     return _named(density, thetas[:, :done], b[:, :done], facts)
@@ -209,19 +230,17 @@ def _warm_up(sampler: _Sampler, states: list[_State], seed: int, bar: Progress) 
     from arviz_stats.base import array_stats
 
     rng = np.random.default_rng([seed, 6])
-    history: list[np.ndarray] = []
-    while len(history) < _LONGEST:
-        for _ in range(max(_SHORTEST // 4, len(history) // 3)):
-            for state in states:
-                sampler.iterate(state)
-            history.append(np.array([state.theta for state in states]))
-            bar.advance(len(states))
-        recent = np.array(history[len(history) // 2 :])
-        sampler.adapt(recent.reshape(-1, recent.shape[-1]), rng)
-        apart = [array_stats.rhat(recent[..., k].T) for k in range(recent.shape[-1])]
-        if len(history) >= _SHORTEST and max(apart, default=1.0) < _AGREED:
+    history = np.empty((len(states), 0, sampler.density.space.size))
+    while history.shape[1] < _LONGEST:
+        for thetas, _ in sampler.run(states, max(_SHORTEST // 4, history.shape[1] // 3)):
+            history = np.concatenate([history, thetas], axis=1)
+            bar.advance(len(states) * thetas.shape[1])
+        recent = history[:, history.shape[1] // 2 :]
+        sampler.adapt(recent.reshape(-1, recent.shape[-1]), rng, states)
+        apart = [array_stats.rhat(recent[..., k]) for k in range(recent.shape[-1])]
+        if history.shape[1] >= _SHORTEST and max(apart, default=1.0) < _AGREED:
             break
-    return len(history)
+    return history.shape[1]
 
 
 def _named(density: Density, thetas: np.ndarray, b: np.ndarray, facts: dict[str, Any]) -> Draws:

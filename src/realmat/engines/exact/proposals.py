@@ -7,7 +7,7 @@ kernel density of the history, which jumps between modes and along ridges; and s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import special
@@ -30,6 +30,15 @@ class Proposal:
     kind: int
 
 
+@dataclass
+class Tally:
+    """What one chain has tried and taken, by kind, and what it has drawn ahead: chains that share no tally may run side by side."""
+
+    tried: np.ndarray = field(default_factory=lambda: np.zeros(len(KINDS)))
+    taken: np.ndarray = field(default_factory=lambda: np.zeros(len(KINDS)))
+    ahead: list[np.ndarray] = field(default_factory=list)
+
+
 class Proposals:
     """Proposals for some places of theta.
 
@@ -50,13 +59,9 @@ class Proposals:
         self.log_length = 0.0
         self.kernel: _Kernel | None = None
         self.share = 0.0  # of proposals from the kernel density
-        self.reset()
+        self.hits = 0.0  # of these, accepted in the last round
 
-    def reset(self) -> None:
-        """Count acceptance anew."""
-        self.tried, self.taken = np.zeros(len(KINDS)), np.zeros(len(KINDS))
-
-    def propose(self, theta: np.ndarray, rng: np.random.Generator) -> Proposal:
+    def propose(self, theta: np.ndarray, rng: np.random.Generator, tally: Tally) -> Proposal:
         """A new theta; only the places in `index` differ."""
         here, there = theta[self.index], theta.copy()
         share = rng.random()
@@ -66,7 +71,8 @@ class Proposals:
             there[self.index] = here[self.swaps[rng.integers(len(self.swaps))]]
         elif self.kernel and rng.random() < self.share:
             kind = 1
-            new = self.kernel.draw(rng)
+            tally.ahead = tally.ahead or list(self.kernel.mixture.draw(rng, _BUFFER))
+            new = tally.ahead.pop()
             ratio = self.kernel.log_density(here) - self.kernel.log_density(new)
             there[self.index] = new
         else:
@@ -75,17 +81,18 @@ class Proposals:
                 z[np.arange(len(here)) != rng.integers(len(here))] = 0.0
                 z *= np.sqrt(len(here))
             there[self.index] = here + 2.4 / np.sqrt(len(here)) * np.exp(self.log_length) * (self.factor @ z)
-        self.tried[kind] += 1
+        tally.tried[kind] += 1
         return Proposal(there, ratio, kind)
 
-    def accept(self, proposal: Proposal, change: float, rng: np.random.Generator) -> bool:
+    def accept(self, proposal: Proposal, change: float, rng: np.random.Generator, tally: Tally) -> bool:
         """Whether to take it, where the log density changes by `change`."""
         taken = np.log(rng.random()) < change + proposal.log_ratio
-        self.taken[proposal.kind] += taken
+        tally.taken[proposal.kind] += taken
         return bool(taken)
 
-    def adapt(self, history: np.ndarray, rng: np.random.Generator) -> None:
-        """Learn from warm-up draws of theta, shape (n, theta size)."""
+    def adapt(self, history: np.ndarray, rng: np.random.Generator, tallies: Sequence[Tally]) -> None:
+        """Learn from warm-up draws of theta, shape (n, theta size), and from what chains have taken."""
+        tried, taken = (sum((getattr(t, name) for t in tallies), np.zeros(len(KINDS))) for name in ("tried", "taken"))
         x = history[:, self.index]
         d = x.shape[1]
         if len(x) > 10 * d:
@@ -94,14 +101,16 @@ class Proposals:
             if self.jumps:
                 self.kernel = _Kernel(kernels(x[rng.permutation(len(x))[:_KERNELS]], rng))
         if self.kernel:
-            self.share = min(0.2 + 2 * self.taken[1] / max(self.tried[1], 1), 0.85)
-        if self.tried[0]:
-            self.log_length += self.taken[0] / self.tried[0] - _TARGET
-        self.reset()
+            self.hits = taken[1] / max(tried[1], 1)
+            self.share = min(0.2 + 2 * self.hits, 0.85)
+        if tried[0]:
+            self.log_length += taken[0] / tried[0] - _TARGET
 
-    def acceptance(self) -> dict[str, float]:
-        """Share of proposals accepted since the last reset, by kind."""
-        return {name: round(float(a / n), 3) for name, a, n in zip(KINDS, self.taken, self.tried, strict=True) if n}
+
+def acceptance(tallies: Sequence[Tally]) -> dict[str, float]:
+    """Share of proposals accepted, by kind."""
+    tried, taken = (sum((getattr(t, name) for t in tallies), np.zeros(len(KINDS))) for name in ("tried", "taken"))
+    return {name: round(float(a / n), 3) for name, a, n in zip(KINDS, taken, tried, strict=True) if n}
 
 
 def kernels(x: np.ndarray, rng: np.random.Generator) -> mix.Mixture:
@@ -130,12 +139,6 @@ class _Kernel:
         log_det = np.log(np.diagonal(mixture.factors, axis1=1, axis2=2)).sum(axis=1)
         constant = special.gammaln(self.half) - special.gammaln(0.5 * self.nu) - 0.5 * d * np.log(self.nu * np.pi)
         self.height = np.log(mixture.weights) + constant - log_det
-        self._drawn: list[np.ndarray] = []
-
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        if not self._drawn:
-            self._drawn = list(self.mixture.draw(rng, _BUFFER))
-        return self._drawn.pop()
 
     def log_density(self, x: np.ndarray) -> float:
         z = self.inverse @ x - self.origin

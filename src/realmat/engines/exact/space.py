@@ -14,6 +14,8 @@ from realmat.space import Space
 
 _HEAVY = 150_000  # multiply-adds of a factorisation beyond which two threads pay: below, the interpreter lock eats the gain
 
+_MANY = 5000  # rows of the response, each with auxiliary values of its own, for which the same holds
+
 
 class Density:
     """log p(theta | y) up to a constant, with the coefficients integrated out; `powers` choose the coordinates (see `Space`)."""
@@ -22,7 +24,8 @@ class Density:
         self.system = system
         self.space = Space(system.problem.params, powers)
         self.evaluations = 0
-        self._pool = ThreadPoolExecutor(2) if len(system.pattern.targets) > _HEAVY else None
+        heavy = len(system.pattern.targets) > _HEAVY or (system.augmented and len(system.families[0].y) > _MANY)
+        self._pool = ThreadPoolExecutor(2) if heavy else None
 
     def one(self, theta: np.ndarray) -> float:
         """At one theta of shape (size,); -inf where it cannot be evaluated."""
@@ -40,5 +43,5 @@ class Density:
         return np.fromiter(self.map(self.one, thetas), dtype=float, count=len(thetas))
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
-        """`map`, over two threads where a factorisation is large enough for that to pay."""
+        """`map`, over two threads where the work is large enough for that to pay."""
         return map(function, items) if self._pool is None else self._pool.map(function, items)
