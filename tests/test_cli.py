@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -206,10 +207,20 @@ def test_debug_shows_where_an_error_comes_from(folder: Path) -> None:
 
 
 def test_an_interrupt_ends_without_a_traceback(tmp_path: Path) -> None:
-    running = subprocess.Popen([COMMAND, "demo", "-o", "out"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(4.0)
-    running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    here = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [COMMAND, "demo", "-o", "out"], cwd=tmp_path, env=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert any("The models:" in line for line in running.stdout)  # it has begun
+        for _ in range(5):
+            time.sleep(2.0)
+            running.send_signal(signal.SIGINT)  # once more: a compiler called back from C swallows it
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                _, said = running.communicate(timeout=20)
+                break
+        else:
+            running.kill()
     assert running.returncode == 130
     assert "Traceback" not in said
     assert "interrupted" in said

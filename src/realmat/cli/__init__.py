@@ -34,9 +34,18 @@ def main() -> None:
         sys.stderr.close()  # the reader of a pipe has left, as in `realmat list | head -1`
         sys.exit(1)
     except Exception as error:
+        if _from_interrupt(error):
+            _stop("interrupted; nothing was left half written.", _INTERRUPTED)
         if debug:
             raise
         _stop(f"an error inside realmat, {type(error).__name__}: {error}\nRun it again with {_DEBUG} to see where, and report it.", 1)
+
+
+def _from_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C came while a compiled function ran, which raises a SystemError of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _stop(message: str, status: int) -> None:
