@@ -153,6 +153,7 @@ def test_densities_against_scipy(name):
     else:
         assert prior.logpdf(x) == pytest.approx(reference.logpdf(x))
         assert reference.cdf(x) == pytest.approx([0.05, 0.3, 0.5, 0.8, 0.97])
+    assert prior.median() == pytest.approx(prior.ppf(0.5))
     assert rm.Prior.from_dict(prior.to_dict()) == prior
 
 

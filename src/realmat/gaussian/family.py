@@ -206,7 +206,7 @@ def example_values(params: Sequence[Any]) -> dict[str, Any]:
     while pending:
         ready = [q for q in pending if all(r in values for r in q.prior.references)]
         for q in ready or pending[:1]:
-            median = float(q.prior.ppf(0.5, {**dict.fromkeys(q.prior.references, 1.0), **values}))
+            median = q.prior.median({**dict.fromkeys(q.prior.references, 1.0), **values})
             values[q.name] = median if q.coords is None else np.full(q.size, median)
             pending.remove(q)
     return values

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from realmat.engines.exact import chain, fallback
+from realmat.engines.exact import chain, fallback, pareto
 from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.space import Density
 from realmat.engines.progress import Progress
@@ -111,14 +111,11 @@ def _explored(system: System, draws: int, chains: int, seed: int, latents: str, 
 
 def judge(log_weight: np.ndarray) -> tuple[float, float]:
     """Pareto k-hat (nan for fewer than 25 weights, too few to tell) and efficiency (effective over nominal size) of weights."""
-    from arviz_stats.base import array_stats
-
     flat = log_weight[np.isfinite(log_weight)]
     if len(flat) < 2:
         return np.nan, 0.0
-    # psislw takes log likelihoods, and weights by their inverse
-    k_hat = float(array_stats.psislw(-flat)[1]) if len(flat) >= 25 else np.nan
     w = np.exp(flat - flat.max())
+    k_hat = pareto.shape(w) if len(flat) >= 25 else np.nan
     return round(k_hat, 3), round(float(w.sum() ** 2 / np.sum(w**2) / log_weight.size), 3)
 
 
