@@ -96,7 +96,8 @@ def separate(problem: Problem, values: Values | None = None) -> Separation:
     size = len(info.params)
     if not size:
         return Separation((), (), ())
-    covariance = np.linalg.inv(info.matrix + _WEAK_PRIOR * np.eye(size))
+    level, direction = np.linalg.eigh(info.matrix)  # what rounding makes negative is no information
+    covariance = direction / (np.maximum(level, 0.0) + _WEAK_PRIOR) @ direction.T
     sd = np.sqrt(np.diag(covariance))
     blind = sd > _BLIND
     correlation = np.abs(covariance / np.outer(sd, sd))
