@@ -64,6 +64,11 @@ class Family:
         """Whether rows have local scales or censored values, so that every row needs its own weight or value."""
         return bool(self.local or self.latent)
 
+    def entries(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places in the matrix's data that belong to chosen columns (bool by column), and their rows."""
+        inside = np.flatnonzero(chosen[self.matrix.indices])
+        return inside, np.repeat(np.arange(len(self.y)), np.diff(self.matrix.indptr))[inside]
+
     def recentre(self, shift: np.ndarray) -> None:
         """Subtract A b0 of a reference `shift` b0 (zero on every column that a scale multiplies) from the values."""
         self.centre = self.matrix @ shift

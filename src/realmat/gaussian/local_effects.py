@@ -185,10 +185,9 @@ def _local(system: System, block: Coefficients) -> LocalEffects | None:
 
 def _owners(response: Family, number: np.ndarray) -> np.ndarray | None:
     """Which coefficient of a block shifts each row (-1: none); None where a row has several, or its own factor."""
-    inside = np.flatnonzero(number[response.matrix.indices] >= 0)
+    inside, row = response.entries(number >= 0)
     if np.any(response.matrix.data[inside] != 1.0) or np.any(response.scale_of[inside] != 0):
         return None
-    row = np.repeat(np.arange(len(response.y)), np.diff(response.matrix.indptr))[inside]
     if len(np.unique(row)) < len(row):
         return None
     owner = np.full(len(response.y), -1)

@@ -115,11 +115,9 @@ def _touches(system: System, columns: np.ndarray) -> list[_Touch] | None:
     number[columns] = np.arange(len(columns))
     out, hidden = [], False
     for family in system.families:
-        matrix = family.matrix
-        entries = np.flatnonzero(number[matrix.indices] >= 0)
-        rows = np.repeat(np.arange(len(family.y)), np.diff(matrix.indptr))[entries]
+        entries, rows = family.entries(number >= 0)
         if len(np.unique(rows)) < len(rows):
             return None
-        out.append(_Touch(family, entries, rows, number[matrix.indices[entries]]))
+        out.append(_Touch(family, entries, rows, number[family.matrix.indices[entries]]))
         hidden |= bool(family.latent) and bool(np.any(np.asarray(family.noise.censored)[rows] != 0))
     return out if hidden else None

@@ -112,7 +112,8 @@ class _Sampler:
         return np.array(thetas), np.array(b)
 
     def iterate(self, state: _State) -> None:
-        self.singles.move({**self.density.space.values(state.theta), **state.aux}, state.b, state.rng)
+        if self.singles.blocks:
+            self.singles.move({**self.density.space.values(state.theta), **state.aux}, state.b, state.rng)
         if "local" in self.moves:
             self._local(state)
         values = self.density.space.values(state.theta)

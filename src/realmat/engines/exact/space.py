@@ -13,7 +13,6 @@ from realmat.gaussian import System
 from realmat.space import Space
 
 _HEAVY = 150_000  # multiply-adds of a factorisation beyond which two threads pay: below, the interpreter lock eats the gain
-
 _MANY = 5000  # rows of the response, each with auxiliary values of its own, for which the same holds
 
 
