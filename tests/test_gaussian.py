@@ -7,6 +7,7 @@ from scipy import sparse
 
 import realmat as rm
 from realmat.gaussian import System, dense
+from realmat.gaussian.lifted import Lifted
 from realmat.prior_draws import draw
 
 LEVELS = {"material": "mat", "specimen": "piece", "lab": "lab"}
@@ -116,6 +117,88 @@ def test_draws_have_the_conditional_moments(points):
     sd = np.sqrt(conditional.variances(sparse.identity(system.size, format="csr")))
     assert np.all(np.abs(b.mean(axis=0) - conditional.mean) < 4.5 * sd / np.sqrt(4000))
     assert np.all(np.abs(b.var(axis=0) / sd**2 - 1) < 4.5 * np.sqrt(2 / 4000))
+
+
+def test_many_psi_at_once_as_one_at_a_time(points):
+    """A batch gives what single evaluations give: densities, means, and from the same random numbers the same draw."""
+    system, draws = points
+    if system.augmented:
+        with pytest.raises(ValueError, match="Student t or censored"):
+            _ = system.many
+        return
+    singles = [system.at(values) for values, _ in draws]
+    few = together([values for values, _ in draws])
+    # longer than the batch on which functions of psi are tried
+    batch, n = {name: np.concatenate([v, v], axis=-1) for name, v in few.items()}, 2 * len(draws)
+    for _ in range(2):
+        solved = system.many.at(batch, n)
+        means = solved.mean()
+        for i in range(n):
+            single = singles[i % len(draws)]
+            sd = np.sqrt(single.variances(sparse.identity(system.size, format="csr")))
+            assert solved.log_marginal[i] == pytest.approx(single.log_marginal, rel=1e-9)
+            assert np.all(np.abs(means[i] - single.mean) < 1e-6 * sd)
+    alone = system.many.at({name: v[..., :1] for name, v in few.items()}, 1)
+    sd = np.sqrt(singles[0].variances(sparse.identity(system.size, format="csr")))
+    difference = alone.draw(np.random.default_rng(4))[0] - singles[0].draw(np.random.default_rng(4))
+    assert np.all(np.abs(difference) < 1e-6 * sd)
+
+    # a psi at which the numbers break down has density zero and does not touch its neighbours
+    values = draws[0][0]
+    broken = {name: v * np.nan for name, v in values.items()}
+    solved = system.many.at(together([broken, values, broken]), 3)
+    assert solved.log_marginal[0] == solved.log_marginal[2] == -np.inf
+    assert solved.log_marginal[1] == pytest.approx(singles[0].log_marginal, rel=1e-9)
+
+
+def together(values: list[dict]) -> dict[str, np.ndarray]:
+    """Several psi as a batch, its axis last."""
+    return {name: np.stack([np.asarray(v[name], dtype=float) for v in values], axis=-1) for name in values[0]}
+
+
+@pytest.mark.parametrize(
+    ("function", "agrees"),
+    [
+        (lambda p, xp: 2 * p["a"] + p["b"].sum(), False),  # sums over the batch too
+        (lambda p, xp: xp.exp(p["a"]) * p["b"], True),
+        (lambda p, xp: p["b"][np.array([0, 0, 1])], True),
+        (lambda p, xp: p["a"] * np.arange(7.0), False),  # as many numbers as the batch has psi
+        (lambda p, xp: p["a"] * np.arange(3.0), False),  # as many as are tried
+        (lambda p, xp: 1.0 if p["a"] > 0 else 2.0, False),
+        (lambda p, xp: 3.0, True),
+        (3.0, None),
+    ],
+)
+def test_functions_of_psi_in_batches(function, agrees):
+    """Whether a function takes batches as it stands or not, the numbers are those of one psi at a time."""
+    rng = np.random.default_rng(1)
+    lifted, batch = Lifted(function), {"a": rng.normal(size=7), "b": rng.normal(size=(2, 7))}
+    found = lifted(batch, 7)
+    one = [np.asarray(function if agrees is None else function({name: v[..., i] for name, v in batch.items()}, np)) for i in range(7)]
+    assert np.allclose(np.broadcast_to(found, (*one[0].shape, 7)), np.stack(one, axis=-1), rtol=1e-14)
+    assert lifted._together is agrees
+
+
+def test_columns_that_reach_everything():
+    """More covariates than loops are used for, and materials that touch all of them: still dense algebra, alone and in a batch."""
+    rng = np.random.default_rng(2)
+    mat = np.repeat(np.arange(60), 4)
+    z = {f"z{k}": rng.normal(size=240) for k in range(55)}
+    df = pd.DataFrame({"y": rng.normal(size=240), "mat": mat, "lab": rng.integers(0, 3, 240), **z})
+    problem = rm.Model(
+        "y",
+        levels={"material": "mat", "lab": "lab"},
+        theory=rm.theory.Constant(),
+        material=[rm.material.Unresolved("material"), rm.material.Unresolved("row"), *(rm.material.Effect(name) for name in z)],
+        observation=rm.observation.Normal(scale=0.1, bias_by="lab"),
+    ).bind(df)
+    system = System(problem)
+    assert system.pattern.full.sum() >= 60
+    assert system.pattern.dense > 48
+    values = {"unresolved_material_scale": 0.5, "bias_lab_scale": 0.3, "unresolved_row_scale": 0.8}
+    truth = dense.log_marginal(problem, values)
+    assert system.at(values).log_marginal == pytest.approx(truth, rel=1e-9)
+    assert system.many.at(together([values] * 2), 2).log_marginal == pytest.approx([truth, truth], rel=1e-9)
 
 
 def test_replicates_are_sufficient_in_cells():

@@ -16,6 +16,7 @@ from realmat.errors import FileError, RealmatError
 from realmat.model import Model
 from realmat.posterior import Posterior
 from realmat.problem import Problem
+from realmat.threads import one_blas_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +87,7 @@ class Fit:
             var_names = [n for n in var_names if n in stored]
         return arviz_stats.summary(self.tree, var_names=list(var_names), **kwargs)
 
+    @one_blas_thread()
     def budget(self, new: str = "observation", data: pd.DataFrame | None = None, **kwargs: Any) -> Budget:
         """The uncertainty budget (see `realmat.budget.budget`)."""
         from realmat.budget import budget
@@ -96,18 +98,21 @@ class Fit:
             joined = inseparable_groups(self.problem)
         return budget(self.posterior, new=new, table=self._table(data), joined=joined, unit=self.model.unit, **kwargs)
 
+    @one_blas_thread()
     def gap(self) -> Gap:
         """From theory to measurement, specimen by specimen (see `realmat.gap.gap`)."""
         from realmat.gap import gap
 
         return gap(self.posterior, unit=self.model.unit)
 
+    @one_blas_thread()
     def repeatability(self, **kwargs: Any) -> Any:
         """Repeatability s_r and reproducibility s_R, and the bias of each lab (ISO 5725; see `realmat.laboratory`)."""
         from realmat.laboratory import repeatability
 
         return repeatability(self.posterior, unit=self.model.unit, **kwargs)
 
+    @one_blas_thread()
     def predict(
         self, data: pd.DataFrame | None = None, new: str = "observation", draws: int | None = None, seed: int | None = None
     ) -> xr.Dataset:
@@ -116,12 +121,14 @@ class Fit:
 
         return predict(self.posterior, self._table(data), new=new, draws=draws, seed=self._seed(seed))
 
+    @one_blas_thread()
     def advise(self, actions: Any = None, target: Any = None, costs: Any = None, **kwargs: Any) -> Advice:
         """What to measure next (see `realmat.advise.advise`)."""
         from realmat.advise import advise
 
         return advise(self.posterior, actions=actions, target=target, costs=costs, read=self.model.prediction_table, **kwargs)
 
+    @one_blas_thread()
     def loo(self, by: Any = "observation", refit: bool | None = None, **kwargs: Any) -> Any:
         """Leave-one-group-out cross-validation with the coefficients integrated out, as `az.ELPDData` (see `realmat.loo.loo`).
 
@@ -129,6 +136,7 @@ class Fit:
         """
         return self.left_out(by, refit, **kwargs).elpd
 
+    @one_blas_thread()
     def left_out(self, by: Any = "observation", refit: bool | None = None, **kwargs: Any) -> LeftOut:
         """As `loo`, with the left-out prediction of every row (see `realmat.loo.left_out`)."""
         from realmat.loo import left_out
@@ -144,26 +152,31 @@ class Fit:
         draws = run(problem, str(facts["engine"]), int(facts["draws"]), int(facts["chains"]), int(facts["seed"]), progress=False)
         return Posterior(problem, draws)
 
+    @one_blas_thread()
     def check(self) -> Check:
         """Convergence, calibration, sensitivity: a table, and text that says what to do (see `realmat.diagnostics.check`)."""
         from realmat.diagnostics import check
 
         return check(self.posterior)
 
+    @one_blas_thread()
     def plot_budget(self, **kwargs: Any) -> Any:
         """Stacked bar of the budget; keywords go to `budget`."""
         return self.budget(**kwargs).plot()
 
+    @one_blas_thread()
     def plot_gap(self, specimen: Any = None, **kwargs: Any) -> Any:
         """Waterfall from theory to the measured value of one specimen."""
         return self.gap().plot(specimen, **kwargs)
 
+    @one_blas_thread()
     def plot_parity(self, **kwargs: Any) -> Any:
         """Measured against predicted, error bars by layer."""
         from realmat.plots.parity import plot_parity
 
         return plot_parity(self.posterior, unit=self.model.unit, **kwargs)
 
+    @one_blas_thread()
     def plot_calibration(self, **kwargs: Any) -> Any:
         """Nominal against empirical coverage of left-out predictions."""
         from realmat.plots.calibration import plot_calibration
@@ -176,6 +189,7 @@ class Fit:
 
         return plot_model(self.model, self.problem, **kwargs)
 
+    @one_blas_thread()
     def report(self, path: str | Path, **kwargs: Any) -> Path:
         """Write a self-contained report (HTML, or Markdown for ``.md``; see `realmat.report`)."""
         from realmat.report import write_report

@@ -21,8 +21,8 @@ class Space:
     ----------
     params : sequence of Param
     powers : array of shape (size,), optional
-        A positive number makes the coordinate of a positive parameter that power of it instead of its logarithm: a scale that may be
-        zero has a long tail in its logarithm, but none in its root. Such a coordinate must stay positive.
+        A number other than 0 makes the coordinate of a positive parameter that power of it instead of its logarithm: a scale that may
+        be zero has a long tail in its logarithm, but none in its root. Such a coordinate must stay positive.
     """
 
     def __init__(self, params: Sequence[Param], powers: np.ndarray | None = None) -> None:
@@ -51,7 +51,7 @@ class Space:
                 continue
             powers = self.powers[where]
             if powers.any():
-                out[param.name] = low + np.where(powers > 0, _root(theta[where], powers), np.exp(np.clip(theta[where], -300, 300)))
+                out[param.name] = low + np.where(powers != 0, _root(theta[where], powers), np.exp(np.clip(theta[where], -300, 300)))
             else:
                 x = _constrain(theta[where], low, high)
                 out[param.name] = x if param.coords is not None else float(x[0])
@@ -65,10 +65,24 @@ class Space:
             total += float(density) if param.coords is None else float(np.sum(density))
             power = self._scale_power.get(param.name)
             if power is None:
-                total += _log_jacobian(theta[where], low, high, self.powers[where])
+                total += float(np.sum(_log_slopes(theta[where], low, high, self.powers[where])))
             else:
                 total += _log_slope(float(theta[where.start]), power)
         return total
+
+    def many(self, thetas: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Parameters by name and log prior densities at thetas of shape (n, size); values have the batch as last axis."""
+        out: dict[str, np.ndarray] = {}
+        total = np.zeros(len(thetas))
+        for param, where, low, high in self._plan:
+            t, powers = thetas[:, where].T, self.powers[where][:, None]
+            if powers.any():
+                x = low + np.where(powers != 0, _root(t, powers), np.exp(np.clip(t, -300, 300)))
+            else:
+                x = _constrain(t, low, high)
+            out[param.name] = x if param.coords is not None else x[0]
+            total += np.sum(param.prior.logpdf(x, out) + _log_slopes(t, low, high, powers), axis=0)
+        return out, total
 
     def theta(self, values: Mapping[str, Any]) -> np.ndarray:
         """Inverse of `values`."""
@@ -99,7 +113,7 @@ def _log_slope(t: float, power: float) -> float:
     """Log derivative of `_scale`."""
     if not power:
         return t
-    return (1 / power - 1) * math.log(t) - math.log(power) if t > 0 else math.nan
+    return (1 / power - 1) * math.log(t) - math.log(abs(power)) if t > 0 else math.nan
 
 
 def _constrain(t: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -115,12 +129,12 @@ def _constrain(t: np.ndarray, low: float, high: float) -> np.ndarray:
 def _root(t: np.ndarray, powers: np.ndarray) -> np.ndarray:
     """Inverse of a power; nan where the coordinate is not positive, which no parameter value has."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(t > 0, np.abs(t) ** (1 / np.where(powers > 0, powers, 1.0)), np.nan)
+        return np.where(t > 0, np.abs(t) ** (1 / np.where(powers != 0, powers, 1.0)), np.nan)
 
 
 def _free(x: np.ndarray, low: float, high: float, powers: np.ndarray) -> np.ndarray:
     if powers.any():
-        return np.where(powers > 0, (x - low) ** powers, np.log(x - low))
+        return np.where(powers != 0, (x - low) ** powers, np.log(x - low))
     if math.isinf(low) and math.isinf(high):
         return x
     if math.isinf(high):
@@ -130,13 +144,14 @@ def _free(x: np.ndarray, low: float, high: float, powers: np.ndarray) -> np.ndar
     return np.log((x - low) / (high - x))
 
 
-def _log_jacobian(t: np.ndarray, low: float, high: float, powers: np.ndarray) -> float:
+def _log_slopes(t: np.ndarray, low: float, high: float, powers: np.ndarray) -> np.ndarray:
+    """Log derivative of a parameter by its coordinate, element by element."""
     if powers.any():
-        inverse = 1 / np.where(powers > 0, powers, 1.0)
+        inverse = 1 / np.where(powers != 0, powers, 1.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return float(np.sum(np.where(powers > 0, np.log(inverse) + (inverse - 1) * np.log(t), t)))
+            return np.where(powers != 0, np.log(np.abs(inverse)) + (inverse - 1) * np.log(t), t)
     if math.isinf(low) and math.isinf(high):
-        return 0.0
+        return np.zeros_like(t)
     if math.isinf(high) or math.isinf(low):
-        return float(np.sum(t))
-    return float(np.sum(math.log(high - low) - np.abs(t) - 2 * np.log1p(np.exp(-np.abs(t)))))
+        return t
+    return math.log(high - low) - np.abs(t) - 2 * np.log1p(np.exp(-np.abs(t)))

@@ -43,7 +43,7 @@ class Conditional:
         for part in system.moving:
             at_reference += part.add(values, x, side)
         leaf_square, leaf_log_det = self._eliminate_leaf(x, side)
-        log_det = leaf_log_det + kernels.factor(x, pattern.ptr, pattern.targets, pattern.lead)
+        log_det = leaf_log_det + kernels.factor(x, pattern.ptr, pattern.targets, pattern.lead, pattern.full, pattern.dense)
         self._x = x
         self._dense = np.zeros((0, 0))
         if pattern.dense:

@@ -141,7 +141,7 @@ def of_prior(block: Coefficients, places: Mapping[str, np.ndarray], size: int, e
     sd = block.sd
     by_row = np.ndim(evaluate(sd, example)) == 1
     group = np.arange(n) if by_row else np.zeros(n, dtype=int)
-    noise = Noise(np.zeros(n), group, lambda p, xp: np.atleast_1d(evaluate(sd, p)), nu=block.nu)
+    noise = Noise(np.zeros(n), group, lambda p, xp: evaluate(sd, p) if by_row else np.array([evaluate(sd, p)]), nu=block.nu)
     pieces = [Piece(block.name, sparse.identity(n, format="csr")), *(Piece(parent, -matrix) for parent, matrix in block.parents)]
     own = block.mean
     offsets: list[Function] = [lambda p, xp: -own(p, xp)] if callable(own) else []

@@ -3,7 +3,8 @@
 Columns are split into `lead` sparse columns, eliminated one by one, and a dense trailing block left to LAPACK. One flat array holds
 the lead columns (diagonal first, then the rows below it) followed by the trailing block. Where each update lands is found once
 (`symbolic`, `targets`), so that a numeric factorisation is a single pass of multiply-adds (right-looking Cholesky: Davis, Direct Methods
-for Sparse Linear Systems, SIAM 2006, chapter 4).
+for Sparse Linear Systems, SIAM 2006, chapter 4). Columns that reach most of the trailing block (*full* ones) hold all of it, and
+update it together, as one matrix product.
 """
 
 from __future__ import annotations
@@ -60,14 +61,48 @@ def symbolic(indptr: Array, indices: Array, n: int) -> tuple[Array, Array]:
 
 
 @njit(**_fast)
-def targets(ptr: Array, rows: Array, lead: int, n: int) -> Array:
-    """Where the update of each pair of rows of each lead column lands in the flat array."""
+def ends(ptr: Array, rows: Array, n: int) -> Array:
+    """From which column on each column of the factor reaches everything."""
+    out = np.empty(n, np.int64)
+    for j in range(n):
+        last = n
+        k = ptr[j + 1] - 1
+        while k >= ptr[j] and rows[k] == last - 1:
+            last -= 1
+            k -= 1
+        out[j] = last
+    return out
+
+
+@njit(**_fast)
+def filled(ptr: Array, rows: Array, lead: int, n: int, full: Array) -> tuple[Array, Array]:
+    """The pattern with all of the trailing block in full columns."""
+    new_ptr = np.zeros(n + 1, np.int64)
+    new_rows = np.empty(len(rows) + np.sum(full) * (n - lead), np.int32)
+    size = 0
+    for j in range(n):
+        for k in range(ptr[j], ptr[j + 1]):
+            if j < lead and full[j] and rows[k] >= lead:
+                break
+            new_rows[size] = rows[k]
+            size += 1
+        if j < lead and full[j]:
+            for i in range(lead, n):
+                new_rows[size] = i
+                size += 1
+        new_ptr[j + 1] = size
+    return new_ptr, new_rows[:size].copy()
+
+
+@njit(**_fast)
+def targets(ptr: Array, rows: Array, lead: int, n: int, full: Array) -> Array:
+    """Where each update of a pair of rows of a lead column lands in the flat array; not those of full columns on the trailing block."""
     d = n - lead
     base = ptr[lead] + lead
     total = 0
     for j in range(lead):
         m = ptr[j + 1] - ptr[j]
-        total += m * (m + 1) // 2
+        total += m * (m + 1) // 2 - (d * (d + 1) // 2 if full[j] else 0)
     out = np.empty(total, np.uint32)
     place = np.full(n, -1, np.int64)
     t = 0
@@ -81,7 +116,7 @@ def targets(ptr: Array, rows: Array, lead: int, n: int) -> Array:
                 for b in range(a, ptr[j + 1]):
                     out[t] = place[rows[b]]
                     t += 1
-            else:
+            elif not full[j]:
                 for b in range(a, ptr[j + 1]):
                     out[t] = base + (rows[b] - lead) + (column - lead) * d
                     t += 1
@@ -89,10 +124,11 @@ def targets(ptr: Array, rows: Array, lead: int, n: int) -> Array:
 
 
 @njit(**_fast)
-def factor(x: Array, ptr: Array, target: Array, lead: int) -> float:
+def factor(x: Array, ptr: Array, target: Array, lead: int, full: Array, d: int) -> float:
     """Eliminate the lead columns in place. Returns the sum of their log pivots, or nan when one is not positive."""
     t = 0
     log_det = 0.0
+    together = 0
     for j in range(lead):
         start = ptr[j] + j
         stop = ptr[j + 1] + j + 1
@@ -101,14 +137,36 @@ def factor(x: Array, ptr: Array, target: Array, lead: int) -> float:
             return np.nan
         log_det += np.log(pivot)
         inverse = 1.0 / pivot
-        for a in range(start + 1, stop):
+        together += full[j]
+        for a in range(start + 1, stop - d if full[j] else stop):
             ratio = x[a] * inverse
             left = stop - a
             source, place = x[a:stop], target[t : t + left]  # slices of unsigned places: no bounds, no sign to check
             for k in range(left):
                 x[place[k]] -= ratio * source[k]
             t += left
+    if together:
+        _update_trailing(x, ptr, lead, full, d, together)
     return log_det
+
+
+@njit(**_fast)
+def _update_trailing(x: Array, ptr: Array, lead: int, full: Array, d: int, together: int) -> None:
+    """Subtract what all full columns take from the trailing block."""
+    panel = np.empty((together, d))
+    k = 0
+    for j in range(lead):
+        if full[j]:
+            stop = ptr[j + 1] + j + 1
+            root = 1.0 / np.sqrt(x[ptr[j] + j])
+            for i in range(d):
+                panel[k, i] = x[stop - d + i] * root
+            k += 1
+    taken = panel.T @ panel
+    base = ptr[lead] + lead
+    for c in range(d):
+        for r in range(c, d):
+            x[base + r + c * d] -= taken[c, r]
 
 
 @njit(**_fast)

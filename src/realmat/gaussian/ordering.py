@@ -16,6 +16,8 @@ from realmat.gaussian import kernels
 
 _MOST_PAIRS = 400_000_000
 _SPARSE_COST, _DENSE_COST = 1.5, 0.08  # nanoseconds for a multiply-add: scattered, and inside LAPACK
+_NEARLY = 0.5  # of the trailing block
+_SPLITS = 24
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Pattern:
         Position of each coefficient in the elimination order.
     lead, dense : int
         Columns eliminated one by one, and columns left to LAPACK.
+    full : bool array of shape (lead,)
+        Lead columns that hold all of the trailing block, with zeros where they did not reach it.
     """
 
     place: np.ndarray
@@ -35,6 +39,7 @@ class Pattern:
     ptr: np.ndarray
     rows: np.ndarray
     targets: np.ndarray
+    full: np.ndarray
 
     @property
     def size(self) -> int:
@@ -97,11 +102,12 @@ class Pattern:
         permuted = sparse.tril(graph[order][:, order], -1).tocsc()
         permuted.sort_indices()
         ptr, rows = kernels.symbolic(permuted.indptr.astype(np.int32), permuted.indices.astype(np.int32), size)
-        lead = _split(np.diff(ptr))
-        height = np.diff(ptr)[:lead].astype(float)
-        if float(np.sum(height * (height + 1) / 2)) > _MOST_PAIRS or size - lead > 15_000:
+        lead, cost = _split(ptr, rows)
+        full = _full(ptr, rows, lead)
+        if cost.pairs > _MOST_PAIRS or size - lead > 15_000:
             raise FitError("the design crosses too many large groups for the exact engine; use engine='nuts'.")
-        return cls(place, lead, ptr, rows, kernels.targets(ptr, rows, lead, size))
+        ptr, rows = kernels.filled(ptr, rows, lead, size, full)
+        return cls(place, lead, ptr, rows, kernels.targets(ptr, rows, lead, size, full), full)
 
 
 def _graph(matrices: Sequence[sparse.csr_matrix], size: int) -> sparse.csr_matrix:
@@ -138,11 +144,44 @@ def _order(graph: sparse.csr_matrix) -> np.ndarray:
     return np.concatenate([sparse_columns, dense_columns[np.argsort(degree[dense_columns], kind="stable")]])
 
 
-def _split(height: np.ndarray) -> int:
-    """How many columns to eliminate one by one so that the expected time is smallest."""
-    n = len(height)
-    h = height.astype(float)
+def _full(ptr: np.ndarray, rows: np.ndarray, lead: int) -> np.ndarray:
+    """Which lead columns reach so much of the trailing block that they had better be given all of it."""
+    dense = len(ptr) - 1 - lead
+    reached = np.add.reduceat(np.append(rows >= lead, False).astype(np.int64), ptr[:lead]) * (np.diff(ptr[: lead + 1]) > 0)
+    return (reached >= _NEARLY * dense) & (dense > 1)
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Multiply-adds done one by one, and the time that all of a factorisation is expected to take."""
+
+    pairs: float
+    time: float
+
+    @classmethod
+    def of(cls, ptr: np.ndarray, rows: np.ndarray, lead: int) -> _Cost:
+        n = len(ptr) - 1
+        dense = n - lead
+        full = _full(ptr, rows, lead)
+        h = np.diff(ptr[: lead + 1]).astype(float)
+        pairs = float(np.sum(h * (h + 1) / 2 - np.where(full, dense * (dense + 1) / 2, 0.0)))
+        together = 2 * float(full.sum()) * dense**2
+        trailing = (dense**3 / 3 + together) * _DENSE_COST + 3000.0 * (dense > 0) + float(dense) ** 2
+        return cls(pairs, _SPARSE_COST * pairs + trailing)
+
+
+def _split(ptr: np.ndarray, rows: np.ndarray) -> tuple[int, _Cost]:
+    """How many columns to eliminate one by one so that the expected time is smallest.
+
+    Tried are the best split when no column is full, and those at which many columns' last gap ends.
+    """
+    n = len(ptr) - 1
+    h = np.diff(ptr).astype(float)
     scattered = np.concatenate([[0.0], np.cumsum(h * (h + 1) / 2)]) * _SPARSE_COST
-    rest = n - np.arange(n + 1)
-    dense = rest.astype(float) ** 3 / 3 * _DENSE_COST + 3000.0 * (rest > 0) + rest.astype(float) ** 2 * 1.0
-    return int(np.argmin(scattered + dense))
+    rest = (n - np.arange(n + 1)).astype(float)
+    alone = scattered + rest**3 / 3 * _DENSE_COST + 3000.0 * (rest > 0) + rest**2
+    ends, times = np.unique(kernels.ends(ptr, rows, n), return_counts=True)
+    likely = {int(np.argmin(alone)), *ends[np.argsort(-times, kind="stable")[:_SPLITS]].tolist()}
+    costs = {lead: _Cost.of(ptr, rows, lead) for lead in sorted(likely) if lead > 0} or {0: _Cost.of(ptr, rows, 0)}
+    best = min(costs, key=lambda lead: costs[lead].time)
+    return best, costs[best]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -21,6 +22,7 @@ from realmat.errors import FitError
 from realmat.gaussian import leaf as leaves
 from realmat.gaussian.conditional import Conditional
 from realmat.gaussian.family import Family, example_values, of_prior, of_rows
+from realmat.gaussian.many import Many
 from realmat.gaussian.ordering import Pattern
 from realmat.gaussian.part import Part
 from realmat.problem import Problem
@@ -45,6 +47,10 @@ class System:
         Where each block stands, in the order in which it was declared.
     families : list of Family
         Measured rows, response first, then characterisations, then priors that are linked to other coefficients.
+    fixed_mean, fixed_precision : arrays of shape (size,)
+        Prior moments that do not depend on psi, in elimination order; 0 elsewhere. `moving_priors` are the others.
+    fixed, fixed_side, fixed_log
+        What rows that do not depend on psi add to P, to the right-hand side and to the density. `moving` are the other rows.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -132,8 +138,8 @@ class System:
 
     def prior_moments(self, p: Values) -> tuple[np.ndarray, np.ndarray]:
         """Mean (from the reference) and precision of the unlinked coefficients, 0 for linked ones, in elimination order."""
-        mean, precision = self._fixed_mean.copy(), self._fixed_precision.copy()
-        for block, where, floor in self._moving:
+        mean, precision = self.fixed_mean.copy(), self.fixed_precision.copy()
+        for block, where, floor in self.moving_priors:
             sd = evaluate(block.sd, p)
             mean[where] = evaluate(block.mean, p) - self.shift[where]
             precision[where] = 1.0 / np.maximum(sd * sd, floor)
@@ -141,15 +147,15 @@ class System:
 
     def _fix_moments(self) -> None:
         """Prior moments that do not depend on psi are laid down once."""
-        self._fixed_mean, self._fixed_precision = np.zeros(self.size), np.zeros(self.size)
-        self._moving = []
+        self.fixed_mean, self.fixed_precision = np.zeros(self.size), np.zeros(self.size)
+        self.moving_priors = []
         for block in self.plain:
             where = self.place[self.columns[block.name]]
             if callable(block.sd) or callable(block.mean):
-                self._moving.append((block, where, _floor(self.shift[where] - evaluate(block.mean, self.example))))
+                self.moving_priors.append((block, where, _floor(self.shift[where] - evaluate(block.mean, self.example))))
             else:
-                self._fixed_mean[where] = block.mean - self.shift[where]
-                self._fixed_precision[where] = 1.0 / np.square(block.sd)
+                self.fixed_mean[where] = block.mean - self.shift[where]
+                self.fixed_precision[where] = 1.0 / np.square(block.sd)
 
     def _fix_rows(self) -> None:
         """Rows that do not depend on psi, such as characterisations with stated u, are added up once."""
@@ -173,6 +179,11 @@ class System:
             If the matrix is not positive definite at these values.
         """
         return Conditional(self, values)
+
+    @cached_property
+    def many(self) -> Many:
+        """The same at many psi at once; only without Student t or censored parts."""
+        return Many(self)
 
     def log_marginal(self, values: Values) -> float:
         """log p(y | psi), all measured rows; -inf where the numbers break down."""

@@ -20,6 +20,7 @@ from realmat.gaussian import System
 from realmat.posterior import Draws
 from realmat.problem import Problem, nonlinear_terms
 from realmat.space import Space
+from realmat.threads import one_blas_thread
 
 K_HAT_LIMIT = 0.7
 EFFICIENCY_LIMIT = 0.1
@@ -35,6 +36,7 @@ def refusal(problem: Problem) -> str | None:
     return None
 
 
+@one_blas_thread()
 def sample(problem: Problem, draws: int, chains: int, seed: int, latents: str | None = None, progress: bool = True) -> Draws:
     """Draw from the posterior of a conditionally Gaussian problem.
 
@@ -143,13 +145,13 @@ class _Store:
             self.b = np.empty((self.chains, self.size, self.system.size))
 
     @property
-    def keep(self) -> Any:
-        """What the chain calls with each draw of b."""
+    def keep(self) -> chain.Keep | None:
+        """What the chain calls with draws of b."""
         if self.latents != "draws":
             return None
 
-        def put(c: int, t: int, b: np.ndarray) -> None:
-            self.b[c, t] = b
+        def put(first: int, b: np.ndarray) -> None:
+            self.b[:, first : first + len(b)] = b.swapaxes(0, 1)
 
         return put
 
@@ -161,31 +163,31 @@ class _Store:
             self.b = self.b[:, : index.shape[1]]
             return
         pairs, times = np.unique(np.stack([np.repeat(np.arange(len(index)), index.shape[1]), index.ravel()]), axis=1, return_counts=True)
-        self._summarise([thetas[c, t] for c, t in pairs.T], times, density, seed)
+        self._summarise(thetas[*pairs], times, density, seed)
 
     def fill(self, thetas: np.ndarray, density: Density, seed: int) -> None:
         """Draw b afresh at every theta."""
+        flat = thetas.reshape(-1, thetas.shape[-1])
         if self.latents != "draws":
-            self._summarise(list(thetas.reshape(-1, thetas.shape[-1])), np.ones(thetas.shape[0] * thetas.shape[1]), density, seed)
+            self._summarise(flat, np.ones(len(flat)), density, seed)
             return
-        for c in range(thetas.shape[0]):
-            for t in range(thetas.shape[1]):
-                conditional = self.system.at(density.space.values(thetas[c, t]))
-                self.b[c, t] = conditional.draw(np.random.default_rng([seed, 2, t, c]))
+        for batch in density.batches(len(flat)):
+            solved = density.solve(flat[batch])[1]
+            self.b.reshape(len(flat), -1)[batch] = solved.draw(np.random.default_rng([seed, 2, batch.start]))
 
-    def _summarise(self, thetas: list[np.ndarray], times: np.ndarray, density: Density, seed: int) -> None:
-        total = float(times.sum())
+    def _summarise(self, thetas: np.ndarray, times: np.ndarray, density: Density, seed: int) -> None:
+        share = times / times.sum()
         mean, square = np.zeros(self.system.size), np.zeros(self.system.size)
         centre: np.ndarray | None = None
 
-        def work(item: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-            conditional = self.system.at(density.space.values(item[1]))
-            return conditional.mean, conditional.draw(np.random.default_rng([seed, 2, item[0]]))
+        def work(batch: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            solved = density.solve(thetas[batch])[1]
+            return share[batch], solved.mean(), solved.draw(np.random.default_rng([seed, 2, batch.start]))
 
-        for n, (m, b) in zip(times, density.map(work, enumerate(thetas)), strict=True):
-            centre = m if centre is None else centre
-            mean += n / total * m
-            square += n / total * (b - centre) ** 2
+        for weight, m, b in density.map(work, density.batches(len(thetas))):
+            centre = m[0] if centre is None else centre
+            mean += weight @ m
+            square += weight @ (b - centre) ** 2
         assert centre is not None
         self.mean = mean
         self.square = square - (mean - centre) ** 2
@@ -193,11 +195,8 @@ class _Store:
     def draws(self, thetas: np.ndarray, space: Space, stats: dict[str, np.ndarray], facts: dict[str, Any]) -> Draws:
         """Named draws."""
         chains, size = thetas.shape[:2]
-        values = [space.values(theta) for theta in thetas.reshape(chains * size, -1)]
-        params = {}
-        for q in space.params:
-            shape = (chains, size) if q.coords is None else (chains, size, q.size)
-            params[q.name] = np.array([v[q.name] for v in values]).reshape(shape)
+        values = space.many(thetas.reshape(chains * size, -1))[0]
+        params = {q.name: values[q.name].T.reshape((chains, size) if q.coords is None else (chains, size, q.size)) for q in space.params}
         columns = self.system.columns
         if self.latents == "draws":
             return Draws(params, {name: self.b[..., where] for name, where in columns.items()}, stats=stats, facts=facts)

@@ -7,15 +7,15 @@ rejecting is then arithmetic. Unlike resampled importance draws, the chains show
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from realmat.engines.exact.explore import Explored
 from realmat.engines.exact.mixture import Mixture
-from realmat.engines.exact.space import Density
-from realmat.errors import FitError
+
+Keep = Callable[[int, np.ndarray], None]
 
 
 @dataclass
@@ -32,15 +32,8 @@ class Proposals:
         return thetas, self.log_weight[:, 1:].ravel() + proposal.logpdf(thetas)
 
 
-def evaluate(
-    explored: Explored,
-    draws: int,
-    chains: int,
-    seed: int,
-    keep: Callable[[int, int, np.ndarray], None] | None,
-    tick: Callable[[int], None],
-) -> Proposals:
-    """Evaluate proposals draw by draw over all chains; `keep(chain, draw, b)` receives an exact draw of b with each.
+def evaluate(explored: Explored, draws: int, chains: int, seed: int, keep: Keep | None, tick: Callable[[int], None]) -> Proposals:
+    """Evaluate proposals draw by draw over all chains; `keep(first, b)` receives exact draws of b with them, shape (draws, chains, size).
 
     An interrupt ends it early: `done` says how many draws of every chain are complete.
     """
@@ -52,44 +45,25 @@ def evaluate(
     log_q = explored.proposal.logpdf(thetas.reshape(-1, density.space.size)).reshape(draws, chains)
     log_weight = np.full((draws, chains), -np.inf)
 
-    def work(item: tuple[int, int]) -> None:
-        t, c = item
-        log_weight[t, c] = _one(density, thetas[t, c], log_q[t, c], None if keep is None else (lambda b: keep(c, t, b)), [seed, 2, t, c])
+    def work(block: slice) -> int:
+        own = thetas[block]
+        logs, solved = density.solve(own.reshape(-1, own.shape[-1]))
+        if keep is not None:
+            keep(block.start, solved.draw(np.random.default_rng([seed, 2, block.start])).reshape(*own.shape[:2], -1))
+        log_weight[block] = logs.reshape(own.shape[:2]) - log_q[block]
+        return block.stop
 
+    size = max(density.system.many.most // chains, 1)
+    blocks = [slice(start, min(start + size, draws)) for start in range(0, draws, size)]
     done = 0
     try:
-        for block in _blocks(draws):
-            items = [(t, c) for t in block for c in range(chains)]
-            for _ in density.map(work, items):
-                pass
-            done = block[-1] + 1
-            tick(len(items))
+        for stop in density.map(work, blocks):
+            fresh, done = stop - done, stop
+            tick(fresh * chains)
     except KeyboardInterrupt:
         if done < 2:
             raise
     return Proposals(thetas[:done].swapaxes(0, 1), log_weight[:done].T, done)
-
-
-def _one(density: Density, theta: np.ndarray, log_q: float, keep: Callable[[np.ndarray], None] | None, seed: list[int]) -> float:
-    space = density.space
-    with np.errstate(all="ignore"):
-        values = space.values(theta)
-        prior = space.log_prior(theta, values)
-        if not np.isfinite(prior):
-            return -np.inf
-        try:
-            conditional = density.system.at(values)
-        except FitError:
-            return -np.inf
-        value = prior + conditional.log_marginal - log_q
-    if keep is not None:
-        keep(conditional.draw(np.random.default_rng(seed)))
-    return value if np.isfinite(value) else -np.inf
-
-
-def _blocks(draws: int, size: int = 25) -> Iterator[range]:
-    for start in range(0, draws, size):
-        yield range(start, min(start + size, draws))
 
 
 def accept(proposals: Proposals, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from realmat.gaussian import System
 
 _GOOD = 0.75
 _ROUNDS = 8
-_POWER, _SKEWED = 0.25, 0.5
+_POWERS = (1 / 4, 0.0, -1 / 3, -2 / 3)
 
 
 @dataclass
@@ -119,7 +119,7 @@ def _curvature(density: Density, at: np.ndarray, guess: np.ndarray) -> np.ndarra
 def explore(system: System, rng: np.random.Generator) -> Explored:
     """Adapt a mixture of t until its importance weights are even, or stop improving.
 
-    It starts in logarithms of the scales and goes on in fourth roots.
+    It starts in logarithms of the scales and goes on in powers of them.
     """
     first = Density(system)
     d = first.space.size
@@ -145,19 +145,22 @@ def explore(system: System, rng: np.random.Generator) -> Explored:
 
 
 def _straightened(density: Density, history: _History, proposal: mix.Mixture, rng: np.random.Generator) -> tuple[Density, mix.Mixture]:
-    """The density in fourth roots of positive parameters, and a proposal for it.
+    """The density in powers of positive parameters that make them symmetric, and a proposal for it.
 
-    A scale that the data leave free to be zero has an endless tail in its logarithm and a bump in its fourth root; one that they
-    determine is Gaussian in either. Only what is clearly skewed to large values stays a logarithm.
+    A scale that the data leave free to be zero has an endless tail in its logarithm and a bump in its fourth root. One that few groups
+    determine has a long tail to large values in either, and none in a negative power: the cube root of a precision is nearly normal
+    (Wilson & Hilferty, PNAS 17, 684, 1931).
     """
     powers = np.zeros(density.space.size)
     for k in np.flatnonzero(density.space.positive):
-        if _skewness(history.thetas[:, k], history.weights) < _SKEWED:
-            powers[k] = _POWER
+        log = history.thetas[:, k]
+        powers[k] = _POWERS[0]
+        if _skewness(log, history.weights) > 0:
+            powers[k] = min(_POWERS, key=lambda power: abs(_skewness(np.exp(power * log) if power else log, history.weights)))
     if not powers.any():
         return density, proposal
     turned = Density(density.system, powers)
-    thetas = np.where(powers > 0, np.exp(powers * history.thetas), history.thetas)
+    thetas = np.where(powers != 0, np.exp(powers * history.thetas), history.thetas)
     return turned, mix.defended(mix.fit(thetas, history.weights, rng))
 
 

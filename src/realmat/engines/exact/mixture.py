@@ -9,6 +9,7 @@ import numpy as np
 
 _TAILS = (5.0, 12.0, 30.0)
 _HEAVY = 4.0
+_SETTLED = 1e-3  # gain in mean log density below which EM has settled
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,13 @@ class Mixture:
 
     def parts(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log of each component's weighted density, and squared distances, both of shape (k, n)."""
-        d = self.locations.shape[1]
-        logs, distances = [], []
-        for weight, location, factor, nu in zip(self.weights, self.locations, self.factors, self.nu, strict=True):
-            constant = math.lgamma((nu + d) / 2) - math.lgamma(nu / 2) - 0.5 * d * math.log(nu * math.pi)
-            squares = np.sum(np.linalg.solve(factor, (x - location).T) ** 2, axis=0)
-            log_det = np.sum(np.log(np.diag(factor)))
-            logs.append(math.log(weight) + constant - log_det - 0.5 * (nu + d) * np.log1p(squares / nu))
-            distances.append(squares)
-        return np.array(logs), np.array(distances)
+        d, nu = self.locations.shape[1], self.nu
+        constants = [math.lgamma((v + d) / 2) - math.lgamma(v / 2) - 0.5 * d * math.log(v * math.pi) for v in nu]
+        log_det = np.sum(np.log(np.diagonal(self.factors, axis1=1, axis2=2)), axis=1)
+        whitened = (x - self.locations[:, None]) @ np.linalg.inv(self.factors).swapaxes(1, 2)
+        squares = np.einsum("knd,knd->kn", whitened, whitened)
+        height = np.log(self.weights) + constants - log_det
+        return height[:, None] - 0.5 * (nu + d)[:, None] * np.log1p(squares / nu[:, None]), squares
 
 
 def single(location: np.ndarray, covariance: np.ndarray, nu: float = 5.0) -> Mixture:
@@ -97,27 +96,27 @@ def _em(x: np.ndarray, weights: np.ndarray, k: int, nu: float, rng: np.random.Ge
     if k == 1:
         return start
     locations = x[rng.choice(n, size=k, p=weights)]
-    current = Mixture(np.full(k, 1 / k), locations, np.repeat(start.factors, k, axis=0), np.full(k, nu))
+    current, before = Mixture(np.full(k, 1 / k), locations, np.repeat(start.factors, k, axis=0), np.full(k, nu)), -math.inf
     for _ in range(steps):
-        current = _step(current, x, weights, cov, ridge)
+        log, squares = current.parts(x)
+        density = np.logaddexp.reduce(log, axis=0)
+        score = float(weights @ density)
+        if score < before + _SETTLED:
+            break
+        before = score
+        current = _step(current, x, np.exp(log - density) * weights, squares, 0.01 * cov + ridge)
     return current
 
 
-def _step(mixture: Mixture, x: np.ndarray, weights: np.ndarray, cov: np.ndarray, ridge: np.ndarray) -> Mixture:
-    d = x.shape[1]
-    log, distances = mixture.parts(x)
-    responsibility = np.exp(log - np.logaddexp.reduce(log, axis=0)) * weights
-    masses, locations, factors = [], [], []
-    for r, squares, nu in zip(responsibility, distances, mixture.nu, strict=True):
-        mass = r.sum()
-        if mass < 0.02:  # an empty component would collapse on a point
-            continue
-        tail = r * (nu + d) / (nu + squares)
-        location = tail @ x / tail.sum()
-        spread = (x - location).T @ ((x - location) * tail[:, None]) / mass
-        masses.append(mass)
-        locations.append(location)
-        factors.append(np.linalg.cholesky(spread + 0.01 * cov + ridge))
-    if not masses:
+def _step(mixture: Mixture, x: np.ndarray, responsibility: np.ndarray, squares: np.ndarray, floor: np.ndarray) -> Mixture:
+    """One step of EM from weighted responsibilities and squared distances, both of shape (k, n)."""
+    masses = responsibility.sum(axis=1)
+    kept = masses >= 0.02  # an empty component would collapse on a point
+    if not kept.any():
         return mixture
-    return Mixture(np.array(masses) / sum(masses), np.array(locations), np.array(factors), mixture.nu[: len(masses)])
+    r, masses, nu = responsibility[kept], masses[kept], mixture.nu[kept]
+    tail = r * (nu + x.shape[1])[:, None] / (nu[:, None] + squares[kept])
+    locations = tail @ x / tail.sum(axis=1)[:, None]
+    centred = x - locations[:, None]
+    spread = (centred * tail[..., None]).swapaxes(1, 2) @ centred / masses[:, None, None]
+    return Mixture(masses / masses.sum(), locations, np.linalg.cholesky(spread + floor), nu)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from realmat.gaussian import System
+from realmat.gaussian.many import Solved
 from realmat.space import Space
 
-_HEAVY = 150_000  # multiply-adds of a factorisation beyond which two threads pay: below, the interpreter lock eats the gain
-_MANY = 5000  # rows of the response, each with auxiliary values of its own, for which the same holds
+_MANY = (
+    5000  # rows of the response, each with auxiliary values of its own, beyond which threads pay: below, the interpreter lock eats the gain
+)
+_MOST_THREADS = 8
 
 
 class Density:
@@ -23,8 +27,8 @@ class Density:
         self.system = system
         self.space = Space(system.problem.params, powers)
         self.evaluations = 0
-        heavy = len(system.pattern.targets) > _HEAVY or (system.augmented and len(system.families[0].y) > _MANY)
-        self._pool = ThreadPoolExecutor(2) if heavy else None
+        alone = system.augmented and len(system.families[0].y) <= _MANY
+        self._pool = None if alone else ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS))
 
     def one(self, theta: np.ndarray) -> float:
         """At one theta of shape (size,); -inf where it cannot be evaluated."""
@@ -38,9 +42,33 @@ class Density:
         return value if math.isfinite(value) else -math.inf
 
     def many(self, thetas: np.ndarray) -> np.ndarray:
-        """At thetas of shape (n, size); large problems use both cores."""
-        return np.fromiter(self.map(self.one, thetas), dtype=float, count=len(thetas))
+        """At thetas of shape (n, size)."""
+        if self.system.augmented:
+            return np.fromiter(self.map(self.one, thetas), dtype=float, count=len(thetas))
+        out = np.full(len(thetas), -np.inf)
+
+        def work(where: slice) -> None:
+            out[where] = self.solve(thetas[where])[0]
+
+        for _ in self.map(work, self.batches(len(thetas))):
+            pass
+        return out
+
+    def batches(self, n: int) -> list[slice]:
+        """`n` thetas cut into batches that are evaluated together."""
+        size = self.system.many.most
+        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+    def solve(self, thetas: np.ndarray) -> tuple[np.ndarray, Solved]:
+        """Log densities at thetas of shape (n, size), -inf where they cannot be evaluated, and the factorised batch."""
+        n = len(thetas)
+        self.evaluations += n
+        with np.errstate(all="ignore"):
+            values, prior = self.space.many(thetas)
+            solved = self.system.many.at(values, n)
+            total = prior + solved.log_marginal
+        return np.where(np.isfinite(total), total, -np.inf), solved
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
-        """`map`, over two threads where the work is large enough for that to pay."""
+        """`map`, over all cores where the work is large enough for that to pay."""
         return map(function, items) if self._pool is None else self._pool.map(function, items)

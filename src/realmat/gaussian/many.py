@@ -1,0 +1,238 @@
+"""The linear-Gaussian system at many psi at once: what `Conditional` computes for one, in compiled loops.
+
+Exploring the hyperparameters needs thousands of evaluations of a small system each; Python's share of one is then larger than the
+algebra's. Here functions of psi are evaluated for a whole batch, Gram matrices enter as one matrix product, and factorisation,
+solution and draws run without returning to Python. `Conditional` is the reference that tests compare with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from realmat.gaussian import batch_kernels
+from realmat.gaussian.lifted import Lifted
+from realmat.gaussian.part import Part
+
+if TYPE_CHECKING:
+    from realmat.gaussian.leaf import Leaf
+    from realmat.gaussian.system import System
+
+_LOG_2PI = float(np.log(2 * np.pi))
+_NUMBERS = 500_000  # held at once by a batch
+_NEARLY = 0.3  # share of numbers that are not zero from which a matrix is better held as dense
+Batch = Mapping[str, np.ndarray]
+
+
+class Many:
+    """Evaluates a system without Student t or censored parts at batches of psi.
+
+    Parameters
+    ----------
+    system : System
+
+    Raises
+    ------
+    ValueError
+        If parts are Student t or censored.
+
+    Attributes
+    ----------
+    most : int
+        Largest batch whose numbers stay in the cache.
+    """
+
+    def __init__(self, system: System) -> None:
+        if system.augmented:
+            raise ValueError("Student t or censored parts have auxiliary values of their own: evaluate one psi at a time.")
+        self.system = system
+        self._blocks = [(Lifted(block.sd), Lifted(block.mean), where, floor) for block, where, floor in system.moving_priors]
+        parts = [_ManyRows(part) for part in system.moving]
+        self._stacked, self._scattered = [p for p in parts if p.stackable], [p for p in parts if not p.stackable]
+        self._constant = 0.5 * _LOG_2PI * sum(block.size for block in system.linked)
+        if system.leaf is not None:
+            self._response, self._leaf_sd = _ManyRows(system.parts[0]), Lifted(system.leaf.sd)
+        own = system.fixed_precision[: system.rest]
+        self._log = system.fixed_log + 0.5 * float(np.sum(np.log(system.fixed_precision[system.fixed_precision > 0])))
+        self._log -= 0.5 * float(own @ system.fixed_mean[: system.rest] ** 2)
+        x = system.fixed.copy()
+        x[system.pattern.diagonal] += own
+        self._stack(x, own * system.fixed_mean[: system.rest] + system.fixed_side)
+        largest = max(system.pattern.flat, system.size, len(system.families[0].y))
+        self.most = int(np.clip(_NUMBERS // largest, 1, 128))
+
+    def _stack(self, x: np.ndarray, side: np.ndarray) -> None:
+        """P and the right-hand side as linear functions of a few numbers: 1, precisions by key, and what the leaf takes."""
+        flat, sides = [x[None]], [side[None]]
+        for rows in self._stacked:
+            flat.append(np.array([gram for _, gram in rows.part.grams]))
+            sides.append(np.array(rows.part.sides))
+        leaf = self.system.leaf
+        if leaf is not None:
+            flat.append(leaf.pair_sums)
+            sides.append(leaf.side_sums)
+        self._x, self._side = np.concatenate(flat), np.concatenate(sides)
+        if leaf is not None:
+            leaf.pair_sums = self._x[-len(leaf.nodes) :]  # held once: it may be large
+            self.tied = _Tied(leaf, self.system.pattern.lead)
+
+    def at(self, values: Batch, n: int) -> Solved:
+        """Factorise at every psi of a batch.
+
+        Parameters
+        ----------
+        values : mapping of parameter name to array
+            The batch, of length `n`, is the last axis.
+        """
+        system, pattern = self.system, self.system.pattern
+        log = np.full(n, self._log)
+        with np.errstate(all="ignore"):
+            factors = [np.ones((n, 1))]
+            for rows in self._stacked:
+                factors.append(1.0 / rows.variance(values, n))
+                log += rows.log_density(factors[-1])
+            leaf = None if system.leaf is None else self._eliminate_leaf(values, n, factors, log)
+            stacked = np.concatenate(factors, axis=1)
+            x, side = stacked @ self._x, stacked @ self._side
+            for sd, mean, where, floor in self._blocks:
+                self._add_prior(sd(values, n), mean(values, n), where, floor, x, side, log)
+            for rows in self._scattered:
+                log += rows.add(values, n, x, side)
+            arrays = (pattern.ptr, pattern.rows, pattern.targets, pattern.lead, pattern.full, pattern.dense)
+            log_det, square = batch_kernels.solve(x, side, *arrays)
+            log += 0.5 * (square - log_det) + self._constant
+        return Solved(system, x, side, log, leaf)
+
+    def _add_prior(
+        self, sd: np.ndarray, mean: np.ndarray, where: np.ndarray, floor: float, x: np.ndarray, side: np.ndarray, log: np.ndarray
+    ) -> None:
+        """Add the prior of a block whose moments depend on psi; the leaf's own diagonal is added where it is eliminated."""
+        system = self.system
+        precision = 1.0 / np.maximum(np.square(sd), floor)
+        precision = np.broadcast_to(precision if precision.ndim > 1 else precision[None], (len(where), len(x))).T
+        log += 0.5 * np.sum(np.log(precision), axis=1)
+        if where[0] >= system.rest:  # the leaf, whose mean is zero
+            return
+        centred = np.broadcast_to(mean if mean.ndim > 1 else mean[None], (len(where), len(x))).T - system.shift[where]
+        x[:, system.pattern.diagonal[where]] += precision
+        side[:, where] += precision * centred
+        log -= 0.5 * np.sum(precision * centred**2, axis=1)
+
+    def _eliminate_leaf(self, values: Batch, n: int, factors: list[np.ndarray], log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `Conditional` does; returns w by psi and class over the pivots, and the pivots, both of shape (n, classes)."""
+        leaf = self.system.leaf
+        assert leaf is not None
+        w = 1.0 / self._response.variance(values, n)[:, 0]
+        q = 1.0 / np.broadcast_to(self._leaf_sd(values, n), (n,)) ** 2
+        pivots = w[:, None] * leaf.level + q[:, None]
+        factor = (w * w)[:, None] / (w[:, None] * leaf.nodes + q[:, None])
+        factors.append(-factor)
+        log += 0.5 * (factor @ leaf.square_sums - np.log(pivots) @ leaf.members)
+        return w[:, None] / pivots, 1.0 / np.sqrt(pivots)
+
+
+class _ManyRows:
+    """One family's share of P and of the right-hand side, as `Part` has it, for a batch."""
+
+    def __init__(self, part: Part) -> None:
+        family = self.family = part.family
+        self.part = part
+        self._noise = Lifted(family.noise.scales) if family.noise.scales is not None else None
+        self._scales = [Lifted(1.0 if f is None else f) for f in family.scales]
+        self._offsets = [Lifted(f) for f in family.offsets]
+        keys = len(family.key_u2)
+        self._counts = np.bincount(family.key, weights=family.count, minlength=keys)
+        self._within = np.bincount(family.key, weights=family.within, minlength=keys)
+
+    @property
+    def stackable(self) -> bool:
+        """Whether the rows enter P as whole arrays, one for each key."""
+        return self.part.few and all(isinstance(where, slice) for where, _ in self.part.grams)
+
+    def variance(self, values: Batch, n: int) -> np.ndarray:
+        """Variance of a single measurement by key, shape (n, keys)."""
+        f = self.family
+        if self._noise is None:
+            return np.broadcast_to(f.key_u2, (n, len(f.key_u2)))
+        scales = np.broadcast_to(self._noise(values, n), (f.noise.group.max() + 1, n))
+        scales = np.concatenate([scales, np.zeros((1, n))])  # group -1 reads the zeros
+        return np.ascontiguousarray(np.maximum(f.key_u2[:, None] + scales[f.key_group] ** 2, np.reshape(f.least, (-1, 1))).T)
+
+    def add(self, values: Batch, n: int, x: np.ndarray, side: np.ndarray) -> np.ndarray:
+        """Add A' W A to `x` (n, flat) and A' W (y - offset) to `side`; returns log p(rows | b = b0, psi), shape (n,)."""
+        variance = self.variance(values, n)
+        if not self.part.few:
+            return self._add_by_row(values, n, variance, x, side)
+        weights = 1.0 / variance
+        for (where, gram), w in zip(self.part.grams, weights.T, strict=True):
+            x[:, where] += w[:, None] * gram
+        side += weights @ np.array(self.part.sides)
+        return self.log_density(weights)
+
+    def log_density(self, weights: np.ndarray) -> np.ndarray:
+        """log p(rows | b = b0, psi) of few keys, from their precisions of shape (n, keys)."""
+        part = self.part
+        log: np.ndarray = -0.5 * ((_LOG_2PI - np.log(weights)) @ part.totals + weights @ part.squares)
+        return log
+
+    def _add_by_row(self, values: Batch, n: int, variance: np.ndarray, x: np.ndarray, side: np.ndarray) -> np.ndarray:
+        f, m = self.family, self.family.matrix
+        scales = np.array([np.broadcast_to(scale(values, n), (n,)) for scale in self._scales]).T.copy()
+        residual = f.y[:, None]
+        for offset in self._offsets:
+            residual = residual - offset(values, n)
+        rows = (m.indptr, m.indices, m.data, f.scale_of, scales, f.count, f.key, variance)
+        log = batch_kernels.assemble_many(x, side, *rows, np.ascontiguousarray(residual.T), self.part.places)
+        log -= 0.5 * ((1.0 / variance) @ self._within + _LOG_2PI * self._counts.sum())
+        return np.asarray(log)
+
+
+class Solved:
+    """A factorised batch.
+
+    Attributes
+    ----------
+    log_marginal : array of shape (n,)
+        log p(y | psi); -inf where the numbers break down.
+    """
+
+    def __init__(
+        self, system: System, x: np.ndarray, half: np.ndarray, log: np.ndarray, leaf: tuple[np.ndarray, np.ndarray] | None
+    ) -> None:
+        self._system, self._x, self._half, self._leaf = system, x, half, leaf
+        self.log_marginal = np.where(np.isfinite(log), log, -np.inf)
+
+    def mean(self) -> np.ndarray:
+        """E[b | psi, y] at each psi, shape (n, coefficients), natural order."""
+        return self._completed(np.zeros((len(self._x), self._system.size)))
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """An exact draw of b at each psi, shape (n, coefficients), natural order; nonsense where the numbers break down."""
+        return self._completed(rng.standard_normal((len(self._x), self._system.size)))
+
+    def _completed(self, b: np.ndarray) -> np.ndarray:
+        system, pattern = self._system, self._system.pattern
+        batch_kernels.complete(self._x, self._half, b, pattern.ptr, pattern.rows, pattern.lead, pattern.dense)
+        if self._leaf is not None:
+            system.many.tied.complete(b, *self._leaf)
+        return b[:, system.place] + system.shift[system.place]
+
+
+class _Tied:
+    """What ties the leaf to the other coefficients: sparse to those eliminated one by one, dense to the trailing block where it is full."""
+
+    def __init__(self, leaf: Leaf, lead: int) -> None:
+        self._lead, self._side, self._kind = lead, leaf.side, leaf.kind
+        trailing = leaf.gram[:, lead:]
+        self._dense = trailing.toarray().T if trailing.nnz > _NEARLY * np.prod(trailing.shape) else None
+        self._sparse = leaf.gram if self._dense is None else leaf.gram[:, :lead].tocsr()
+        self._rest = leaf.gram.shape[1]
+
+    def complete(self, b: np.ndarray, gain: np.ndarray, sd: np.ndarray) -> None:
+        """Turn the leaf's standard normals behind the other columns of `b` into draws given these, in place."""
+        gram, side = self._sparse, self._side[None]
+        if self._dense is not None:
+            side = side - b[:, self._lead : self._rest] @ self._dense
+        batch_kernels.complete_leaf(b, self._rest, gram.indptr, gram.indices, gram.data, side, self._kind, gain, sd)
