@@ -15,6 +15,7 @@ import numpy as np
 from realmat.gaussian import batch_kernels
 from realmat.gaussian.lifted import Lifted
 from realmat.gaussian.part import Part
+from realmat.terms import Coefficients, evaluate
 
 if TYPE_CHECKING:
     from realmat.gaussian.leaf import Leaf
@@ -48,7 +49,8 @@ class Many:
         if system.augmented:
             raise ValueError("Student t or censored parts have auxiliary values of their own: evaluate one psi at a time.")
         self.system = system
-        self._blocks = [(Lifted(block.sd), Lifted(block.mean), where, floor) for block, where, floor in system.moving_priors]
+        priors = [_ManyPriors(system, *prior) for prior in system.moving_priors]
+        self._priors, self._other_priors = [p for p in priors if p.stackable], [p for p in priors if not p.stackable]
         parts = [_ManyRows(part) for part in system.moving]
         self._stacked, self._scattered = [p for p in parts if p.stackable], [p for p in parts if not p.stackable]
         self._constant = 0.5 * _LOG_2PI * sum(block.size for block in system.linked)
@@ -66,6 +68,10 @@ class Many:
     def _stack(self, x: np.ndarray, side: np.ndarray) -> None:
         """P and the right-hand side as linear functions of a few numbers: 1, precisions by key, and what the leaf takes."""
         flat, sides = [x[None]], [side[None]]
+        for prior in self._priors:
+            diagonal, pull = prior.unit()
+            flat.append(diagonal[None])
+            sides.append(pull[None])
         for rows in self._stacked:
             flat.append(np.array([gram for _, gram in rows.part.grams]))
             sides.append(np.array(rows.part.sides))
@@ -90,35 +96,23 @@ class Many:
         log = np.full(n, self._log)
         with np.errstate(all="ignore"):
             factors = [np.ones((n, 1))]
+            for prior in self._priors:
+                factors.append(prior.precision(values, n)[:, :1])
+                log += prior.log_density(factors[-1])
             for rows in self._stacked:
                 factors.append(1.0 / rows.variance(values, n))
                 log += rows.log_density(factors[-1])
             leaf = None if system.leaf is None else self._eliminate_leaf(values, n, factors, log)
             stacked = np.concatenate(factors, axis=1)
             x, side = stacked @ self._x, stacked @ self._side
-            for sd, mean, where, floor in self._blocks:
-                self._add_prior(sd(values, n), mean(values, n), where, floor, x, side, log)
+            for prior in self._other_priors:
+                log += prior.add(values, n, x, side)
             for rows in self._scattered:
                 log += rows.add(values, n, x, side)
             arrays = (pattern.ptr, pattern.rows, pattern.targets, pattern.lead, pattern.full, pattern.dense)
             log_det, square = batch_kernels.solve(x, side, *arrays)
             log += 0.5 * (square - log_det) + self._constant
         return Solved(system, x, side, log, leaf)
-
-    def _add_prior(
-        self, sd: np.ndarray, mean: np.ndarray, where: np.ndarray, floor: float, x: np.ndarray, side: np.ndarray, log: np.ndarray
-    ) -> None:
-        """Add the prior of a block whose moments depend on psi; the leaf's own diagonal is added where it is eliminated."""
-        system = self.system
-        precision = 1.0 / np.maximum(np.square(sd), floor)
-        precision = np.broadcast_to(precision if precision.ndim > 1 else precision[None], (len(where), len(x))).T
-        log += 0.5 * np.sum(np.log(precision), axis=1)
-        if where[0] >= system.rest:  # the leaf, whose mean is zero
-            return
-        centred = np.broadcast_to(mean if mean.ndim > 1 else mean[None], (len(where), len(x))).T - system.shift[where]
-        x[:, system.pattern.diagonal[where]] += precision
-        side[:, where] += precision * centred
-        log -= 0.5 * np.sum(precision * centred**2, axis=1)
 
     def _eliminate_leaf(self, values: Batch, n: int, factors: list[np.ndarray], log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `Conditional` does; returns w by psi and class over the pivots, and the pivots, both of shape (n, classes)."""
@@ -131,6 +125,50 @@ class Many:
         factors.append(-factor)
         log += 0.5 * (factor @ leaf.square_sums - np.log(pivots) @ leaf.members)
         return w[:, None] / pivots, 1.0 / np.sqrt(pivots)
+
+
+class _ManyPriors:
+    """The prior of a block whose moments depend on psi; the leaf's own diagonal is added where it is eliminated.
+
+    It is `stackable` where one precision and known means describe it, as with every leaf.
+    """
+
+    def __init__(self, system: System, block: Coefficients, where: np.ndarray, floor: float) -> None:
+        self._system, self._where, self._floor = system, where, floor
+        self._sd, self._mean = Lifted(block.sd), Lifted(block.mean)
+        self._is_leaf = where[0] >= system.rest
+        self.stackable = np.ndim(evaluate(block.sd, system.example)) == 0 and not callable(block.mean)
+
+    def precision(self, values: Batch, n: int) -> np.ndarray:
+        """Prior precision, shape (n, coefficients)."""
+        precision = 1.0 / np.maximum(np.square(self._sd(values, n)), self._floor)
+        return np.broadcast_to(precision if precision.ndim > 1 else precision[None], (len(self._where), n)).T
+
+    def unit(self) -> tuple[np.ndarray, np.ndarray]:
+        """What a precision of 1 adds to P, flat, and to the right-hand side, where the mean is known."""
+        x, side = np.zeros(self._system.pattern.flat), np.zeros(self._system.rest)
+        if not self._is_leaf:
+            x[self._system.pattern.diagonal[self._where]] = 1.0
+            side[self._where] = self._centred({}, 1)[0]
+        return x, side
+
+    def add(self, values: Batch, n: int, x: np.ndarray, side: np.ndarray) -> np.ndarray:
+        """Add the precision to `x` (n, flat) and precision times mean to `side`; returns log p(b = b0 | psi), shape (n,)."""
+        precision, where = self.precision(values, n), self._where
+        centred = self._centred(values, n)
+        x[:, self._system.pattern.diagonal[where]] += precision
+        side[:, where] += precision * centred
+        return 0.5 * np.sum(np.log(precision) - precision * centred**2, axis=1)
+
+    def log_density(self, precision: np.ndarray) -> np.ndarray:
+        """log p(b = b0 | psi) without the constant, of a block with one precision, shape (n, 1 or more), and a known mean."""
+        squares = 0.0 if self._is_leaf else float(np.sum(self._centred({}, 1) ** 2))
+        return 0.5 * (len(self._where) * np.log(precision[:, 0]) - precision[:, 0] * squares)
+
+    def _centred(self, values: Batch, n: int) -> np.ndarray:
+        """Prior mean from the reference, shape (n, coefficients)."""
+        mean = self._mean(values, n)
+        return np.broadcast_to(mean if mean.ndim > 1 else mean[None], (len(self._where), n)).T - self._system.shift[self._where]
 
 
 class _ManyRows:
