@@ -177,29 +177,53 @@ def _swaps(local: Local) -> list[np.ndarray]:
 
 def sample(system: System, draws: int, chains: int, seed: int, progress: bool) -> Draws:
     """Chains of psi and b. An interrupt keeps the draws made so far."""
-    logs = Density(system)
-    density = Density(system, np.where(logs.space.positive, _POWER, 0.0)) if logs.space.positive.any() else logs
-    states, covariance = _start(logs, density, chains, seed)
-    sampler = _Sampler(density, covariance)
-    thetas, b = np.empty((chains, draws, density.space.size)), np.empty((chains, draws, system.size))
-    done = 0
-    with Progress(progress, "warming up", None) as bar:
-        warm_up = _warm_up(sampler, states, seed, bar)
-        bar.restart("drawing", draws * chains)
-        try:
-            for some, some_b in sampler.run(states, draws):
-                now = slice(done, done + some.shape[1])
-                thetas[:, now], b[:, now] = some, some_b
-                done = now.stop
-                bar.advance(chains * some.shape[1])
-        except KeyboardInterrupt:
-            if done < 4:
-                raise
-    facts: dict[str, Any] = {"method": "augmentation: collapsed Metropolis on hyperparameters, exact draws of the rest", "warm_up": warm_up}
-    facts["acceptance"] = {name: acceptance([state.tallies[name] for state in states]) for name in sampler.moves}
-    if done < draws:
-        facts["interrupted"] = f"interrupted after {done} of {draws} draws"
-    return _named(density, thetas[:, :done], b[:, :done], facts)
+    run = Chains.start(system, chains, seed)
+    thetas, b, facts = run.run(draws, seed, progress)
+    values = run.density.space.many(thetas.reshape(-1, thetas.shape[-1]))[0]
+    shape = thetas.shape[:2]
+    params = {q.name: values[q.name].T.reshape(shape if q.coords is None else (*shape, q.size)) for q in run.density.space.params}
+    facts["method"] = "augmentation: collapsed Metropolis on hyperparameters, exact draws of the rest"
+    return Draws(params, {name: b[..., where] for name, where in system.columns.items()}, facts=facts)
+
+
+@dataclass
+class Chains:
+    """Chains of psi and b that learn their proposals; without Student t or censored parts, of psi alone."""
+
+    density: Density
+    states: list[_State]
+    sampler: _Sampler
+
+    @classmethod
+    def start(cls, system: System, chains: int, seed: int) -> Chains:
+        """Chains at scattered points around the mode."""
+        logs = Density(system)
+        density = Density(system, np.where(logs.space.positive, _POWER, 0.0)) if logs.space.positive.any() else logs
+        states, covariance = _start(logs, density, chains, seed)
+        return cls(density, states, _Sampler(density, covariance))
+
+    def run(self, draws: int, seed: int, progress: bool, keep: bool = True) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+        """Warm up and draw: theta and b, shape (chains, draws, size), b empty unless it is to be kept, and what was done."""
+        chains, system = len(self.states), self.density.system
+        thetas, b = np.empty((chains, draws, self.density.space.size)), np.empty((chains, draws, system.size if keep else 0))
+        done = 0
+        with Progress(progress, "warming up", None) as bar:
+            warm_up = _warm_up(self.sampler, self.states, seed, bar)
+            bar.restart("drawing", draws * chains)
+            try:
+                for some, some_b in self.sampler.run(self.states, draws):
+                    now = slice(done, done + some.shape[1])
+                    thetas[:, now], b[:, now] = some, some_b[..., : b.shape[-1]]
+                    done = now.stop
+                    bar.advance(chains * some.shape[1])
+            except KeyboardInterrupt:
+                if done < 4:
+                    raise
+        moves = {name: acceptance([state.tallies[name] for state in self.states]) for name in self.sampler.moves}
+        facts: dict[str, Any] = {"warm_up": warm_up, "acceptance": moves}
+        if done < draws:
+            facts["interrupted"] = f"interrupted after {done} of {draws} draws"
+        return thetas[:, :done], b[:, :done], facts
 
 
 def _start(logs: Density, density: Density, chains: int, seed: int) -> tuple[list[_State], np.ndarray]:
@@ -242,13 +266,3 @@ def _warm_up(sampler: _Sampler, states: list[_State], seed: int, bar: Progress) 
         if history.shape[1] >= _SHORTEST and max(apart, default=1.0) < _AGREED:
             break
     return history.shape[1]
-
-
-def _named(density: Density, thetas: np.ndarray, b: np.ndarray, facts: dict[str, Any]) -> Draws:
-    chains, draws = thetas.shape[:2]
-    values = [density.space.values(theta) for theta in thetas.reshape(chains * draws, -1)]
-    params = {
-        q.name: np.array([v[q.name] for v in values]).reshape((chains, draws, *(() if q.coords is None else (q.size,))))
-        for q in density.space.params
-    }
-    return Draws(params, {name: b[..., where] for name, where in density.system.columns.items()}, facts=facts)

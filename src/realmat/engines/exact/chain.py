@@ -80,3 +80,8 @@ def accept(proposals: Proposals, seed: int) -> tuple[np.ndarray, np.ndarray]:
             index[c, t] = current
             accepted[c, t] = current == t
     return index, accepted
+
+
+def longest_stay(index: np.ndarray) -> float:
+    """The largest share of a chain's draws that are one and the same proposal; `index` has shape (chains, draws)."""
+    return max(float(np.unique(row, return_counts=True)[1].max()) for row in index) / index.shape[1]

@@ -1,23 +1,61 @@
-"""When importance sampling does not cover the posterior of theta: NUTS on theta alone, the coefficients still integrated out.
+"""When importance sampling does not cover the posterior of theta: chains on theta alone, the coefficients still integrated out.
 
-nutpie samples a plain function, so nothing is compiled and PyMC is not imported. Gradients are central differences in coordinates
-whitened by what exploration learnt.
+First Metropolis chains whose proposals learn from all of them (`augment`, here without auxiliary values); where these do not agree, NUTS,
+and the better of the two is kept. nutpie samples a plain function, so nothing is compiled and PyMC is not imported; gradients are central
+differences in coordinates whitened by what exploration learnt.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from realmat.engines.exact import augment
 from realmat.engines.exact.explore import Explored
 from realmat.engines.exact.space import Density
 
 _STEP = 1e-4
+_AGREED = 1.05
 
 
-def sample(explored: Explored, draws: int, chains: int, seed: int, progress: bool) -> tuple[Density, np.ndarray, dict[str, np.ndarray]]:
-    """The density in unbounded coordinates, draws of theta in them, shape (chains, draws, size), and statistics (chains, draws)."""
+@dataclass
+class Run:
+    """Draws of theta, shape (chains, draws, size), in the coordinates of `density`; statistics (chains, draws); what was done."""
+
+    density: Density
+    thetas: np.ndarray
+    stats: dict[str, np.ndarray]
+    facts: dict[str, Any]
+
+    @property
+    def apart(self) -> float:
+        """Largest R-hat."""
+        from arviz_stats.base import array_stats
+
+        return max(float(array_stats.rhat(self.thetas[..., k])) for k in range(self.thetas.shape[-1]))
+
+
+def sample(explored: Explored, draws: int, chains: int, seed: int, progress: bool) -> Run:
+    """Chains of theta by Metropolis, or by NUTS where these do not agree."""
+    first = _metropolis(explored, draws, chains, seed, progress)
+    if "interrupted" in first.facts or first.apart < _AGREED:
+        return first
+    try:
+        second = _nuts(explored, draws, chains, seed, progress)
+    except RuntimeError:  # nutpie found no place to start: the first chains are still right, and their R-hat and ESS honest
+        return first
+    return min((first, second), key=lambda run: run.apart)
+
+
+def _metropolis(explored: Explored, draws: int, chains: int, seed: int, progress: bool) -> Run:
+    chain = augment.Chains.start(explored.density.system, chains, seed)
+    thetas, _, facts = chain.run(draws, seed, progress, keep=False)
+    return Run(chain.density, thetas, {}, {**facts, "method": "Metropolis with learnt proposals on hyperparameters"})
+
+
+def _nuts(explored: Explored, draws: int, chains: int, seed: int, progress: bool) -> Run:
     import nutpie
     from nutpie.compiled_pyfunc import from_pyfunc
 
@@ -60,7 +98,8 @@ def sample(explored: Explored, draws: int, chains: int, seed: int, progress: boo
     )
     tree = nutpie.sample(compiled, draws=draws, tune=400, chains=chains, cores=1, seed=seed, progress_bar=progress, save_warmup=False)
     stats = {name: np.asarray(tree["sample_stats"][name]) for name in ("diverging", "n_steps", "depth") if name in tree["sample_stats"]}
-    return density, np.asarray(tree["posterior"]["theta"]).reshape(chains, -1, d), stats
+    thetas = np.asarray(tree["posterior"]["theta"]).reshape(chains, -1, d)
+    return Run(density, thetas, stats, {"method": "NUTS on hyperparameters"})
 
 
 def _starts(density: Density, seen: np.ndarray, weights: np.ndarray, chains: int, rng: np.random.Generator) -> np.ndarray:

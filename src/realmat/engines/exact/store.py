@@ -1,0 +1,91 @@
+"""Where draws go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from realmat.engines.exact import chain
+from realmat.engines.exact.space import Density
+from realmat.gaussian import System
+from realmat.posterior import Draws
+from realmat.space import Space
+
+
+@dataclass
+class Store:
+    """Where coefficient draws go: all of them, or only their mean and sd."""
+
+    system: System
+    chains: int
+    size: int
+    latents: str
+    b: np.ndarray = field(init=False)
+    mean: np.ndarray | None = None
+    square: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.latents == "draws":
+            self.b = np.empty((self.chains, self.size, self.system.size))
+
+    @property
+    def keep(self) -> chain.Keep | None:
+        """What the chain calls with draws of b."""
+        if self.latents != "draws":
+            return None
+
+        def put(first: int, b: np.ndarray) -> None:
+            self.b[:, first : first + len(b)] = b.swapaxes(0, 1)
+
+        return put
+
+    def choose(self, index: np.ndarray, thetas: np.ndarray, density: Density, seed: int) -> None:
+        """Keep the draws that were accepted, repeated as often as the chain stayed."""
+        if self.latents == "draws":
+            for c, row in enumerate(index):
+                self.b[c, : len(row)] = self.b[c, row]
+            self.b = self.b[:, : index.shape[1]]
+            return
+        pairs, times = np.unique(np.stack([np.repeat(np.arange(len(index)), index.shape[1]), index.ravel()]), axis=1, return_counts=True)
+        self._summarise(thetas[*pairs], times, density, seed)
+
+    def fill(self, thetas: np.ndarray, density: Density, seed: int) -> None:
+        """Draw b afresh at every theta of shape (chains, draws, size)."""
+        flat = thetas.reshape(-1, thetas.shape[-1])
+        if self.latents != "draws":
+            self._summarise(flat, np.ones(len(flat)), density, seed)
+            return
+        drawn = [density.solve(flat[batch])[1].draw(np.random.default_rng([seed, 2, batch.start])) for batch in density.batches(len(flat))]
+        self.b = np.concatenate(drawn).reshape(*thetas.shape[:2], -1)
+
+    def _summarise(self, thetas: np.ndarray, times: np.ndarray, density: Density, seed: int) -> None:
+        share = times / times.sum()
+        mean, square = np.zeros(self.system.size), np.zeros(self.system.size)
+        centre: np.ndarray | None = None
+
+        def work(batch: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            solved = density.solve(thetas[batch])[1]
+            return share[batch], solved.mean(), solved.draw(np.random.default_rng([seed, 2, batch.start]))
+
+        for weight, m, b in density.map(work, density.batches(len(thetas))):
+            centre = m[0] if centre is None else centre
+            mean += weight @ m
+            square += weight @ (b - centre) ** 2
+        assert centre is not None
+        self.mean = mean
+        self.square = square - (mean - centre) ** 2
+
+    def draws(self, thetas: np.ndarray, space: Space, stats: dict[str, np.ndarray], facts: dict[str, Any]) -> Draws:
+        """Named draws."""
+        chains, size = thetas.shape[:2]
+        values = space.many(thetas.reshape(chains * size, -1))[0]
+        params = {q.name: values[q.name].T.reshape((chains, size) if q.coords is None else (chains, size, q.size)) for q in space.params}
+        columns = self.system.columns
+        if self.latents == "draws":
+            return Draws(params, {name: self.b[..., where] for name, where in columns.items()}, stats=stats, facts=facts)
+        assert self.mean is not None
+        assert self.square is not None
+        sd = np.sqrt(np.maximum(self.square, 0.0))
+        return Draws(params, {}, {name: (self.mean[where], sd[where]) for name, where in columns.items()}, stats=stats, facts=facts)
