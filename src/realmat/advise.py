@@ -245,7 +245,7 @@ def _covariances(posterior: Posterior, left: Sequence[Lines], right: Sequence[Li
         values = posterior.values(int(i))
         if not bent:
             _conditional(posterior, values, left, right, (cross, v_left, v_right), (m_left[d], m_right[d]))
-        cross += _shared(left, right, values)
+        _add_shared(left, right, values, cross)
         v_left += np.concatenate([_fresh_variance(line, values) for line in left])
         v_right += np.concatenate([_fresh_variance(line, values) + line.noise(posterior, values) for line in right])
     m_left, m_right = m_left - m_left.mean(axis=0), m_right - m_right.mean(axis=0)
@@ -269,31 +269,24 @@ def _conditional(
         made = [line.at(posterior, values) for line in side]
         x = sparse.vstack([m for m, _ in made], format="csr")
         mean[:] = x @ at.mean + np.concatenate([offset for _, offset in made])
-        a, d = at.halves(x)
-        total += np.asarray(a.multiply(a).sum(axis=1)).ravel() + np.einsum("ij,ij->i", d, d)
-        halves.append((a, d))
-    (a, d), (b, e) = halves
-    cross = sums[0]
-    cross += (a @ b.T).toarray() + d @ e.T
+        halves.append(at.halves(x))
+        total += halves[-1].variances()
+    halves[0].add_covariance(halves[1], sums[0])
 
 
 def _fresh_variance(line: Lines, values: Mapping[str, Any]) -> np.ndarray:
     return sum((sd**2 for _, sd in line.fresh(values)), np.zeros(len(line)))
 
 
-def _shared(left: Sequence[Lines], right: Sequence[Lines], values: Mapping[str, Any]) -> np.ndarray:
-    """Covariance through what is drawn afresh for both, such as the unresolved part of the same new material."""
-    blocks = []
-    for a in left:
-        line = []
-        for b in right:
-            both = np.zeros((len(a), len(b)))
+def _add_shared(left: Sequence[Lines], right: Sequence[Lines], values: Mapping[str, Any], cross: np.ndarray) -> None:
+    """Add the covariance through what is drawn afresh for both, such as the unresolved part of the same new material."""
+    ends = np.cumsum([len(line) for line in left]), np.cumsum([len(line) for line in right])
+    for a, i in zip(left, ends[0], strict=True):
+        for b, j in zip(right, ends[1], strict=True):
             if a.pool and a.pool == b.pool:
                 for (g, s), (h, t) in zip(a.fresh(values), b.fresh(values), strict=True):
-                    both += np.outer(s, t) * ((g[:, None] == h[None, :]) & (g[:, None] >= 0))
-            line.append(both)
-        blocks.append(np.hstack(line))
-    return np.vstack(blocks)
+                    same = (g[:, None] == h[None, :]) & (g[:, None] >= 0)
+                    cross[i - len(a) : i, j - len(b) : j] += np.outer(s, t) * same
 
 
 def _costs(lines: Sequence[Lines], costs: Mapping[str, float] | None) -> np.ndarray:

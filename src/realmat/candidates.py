@@ -83,12 +83,20 @@ class Rows(Lines):
     def _noise(self) -> Noise:
         return cut_noise(self.stream.noise, self.cells)
 
+    def _pieces(self, scaled: bool) -> Contribution:
+        return Contribution(tuple(piece for c in self.contributions for piece in c.pieces if (piece.scale is not None) == scaled))
+
+    @cached_property
+    def _fixed(self) -> sparse.csr_matrix:
+        """The part of X that does not depend on psi."""
+        return self.stream.posterior.system.design(self._pieces(scaled=False), len(self), {})
+
     def at(self, posterior: Posterior, values: Values) -> tuple[sparse.csr_matrix, np.ndarray]:
-        pieces = Contribution(tuple(piece for c in self.contributions for piece in c.pieces))
+        moving = self._pieces(scaled=True)
         offset = np.zeros(len(self))
         for c in self.contributions:
             offset = offset + evaluate(c.offset, values, default=0.0)
-        return posterior.system.design(pieces, len(self), values), offset
+        return (self._fixed + posterior.system.design(moving, len(self), values) if moving.pieces else self._fixed), offset
 
     def noise(self, posterior: Posterior, values: Values) -> np.ndarray:
         return np.broadcast_to(noise_source("", self._noise, [values]).full_variance[:, 0], (len(self),))

@@ -15,7 +15,7 @@ from scipy.special import logsumexp, ndtri
 from realmat.posterior import Posterior
 from realmat.space import Space
 
-_ROUNDS = (300, 300)
+_ROUNDS = (256, 256)
 _INFLATE = 1.3
 _NU = 6.0
 

@@ -62,6 +62,7 @@ class Leaver:
         self.small = [k for k, (_, p) in enumerate(groups.buckets) if self.resampled or p.shape[1] <= DENSE_CELLS]
         big = [groups.buckets[k] for k in range(len(groups.buckets)) if k not in self.small]
         self.big = [_Big.of(problem, groups, int(g), p) for which, pairs in big for g, p in zip(which, pairs, strict=True)]
+        self.cells, self._at = np.unique(groups.cell, return_inverse=True)  # of all cells, only those of the groups are looked at
 
     def at(self, values: Values, rng: np.random.Generator) -> LeftOutDensities:
         """Leave each group out at psi `values`; `rng` serves only Student t scales and censored rows.
@@ -78,12 +79,12 @@ class Leaver:
         matrix, offset, variance = self.system.response(values)
         mean = matrix @ conditional.mean + offset
         if self.small:
-            half, dense = conditional.halves(matrix)
+            half, dense = conditional.halves(matrix[self.cells])
             half.sort_indices()
         for k in self.small:
             which, members = groups.buckets[k]
             cells = groups.cell[members]
-            block = _Block(members, mean[cells], _covariance(half, dense, cells), variance[cells], groups)
+            block = _Block(members, mean[cells], _covariance(half, dense, self._at[members]), variance[cells], groups)
             if self.resampled:
                 self._resample(out, k, block, cells, values, conditional.mean, rng)
             else:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Refit = Callable[[Problem], Posterior]
 _MOST_DRAWS, _FEWEST_DRAWS = 1000, 200
 _WORK = 3e5  # draws x (group, cell) pairs beyond which draws are thinned
-_FAR, _WORN = 0.4, 0.7  # k-hat from which, and share of effective draws below which, psi is drawn anew for a group
+_WORN = 0.7  # share of effective draws below which psi is drawn anew for a group
 _MOST_ADAPTED = 40
 _NUMBERS = 2e7  # predictive moments held at once
 
@@ -211,10 +211,14 @@ def _pointwise(posterior: Posterior, groups: Groups, indices: np.ndarray) -> _Sc
 
 
 def _adapt(posterior: Posterior, groups: Groups, indices: np.ndarray, scored: _Scored, log_weight: np.ndarray, k_hat: np.ndarray) -> None:
-    """Where a group moves psi far, draw psi from near its posterior without the group instead of reweighting that with it."""
-    problem, space = posterior.problem, Space(posterior.problem.params)
-    effective = 1 / (np.exp(2 * log_weight).sum(axis=0) * len(log_weight))
-    bad = np.flatnonzero((k_hat > _FAR) | (effective < _WORN))
+    """Where a group moves psi far, draw psi from near its posterior without the group instead of reweighting that with it.
+
+    Scales are explored by their fourth roots, as a scale that may be zero has a long tail in its logarithm.
+    """
+    problem, limit = posterior.problem, good_k(len(log_weight))
+    space = Space(problem.params, np.where(Space(problem.params).positive, 0.25, 0.0))
+    effective = _effective(log_weight)
+    bad = np.flatnonzero((k_hat > limit) | (effective < _WORN))
     if not len(bad):
         return
     thetas = np.stack([space.theta(posterior.values(int(i))) for i in indices])
@@ -224,14 +228,20 @@ def _adapt(posterior: Posterior, groups: Groups, indices: np.ndarray, scored: _S
         alone = Leaver(posterior.system, groups_of(problem, np.where(own, "in", "out"), np.flatnonzero(own)))
         rng = np.random.default_rng([13, int(np.argmax(own))])  # of the group, however groups are gathered
         values, weight, k = adapt(space, thetas, log_weight[:, g], without.log_marginal, len(indices), rng)
-        if not k < k_hat[g]:
+        better = k < k_hat[g] if k_hat[g] > limit else k <= limit and _effective(weight) > effective[g]
+        if not better:
             continue
         members = np.flatnonzero(groups.group == g)
-        for d, v in enumerate(values):
-            at = alone.at(v, rng)
+        for d in np.flatnonzero(np.exp(weight)):
+            at = alone.at(values[d], rng)
             scored.left_out[d, g] = at.left_out[0]
             scored.mean[d, members], scored.variance[d, members] = at.mean, at.variance
         log_weight[:, g], k_hat[g] = weight, k
+
+
+def _effective(log_weight: np.ndarray) -> np.ndarray:
+    """Share of the draws that normalised weights (draws, ...) leave effective."""
+    return 1 / (np.exp(2 * log_weight).sum(axis=0) * len(log_weight))
 
 
 def _refit(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -17,6 +17,28 @@ if TYPE_CHECKING:
     from realmat.gaussian.system import System
 
 _LOG_2PI = float(np.log(2 * np.pi))
+_DENSE_GAIN = 40  # multiply-adds that BLAS does in the time of a sparse one
+
+
+class Halves(NamedTuple):
+    """A square root of the covariance of some quantities: it is Y Y' + D D', with Y sparse and D dense, a row for each quantity."""
+
+    sparse: sparse.csr_matrix
+    dense: np.ndarray
+
+    def variances(self) -> np.ndarray:
+        """Variance of each quantity, shape (rows,)."""
+        y = self.sparse
+        row = np.repeat(np.arange(y.shape[0]), np.diff(y.indptr))
+        return np.bincount(row, weights=y.data**2, minlength=y.shape[0]) + np.einsum("ij,ij->i", self.dense, self.dense)
+
+    def add_covariance(self, other: Halves, out: np.ndarray) -> None:
+        """Add the covariance with other quantities to `out`, shape (rows, rows of the other)."""
+        a, b = self.sparse.tocsc(), other.sparse.tocsc()
+        busy = np.diff(a.indptr) * np.diff(b.indptr) > out.size / _DENSE_GAIN
+        out += np.hstack([a[:, busy].toarray(), self.dense]) @ np.hstack([b[:, busy].toarray(), other.dense]).T
+        few = (a[:, ~busy] @ b[:, ~busy].T).tocoo()
+        out[few.row, few.col] += few.data
 
 
 class Conditional:
@@ -123,8 +145,8 @@ class Conditional:
         rest = self.system.rest
         return self._with_leaf(self._backward(self._half + noise[:rest]), noise[rest:])
 
-    def halves(self, matrix: sparse.csr_matrix) -> tuple[sparse.csr_matrix, np.ndarray]:
-        """``(Y, D)`` with X P^-1 X' = Y Y' + D D' for X (rows x coefficients, natural order): Y sparse, D dense."""
+    def halves(self, matrix: sparse.csr_matrix) -> Halves:
+        """A square root of X P^-1 X' for X (rows x coefficients, natural order)."""
         system, pattern = self.system, self.system.pattern
         ordered = sparse.csr_matrix((matrix.data, system.place[matrix.indices].astype(np.int32), matrix.indptr), shape=matrix.shape)
         ordered, own = self._past_leaf(ordered)
@@ -132,7 +154,7 @@ class Conditional:
         ptr, idx, val, dense = kernels.spread(*arrays, self._x, pattern.ptr, pattern.rows, pattern.lead, system.rest)
         half = solve_triangular(self._dense, dense.T, lower=True).T if pattern.dense else dense
         lead = sparse.csr_matrix((val, idx, ptr), shape=(matrix.shape[0], max(pattern.lead, 1)))
-        return (lead if own is None else sparse.hstack([lead, own], format="csr")), half
+        return Halves(lead if own is None else sparse.hstack([lead, own], format="csr"), half)
 
     def _past_leaf(self, ordered: sparse.csr_matrix) -> tuple[sparse.csr_matrix, sparse.csr_matrix | None]:
         """Rows of coefficients once the leaf is eliminated, and the leaf's part of their square root."""
@@ -147,11 +169,12 @@ class Conditional:
 
     def cov(self, left: sparse.csr_matrix, right: sparse.csr_matrix | None = None) -> np.ndarray:
         """Covariance of X b and Y b given psi and y: dense, shape (rows of X, rows of Y)."""
-        a, d = self.halves(left)
-        b, e = (a, d) if right is None else self.halves(right)
-        return np.asarray((a @ b.T).toarray() + d @ e.T)
+        a = self.halves(left)
+        b = a if right is None else self.halves(right)
+        out = np.zeros((len(a.dense), len(b.dense)))
+        a.add_covariance(b, out)
+        return out
 
     def variances(self, matrix: sparse.csr_matrix) -> np.ndarray:
         """Variances of X b given psi and y, shape (rows,)."""
-        a, d = self.halves(matrix)
-        return np.asarray(a.multiply(a).sum(axis=1)).ravel() + np.einsum("ij,ij->i", d, d)
+        return self.halves(matrix).variances()
