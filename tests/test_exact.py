@@ -7,7 +7,7 @@ from arviz_stats.base import array_stats
 
 import realmat as rm
 from realmat.engines import exact
-from realmat.engines.exact import fallback, pareto
+from realmat.engines.exact import fallback
 from realmat.engines.progress import Progress
 
 # Davies & Goldsmith, Statistical Methods in Research and Production, 1972, table 6.1: yields of dyestuff from six batches
@@ -203,10 +203,3 @@ def test_engine_choice_says_why():
         model.fit(df, engine="exact", progress=False)
     with pytest.raises(rm.ModelError, match="engine must be one of"):
         model.fit(df, engine="stan", progress=False)
-
-
-@pytest.mark.parametrize("k", [0.1, 0.4, 0.8, 1.5])
-@pytest.mark.parametrize("n", [100, 4000])
-def test_k_hat_is_that_of_arviz(k: float, n: int) -> None:
-    weights = (1 - np.random.default_rng(int(10 * k)).random(n)) ** -k  # Pareto
-    assert pareto.shape(weights) == pytest.approx(float(array_stats.psislw(-np.log(weights))[1]), abs=1e-6)

@@ -10,11 +10,13 @@ import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
+from arviz_stats.base import array_stats
 from scipy import integrate, sparse, stats
 from scipy.special import logsumexp
 
 import realmat as rm
 from realmat import loo as loo_module
+from realmat import pareto
 from realmat.component import Component, Scale
 from realmat.data import Table
 from realmat.engines import exact
@@ -197,6 +199,18 @@ def test_chunks_do_not_change_the_result(materials: tuple[pd.DataFrame, Posterio
     pd.testing.assert_frame_equal(parts.table, whole.table)
     some = left_out(posterior, "material", draws=300, rows=np.flatnonzero(posterior.problem.table.labels("mat") >= 6))
     np.testing.assert_allclose(some.elpd.elpd_i, loo(posterior, "material", draws=300).elpd_i[6:], atol=1e-9)
+
+
+@pytest.mark.parametrize("k", [0.1, 0.4, 0.8, 1.5])
+@pytest.mark.parametrize(("n", "r_eff"), [(100, 1.0), (300, 0.2), (300, 1.0), (4000, 0.5)])
+def test_weights_are_smoothed_as_by_arviz(k: float, n: int, r_eff: float) -> None:
+    log_weight = -k * np.log1p(-np.random.default_rng(int(10 * k)).random(n))  # Pareto
+    want, k_hat = array_stats.psislw(-log_weight, r_eff=r_eff)
+    got = pareto.smoothed(log_weight, r_eff)
+    assert got[1] == pytest.approx(float(k_hat), abs=1e-6)
+    np.testing.assert_allclose(got[0], want, atol=1e-6)
+    if r_eff == 1:
+        assert pareto.shape(np.exp(log_weight)) == pytest.approx(float(k_hat), abs=1e-6)
 
 
 def test_a_density_that_does_not_depend_on_psi_needs_no_weights() -> None:

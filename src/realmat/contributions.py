@@ -24,7 +24,7 @@ NEW: Mapping[str, tuple[str, ...]] = {
     "material": ("material", "specimen", "row"),
 }
 _DRAWS = ((5e7, 4000), (4e8, 1000), (float("inf"), 200))  # within so much work (draws x cells x components) at most so many draws
-_CHUNK = 4_000_000  # numbers in a chunk
+CHUNK = 4_000_000  # numbers in a chunk
 
 
 def fresh_levels(new: str, table: Table) -> tuple[str, ...]:
@@ -179,7 +179,7 @@ class Stream:
         return self._chunks(noise=True)
 
     def _chunks(self, noise: bool) -> Iterator[Chunk]:
-        step = max(1, _CHUNK // max(len(self.table) * len(self.components), 1))
+        step = max(1, CHUNK // max(len(self.table) * len(self.components), 1))
         for start in range(0, len(self.indices), step):
             where = slice(start, min(start + step, len(self.indices)))
             indices = self.indices[where]
@@ -293,8 +293,10 @@ def noise_source(component: str, noise: Noise, values: Sequence[Values]) -> Sour
     if noise.scales is None:
         variance = np.repeat(noise.u[:, None] ** 2, len(values), axis=1)
     else:
-        scales = np.stack([np.append(np.asarray(noise.scales(p, np), dtype=float), 0.0) for p in values], axis=1)  # -1 reads the zero
+        scales = np.array([noise.scales(p, np) for p in values], dtype=float).T
+        inferred = np.vstack([scales**2, np.zeros(len(values))])  # group -1 reads the zero
         alike = not noise.u.any() and (noise.group == noise.group[0]).all()
         group, u = (noise.group[:1], noise.u[:1]) if alike else (noise.group, noise.u)
-        variance = scales[group] ** 2 + u[:, None] ** 2
+        variance = inferred[group]
+        variance += u[:, None] ** 2
     return Source(component, variance, _nu(noise.nu, values))

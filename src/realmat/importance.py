@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp, ndtri
+from scipy.special import ndtri
 
+from realmat import pareto
 from realmat.posterior import Posterior
 from realmat.space import Space
 
@@ -47,18 +48,8 @@ def psis(log_likelihood: np.ndarray, r_eff: float) -> tuple[np.ndarray, np.ndarr
     draws, groups = log_likelihood.shape
     log_weight, k_hat = np.full((draws, groups), -np.log(draws)), np.zeros(groups)
     for g in np.flatnonzero(np.ptp(log_likelihood, axis=0) > 1e-10):
-        log_weight[:, g], k_hat[g] = _smoothed(log_likelihood[:, g], r_eff)
-    return log_weight, k_hat
-
-
-def _smoothed(log_likelihood: np.ndarray, r_eff: float) -> tuple[np.ndarray, float]:
-    from arviz_stats.base import array_stats
-
-    try:
-        log_weight, k_hat = array_stats.psislw(log_likelihood, r_eff=r_eff)
-    except ValueError:  # ArviZ refuses a tail of under five draws, or of equal ones
-        return -log_likelihood - logsumexp(-log_likelihood), np.inf
-    return log_weight, np.inf if np.isnan(k_hat) else float(k_hat)
+        log_weight[:, g], k_hat[g] = pareto.smoothed(-log_likelihood[:, g], r_eff)
+    return log_weight, np.where(np.isnan(k_hat), np.inf, k_hat)
 
 
 def adapt(

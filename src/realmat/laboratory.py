@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from realmat.contributions import Stream, noise_source
+from realmat.contributions import CHUNK, Stream, noise_source
 from realmat.intervals import interval, words
 from realmat.posterior import Posterior
 from realmat.shown import Shown, significant
@@ -123,10 +123,10 @@ def _noise_variance(stream: Stream) -> np.ndarray:
     posterior = stream.posterior
     component, weight = posterior.problem.observation.component, stream.weight / stream.weight.sum()
     out = []
-    for i in stream.indices:
-        variance = noise_source(component, stream.noise, [posterior.values(int(i))]).full_variance[:, 0]
-        out.append(float(variance[0]) if len(variance) == 1 else float(weight @ variance))
-    return np.array(out)
+    for some in np.array_split(stream.indices, max(1, len(stream.indices) * len(stream) // CHUNK)):
+        variance = noise_source(component, stream.noise, [posterior.values(int(i)) for i in some]).full_variance
+        out.append(variance[0] if len(variance) == 1 else weight @ variance)
+    return np.concatenate(out)
 
 
 def _spread(posterior: Posterior, block: Coefficients, indices: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from realmat.gaussian.system import System
 
 _LOG_2PI = float(np.log(2 * np.pi))
+_SMALL = 1e6  # multiply-adds below which BLAS is done before sparse matrices have been looked at
 _DENSE_GAIN = 40  # multiply-adds that BLAS does in the time of a sparse one
 
 
@@ -36,9 +37,11 @@ class Halves(NamedTuple):
         """Add the covariance with other quantities to `out`, shape (rows, rows of the other)."""
         a, b = self.sparse.tocsc(), other.sparse.tocsc()
         busy = np.diff(a.indptr) * np.diff(b.indptr) > out.size / _DENSE_GAIN
+        busy |= out.size * a.shape[1] < _SMALL
         out += np.hstack([a[:, busy].toarray(), self.dense]) @ np.hstack([b[:, busy].toarray(), other.dense]).T
-        few = (a[:, ~busy] @ b[:, ~busy].T).tocoo()
-        out[few.row, few.col] += few.data
+        if not busy.all():
+            few = (a[:, ~busy] @ b[:, ~busy].T).tocoo()
+            out[few.row, few.col] += few.data
 
 
 class Conditional:

@@ -195,9 +195,15 @@ class System:
     def response(self, values: Values) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
         """The response by cell at psi: A (cells x coefficients, natural order), offset and the variance of a single measurement."""
         family = self.families[0]
-        matrix = family.at(values)[:, self.place]
+        ordered = family.at(values)
+        matrix = sparse.csr_matrix((ordered.data, self._natural[ordered.indices], ordered.indptr), shape=ordered.shape)
         offset = np.broadcast_to(np.asarray(family.known + family.offset(values), dtype=float), (len(family.y),))
-        return matrix.tocsr(), offset, family.row_variance(values)
+        return matrix, offset, family.row_variance(values)
+
+    @cached_property
+    def _natural(self) -> np.ndarray:
+        """Natural place of each coefficient in elimination order."""
+        return np.argsort(self.place).astype(np.int32)
 
     def design(self, contribution: Contribution, rows: int, values: Values) -> sparse.csr_matrix:
         """The linear part of a contribution as a matrix (rows x coefficients, natural order) at psi."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from realmat.engines.exact import chain, fallback, pareto
+from realmat import pareto
+from realmat.engines.exact import chain, fallback
 from realmat.engines.exact.explore import explore
 from realmat.engines.exact.store import Store
 from realmat.engines.progress import Progress
