@@ -111,8 +111,12 @@ def test_formulas_alone_give_the_element_fractions_of_the_data_set() -> None:
 def test_molecules_alone_give_what_the_hydration_table_counts(data_dir: Path) -> None:
     template = rm.templates.get("hydration")
     data = template.data()
-    counted = [name for name in data if name.startswith("atoms_")] + ["rings", "functionality"]
-    pd.testing.assert_frame_equal(template.prepare(data.drop(columns=counted))[counted], data[counted], check_dtype=False)
+    counted = [name for name in data if name.startswith(("atoms_", "gaff_atoms_", "gaff_group_"))] + ["rings", "gaff_rings", "polar_atoms"]
+    prepared = template.prepare(data.drop(columns=counted))
+    pd.testing.assert_frame_equal(prepared[counted], data[counted], check_dtype=False)
+    phenol, nitrophenol = (prepared.set_index("name").loc[name] for name in ("phenol", "4-nitrophenol"))
+    assert (phenol["polar_atoms"], nitrophenol["polar_atoms"]) == ("1", "4 or more")
+    assert nitrophenol["gaff_atoms_O"] == pytest.approx(3 * nitrophenol["gaff"])
 
 
 @pytest.mark.parametrize("name", GALLERY)

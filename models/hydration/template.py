@@ -1,9 +1,11 @@
 """Hydration free energies: a force field, corrected by kinds of atoms and functional groups.
 
 The theory is an alchemical free energy with the GAFF force field, fixed charges and TIP3P water. Its errors follow the kinds of atoms,
-whose radii and well depths are the force field's own parameters (corrections in the theory layer), and the functional groups, where
-water makes contacts that fixed charges miss (the solvation layer); both are pooled, so that rare ones lean on the others. What then
-remains differs from molecule to molecule, more so for molecules with several groups, and has heavy tails.
+whose radii and well depths are the force field's own parameters (shifts in the theory layer), and the functional groups, where water
+makes contacts that fixed charges miss (the solvation layer). Fixed charges also make some groups too polar and others not polar enough,
+an error that grows with the energy itself: the slope on the calculated value therefore depends on the kinds of atoms and on the groups.
+All of these are pooled, so that rare ones lean on the others. What then remains differs from molecule to molecule, more so where several
+polar atoms may bind to each other instead of to water, and has heavy tails.
 """
 
 import realmat as rm
@@ -22,6 +24,7 @@ GROUPS = (
     "phosphonic_acid_derivative phosphonic_acid_ester secondary_aromatic_amine sulfonic_acid_ester sulfonyl_halide sulfoxide "
     "sulfuric_acid_diester urea"
 )
+POLAR = [f"atoms_{a}" for a in ("N", "O", "P", "S", "aromatic_N", "aromatic_O", "aromatic_S")]
 
 COLUMNS = [
     rm.templates.Column("molecule", "", "an identifier"),
@@ -34,7 +37,7 @@ COLUMNS = [
 VARIANTS = {
     "theory": "GAFF as calculated, and noise of one inferred size",
     "ideal": "GAFF up to a line, and noise of one inferred size",
-    "real": "GAFF up to a line and shifts by kind of atom, solvation by functional group, a heavy-tailed rest of each molecule",
+    "real": "GAFF with shifts by kind of atom and slopes by atom and group, solvation by group, a heavy-tailed rest of each molecule",
 }
 
 
@@ -43,13 +46,17 @@ def data():
 
 
 def prepare(table):
-    """Add atom counts, the number of functional groups, and an empty u where there is none."""
+    """Add atom counts, the number of polar atoms, the calculated value times counts and groups, and an empty u where there is none."""
     if "u_stated" not in table:
         table = table.assign(u_stated=float("nan"))
-    if "functionality" not in table:
-        count = table.filter(regex="^group_").sum(axis=1)
-        table = table.assign(functionality=[str(int(n)) if n < 4 else "4 or more" for n in count])
-    return table if "rings" in table else table.join(rm.descriptors.atom_counts(table["smiles"]))
+    if "rings" not in table:
+        table = table.join(rm.descriptors.atom_counts(table["smiles"]))
+    if "polar_atoms" not in table:
+        count = table[[c for c in table if c in POLAR]].sum(axis=1)
+        table = table.assign(polar_atoms=[str(n) if n < 4 else "4 or more" for n in count])
+    if "gaff_rings" in table:
+        return table
+    return table.join(table.filter(regex="^(atoms_|group_|rings$)").mul(table["gaff"], axis=0).add_prefix("gaff_"))
 
 
 def model(variant="real", table=None):
@@ -65,9 +72,11 @@ def model(variant="real", table=None):
     )
     if variant != "real":
         return declared
-    rest = rm.material.Unresolved(by="material", scale_by="functionality", nu=True)
+    shifts = [*atoms, "rings"]
+    slopes = rm.theory.Corrections([f"gaff_{c}" for c in (*shifts, *groups)], name="slopes")
+    rest = rm.material.Unresolved(by="material", scale_by="polar_atoms", nu=4)
     return (
-        declared.with_theory(rm.theory.Calibrated("gaff"), rm.theory.Corrections([*atoms, "rings"]))
+        declared.with_theory(rm.theory.Calibrated("gaff"), rm.theory.Corrections(shifts), slopes)
         .with_material(*([rm.material.Solvation(groups)] if groups else []), rest)
         .with_observation(rm.observation.Normal(u="u_stated", scale=False))
     )

@@ -24,8 +24,8 @@ def read() -> pd.DataFrame:
     DataFrame
         ``molecule`` (identifier), ``smiles``, ``name``; ``hydration_free_energy`` (measured), ``u_stated``, ``u_table``, ``gaff``
         (calculated) and ``gaff_u`` (its statistical uncertainty) in kcal/mol; ``reference`` (where the measurement was taken
-        from); one column of 0 and 1 for each functional group, ``group_<name>``; ``functionality``, how many of these groups the
-        molecule has ("4 or more" together); ``atoms_<El>``, ``atoms_aromatic_<El>`` and ``rings`` (see `realmat.descriptors.atom_counts`).
+        from); one column of 0 and 1 for each functional group, ``group_<name>``; ``atoms_<El>``, ``atoms_aromatic_<El>`` and ``rings``
+        (see `realmat.descriptors.atom_counts`).
 
     Notes
     -----
@@ -41,9 +41,7 @@ def read() -> pd.DataFrame:
     table[numbers] = table[numbers].astype(float)
     table["u_stated"] = table["u_table"].mask(np.isin(table["u_table"], _DEFAULTS))
     facts = table[["molecule", "smiles", "name", "hydration_free_energy", "u_stated", "u_table", "gaff", "gaff_u", "reference"]]
-    groups = _groups(table["molecule"])
-    functionality = groups.sum(axis=1).map(lambda count: str(count) if count < 4 else "4 or more").rename("functionality")
-    return pd.concat([facts, groups, functionality, atom_counts(table["smiles"])], axis=1)
+    return pd.concat([facts, _groups(table["molecule"]), atom_counts(table["smiles"])], axis=1)
 
 
 def _groups(molecules: pd.Series) -> pd.DataFrame:
