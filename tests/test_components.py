@@ -254,6 +254,15 @@ def test_pooled_columns(make: Any) -> None:
         bind(df.assign(a=0, b=0), component)
 
 
+@pytest.mark.parametrize("nu", [4, rm.Prior("Gamma", alpha=2, beta=0.1, lower=2)])
+def test_degrees_of_freedom_are_inferred_only_where_they_have_a_prior(nu: Any) -> None:
+    _, problem, _ = bind(table(m=list("aabbcc")), rm.material.Unresolved("m", nu=nu))
+    fixed = isinstance(nu, int)
+    (block,) = problem.term("unresolved_m").coefficients
+    assert block.nu == (4.0 if fixed else "unresolved_m_nu")
+    assert [q.name for q in problem.params if q.name.endswith("_nu")] == ([] if fixed else ["unresolved_m_nu"])
+
+
 # --- theory ---------------------------------------------------------------------------------------------------------------------
 
 

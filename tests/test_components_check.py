@@ -43,8 +43,10 @@ COMPONENTS = [
     MATERIAL.Solvent("solvent"),
     MATERIAL.Discrepancy("x"),
     MATERIAL.Unresolved("specimen"),
+    MATERIAL.Unresolved("specimen", nu=4),
     OBSERVATION.Normal(u="u", bias_by="lab"),
     OBSERVATION.StudentT(),
+    OBSERVATION.StudentT(nu=5),
 ]
 
 

@@ -15,7 +15,7 @@ from realmat.contributions import Stream, noise_source
 from realmat.data import ROW
 from realmat.grouping import cut, cut_noise
 from realmat.posterior import Posterior
-from realmat.terms import Coefficients, Contribution, Noise, Values, evaluate
+from realmat.terms import Coefficients, Contribution, Noise, Values, degrees, evaluate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ class Rows(Lines):
         out = []
         for c in self.contributions:
             for f in c.fresh:
-                nu = None if f.nu is None else float(values[f.nu])
+                nu = None if f.nu is None else float(degrees(f.nu, values))
                 sd = np.abs(evaluate(f.sd, values)) * (1.0 if nu is None else np.sqrt(nu / (nu - 2)))
                 out.append((f.groups, np.where(f.groups >= 0, sd, 0.0)))
         return out

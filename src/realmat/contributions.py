@@ -16,7 +16,7 @@ import numpy as np
 from realmat.data import Table, cells
 from realmat.errors import DataError, ModelError
 from realmat.posterior import Posterior
-from realmat.terms import Contribution, Noise, Term, Values, evaluate
+from realmat.terms import Contribution, Noise, Term, Values, degrees, evaluate
 
 NEW: Mapping[str, tuple[str, ...]] = {
     "observation": (),
@@ -274,8 +274,8 @@ def _by_draw(function: Any, values: Sequence[Values]) -> np.ndarray:
     return np.stack(found, axis=-1) if found[0].ndim else np.array(found, dtype=float)[None, :]
 
 
-def _nu(name: str | None, values: Sequence[Values]) -> np.ndarray | None:
-    return None if name is None else np.array([float(p[name]) for p in values])
+def _nu(nu: str | float | None, values: Sequence[Values]) -> np.ndarray | None:
+    return None if nu is None else np.array([float(degrees(nu, p)) for p in values])
 
 
 def _fresh(component: str, contribution: Contribution, values: Sequence[Values]) -> list[Source]:

@@ -80,7 +80,7 @@ def pooled_term(
     columns: Sequence[str],
     dim: str,
     params: tuple[Param, ...] = (),
-    nu: str | None = None,
+    nu: str | float | None = None,
 ) -> Term:
     """``sum_i b_i x_i`` over columns with ``b_i ~ N(0, <name>_scale^2)``: coefficients `<name>` along `dim`.
 

@@ -22,7 +22,7 @@ from realmat.gaussian import Conditional, System
 from realmat.grouping import Groups, of_rows
 from realmat.problem import Problem
 from realmat.tails import Target, density, joined, owned_effects
-from realmat.terms import Values
+from realmat.terms import Values, degrees
 
 DENSE_CELLS = 300  # larger groups are left out by a sparse factorisation of their own
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -99,7 +99,7 @@ class Leaver:
         """Student t and censored rows: what belongs to the left-out group alone is drawn anew (`realmat.tails`)."""
         rows = self.system.problem.response_rows
         which = self.groups.buckets[k][0]
-        nu = None if rows.noise.nu is None else float(values[rows.noise.nu])
+        nu = None if rows.noise.nu is None else float(degrees(rows.noise.nu, values))
         single = block.variance / values[f"{rows.name}_local"][cells] if nu else block.variance
         censored = np.zeros_like(cells) if rows.noise.censored is None else rows.noise.censored[cells]
         measured, latent = block.y, values.get(f"{rows.name}_latent")

@@ -8,7 +8,7 @@ import numpy as np
 
 from realmat.posterior import Draws, Posterior
 from realmat.problem import Problem
-from realmat.terms import Coefficients, Param, evaluate
+from realmat.terms import Coefficients, Param, degrees, evaluate
 
 
 def draw(problem: Problem, draws: int, seed: int) -> Posterior:
@@ -24,7 +24,8 @@ def draw(problem: Problem, draws: int, seed: int) -> Posterior:
             mean = np.broadcast_to(np.asarray(evaluate(block.mean, values), dtype=float), (block.size,))
             mean = mean + sum((matrix @ b[parent] for parent, matrix in block.parents), np.zeros(block.size))
             sd = np.asarray(evaluate(block.sd, values), dtype=float)
-            local = values[block.nu] / rng.chisquare(values[block.nu], block.size) if block.nu else 1.0
+            nu = degrees(block.nu, values) if block.nu else None
+            local = nu / rng.chisquare(nu, block.size) if nu else 1.0
             b[block.name] = mean + sd * np.sqrt(local) * rng.standard_normal(block.size)
         for name, value in b.items():
             blocks[name].append(value)

@@ -22,7 +22,7 @@ from realmat.errors import ModelError
 from realmat.gaussian.family import example_values
 from realmat.priors import Prior
 from realmat.problem import Problem
-from realmat.terms import Coefficients, Contribution, Function, Noise, Param, Piece, Rows, Values, evaluate
+from realmat.terms import Coefficients, Contribution, Function, Noise, Param, Piece, Rows, Values, degrees, evaluate
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -188,7 +188,7 @@ def _family(block: Coefficients, name: str, mean: Any, sd: Any, p: Values, shape
 
     if block.nu is None:
         return pm.Normal(name, mu=mean, sigma=sd, **shape)
-    return pm.StudentT(name, nu=p[block.nu], mu=mean, sigma=sd, **shape)
+    return pm.StudentT(name, nu=degrees(block.nu, p), mu=mean, sigma=sd, **shape)
 
 
 def _hierarchical(block: Coefficients) -> bool:
@@ -303,7 +303,7 @@ def _collapsed(problem: Problem, parts: Mapping[str, Any], p: Values, b: Mapping
     for rows in problem.rows:
         mean = _mean(parts) if rows is problem.response_rows else _reading(rows, p, b)
         sd = _sd(rows.noise, p)
-        nu = None if rows.noise.nu is None else p[rows.noise.nu]
+        nu = None if rows.noise.nu is None else degrees(rows.noise.nu, p)
         density = _log_density(rows.y, mean, sd, nu, rows.noise.censored)
         if rows.within.any():
             density = density - 0.5 * rows.within / (rows.count * sd**2)
@@ -340,7 +340,7 @@ def _observe(rows: Rows, y: np.ndarray, mean: Any, index: np.ndarray, p: Values,
 
     sd = _sd(rows.noise, p)
     sd = sd if np.ndim(sd) == 0 else sd[index]
-    nu = () if rows.noise.nu is None else (p[rows.noise.nu],)
+    nu = () if rows.noise.nu is None else (degrees(rows.noise.nu, p),)
     flags = None if rows.noise.censored is None or not rows.noise.censored.any() else rows.noise.censored[index]
     if flags is None and not (log and nu):
         family = pm.LogNormal if log else pm.StudentT if nu else pm.Normal

@@ -16,7 +16,7 @@ from scipy.special import gammaincinv, gammaln, log_ndtr, logsumexp, ndtr, ndtri
 
 from realmat.grouping import Groups
 from realmat.problem import Problem
-from realmat.terms import Coefficients, Values, evaluate
+from realmat.terms import Coefficients, Values, degrees, evaluate
 
 _SCALES, _ONE_SCALE = 64, 16  # draws of the local scales for each group and psi; where a group has a single one
 _FEWEST = 4
@@ -190,7 +190,8 @@ class Owned:
         deviation = (mean[columns[block.name]] - centre) ** 2 / variance
         used = index >= 0
         local = np.asarray(values[f"{block.name}_local"])
-        nu = np.full(index.shape[1], float(values[str(block.nu)]))
+        assert block.nu is not None
+        nu = np.full(index.shape[1], float(degrees(block.nu, values)))
         return Effects(design, np.where(used, variance[index], 0.0), local[index], deviation[index], nu)
 
 

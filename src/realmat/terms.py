@@ -81,8 +81,8 @@ class Coefficients:
         Own part of the prior mean.
     parents : tuple of (name, csr matrix of shape (size, parent size))
         Linear part of the prior mean: a population mean, a trend over descriptors.
-    nu : str, optional
-        Name of the Param with the degrees of freedom of a Student t.
+    nu : str or float, optional
+        Degrees of freedom of a Student t: the name of their Param, or a number.
     level : str, optional
         The level whose values these coefficients belong to; a new specimen draws them anew.
     dim, coords
@@ -99,7 +99,7 @@ class Coefficients:
     dim: str | None = None
     coords: Any = None
     parents: tuple[tuple[str, sparse.csr_matrix], ...] = ()
-    nu: str | None = None
+    nu: str | float | None = None
     level: str | None = None
     unit: str = ""
     report: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
@@ -133,13 +133,13 @@ class Fresh:
         Rows with the same number share one draw; -1 where nothing is drawn.
     sd : Function
         Standard deviation of the draw as a contribution to g(y); scalar or one per row.
-    nu : str, optional
-        Name of the Param with the degrees of freedom when the draw is Student t.
+    nu : str or float, optional
+        Degrees of freedom when the draw is Student t: the name of their Param, or a number.
     """
 
     groups: np.ndarray
     sd: Function
-    nu: str | None = None
+    nu: str | float | None = None
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ class Noise:
         Which inferred scale the row has; -1 for none.
     scales : Function, optional
         Returns the vector of inferred scales, shape (groups,).
-    nu : str, optional
-        Name of the Param with the degrees of freedom of a Student t.
+    nu : str or float, optional
+        Degrees of freedom of a Student t: the name of their Param, or a number.
     censored : int array of shape (rows,), optional
         -1: the value is known only to lie below `y`; +1: above; 0: measured.
     """
@@ -178,7 +178,7 @@ class Noise:
     u: np.ndarray
     group: np.ndarray
     scales: Function | None = None
-    nu: str | None = None
+    nu: str | float | None = None
     censored: np.ndarray | None = None
 
 
@@ -233,6 +233,11 @@ class Term:
     rows: tuple[Rows, ...] = ()
     noise: Callable[..., Noise] | None = None
     notes: tuple[str, ...] = ()
+
+
+def degrees(nu: str | float, p: Values) -> Any:
+    """Degrees of freedom of a Student t: a number, or the value of a Param."""
+    return p[nu] if isinstance(nu, str) else nu
 
 
 def evaluate(function: Function | float | np.ndarray | None, p: Values, xp: Any = np, default: float = 1.0) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from realmat import terms
 from realmat.gaussian.family import Family
 from realmat.gaussian.system import System
 from realmat.terms import Values
@@ -45,7 +46,7 @@ def draw_centred(system: System, values: Values, centred: np.ndarray, rng: np.ra
 
 def degrees(family: Family, values: Values) -> float:
     """Degrees of freedom; infinite for a normal."""
-    return float(values[family.noise.nu]) if family.noise.nu else np.inf
+    return float(terms.degrees(family.noise.nu, values)) if family.noise.nu else np.inf
 
 
 def _beyond(limit: np.ndarray, side: np.ndarray, nu: float, rng: np.random.Generator) -> np.ndarray:

@@ -111,8 +111,8 @@ class Unresolved(Component):
         return params, sd, groups.values
 
 
-def tail(name: str, nu: PriorLike | bool) -> tuple[tuple[Param, ...], str | None]:
-    """The Params and name of a Student t's degrees of freedom; nothing where `nu` is not given.
+def tail(name: str, nu: PriorLike | bool) -> tuple[tuple[Param, ...], str | float | None]:
+    """The Params and degrees of freedom (the Param's name, or a number) of a Student t; nothing where `nu` is not given.
 
     They stay above 2, so that the variance, and with it the uncertainty budget, exists.
     """
@@ -123,5 +123,5 @@ def tail(name: str, nu: PriorLike | bool) -> tuple[tuple[Param, ...], str | None
     if isinstance(prior, (int, float)):
         if prior <= 2:
             raise ModelError(f"{name}: nu={prior:g} must be above 2, or the variance does not exist.")
-        prior = Prior("Uniform", lower=prior * (1 - 1e-6), upper=prior * (1 + 1e-6))
+        return (), float(prior)
     return (Param(f"{name}_nu", prior),), f"{name}_nu"

@@ -11,7 +11,7 @@ import numpy as np
 
 from realmat import prior_draws
 from realmat.problem import Problem
-from realmat.terms import Contribution, Noise, Rows, Values, evaluate
+from realmat.terms import Contribution, Noise, Rows, Values, degrees, evaluate
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _simulated(rows: Rows, mean: np.ndarray, values: Values, rng: np.random.Gene
     scales = np.append(np.asarray(noise.scales(values, np), dtype=float), 0.0) if noise.scales is not None else np.zeros(1)
     variance = noise.u**2 + scales[noise.group] ** 2
     if noise.nu is not None:
-        nu = values[noise.nu]
+        nu = degrees(noise.nu, values)
         variance = variance * nu / rng.chisquare(nu, len(mean))
     y = mean + np.sqrt(variance / rows.count) * rng.standard_normal(len(mean))
     within = np.where(rows.count > 1, variance * rng.chisquare(np.maximum(rows.count - 1, 1)), 0.0)

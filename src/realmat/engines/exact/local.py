@@ -19,7 +19,7 @@ from realmat.gaussian import System, auxiliary, local_effects
 from realmat.gaussian.family import Family
 from realmat.gaussian.local_effects import LocalEffects
 from realmat.space import Space
-from realmat.terms import Values, evaluate
+from realmat.terms import Values, degrees, evaluate
 
 
 class _Reads(dict[str, Any]):
@@ -56,7 +56,7 @@ class Local:
         self.prior = next((f for f in system.families if f.name == prior), None)
         names = self._own() - self._others()
         self.index = self._places(names)
-        self.scales = self._places(names - {f.noise.nu for f in system.families if f.noise.nu})
+        self.scales = self._places(names - {f.noise.nu for f in system.families if isinstance(f.noise.nu, str)})
         self.rest = np.setdiff1d(np.arange(space.size), self.index)
         if self.effects:
             response, rows = system.families[0], self.effects.rows
@@ -86,11 +86,12 @@ class Local:
         return p.names
 
     def _own(self) -> set[str]:
-        names = self._read(self.families) | {f.noise.nu for f in self.families if f.noise.nu}
+        names = self._read(self.families) | {f.noise.nu for f in self.families if isinstance(f.noise.nu, str)}
         if self.effects:
             p = _Reads(self.system.example)
             evaluate(self.effects.block.sd, p)
-            names |= p.names | ({self.effects.block.nu} if self.effects.block.nu else set())
+            nu = self.effects.block.nu
+            names |= p.names | ({nu} if isinstance(nu, str) else set())
         return names
 
     def _others(self) -> set[str]:
@@ -156,7 +157,7 @@ class Site:
     ) -> float:
         """log p(U | psi) - log q(U)."""
         local = self.local
-        nu_effects = float(values[own.block.nu]) if own.block.nu else math.inf
+        nu_effects = float(degrees(own.block.nu, values)) if own.block.nu else math.inf
         tau = np.asarray(evaluate(own.block.sd, values), dtype=float)
         each = np.full(len(own.chosen), tau) if tau.ndim == 0 else tau[own.chosen]
         sd = np.sqrt(variance[local.row_key] / local.row_count)
