@@ -10,7 +10,7 @@ from scipy import stats
 
 from realmat.priors import Prior
 from realmat.problem import Problem
-from realmat.terms import Coefficients, Noise, Rows, evaluate
+from realmat.terms import Coefficients, Noise, Rows, degrees, evaluate
 
 
 def frozen(prior: Prior, lookup: Mapping[str, Any]) -> Any:
@@ -79,7 +79,7 @@ def _log_measured(y: np.ndarray, mean: np.ndarray, noise: Noise, index: np.ndarr
     scales = np.zeros(0) if noise.scales is None else np.asarray(noise.scales(p, np))
     variance = np.array([noise.u[i] ** 2 + (scales[noise.group[i]] ** 2 if noise.group[i] >= 0 else 0.0) for i in index])
     sd = np.sqrt(variance)
-    distribution = stats.norm(mean, sd) if noise.nu is None else stats.t(p[noise.nu], mean, sd)
+    distribution = stats.norm(mean, sd) if noise.nu is None else stats.t(degrees(noise.nu, p), mean, sd)
     flags = np.zeros(len(index)) if noise.censored is None else noise.censored[index]
     ways = [distribution.logcdf(y), distribution.logpdf(y), distribution.logsf(y)]
     return float(np.sum(np.choose(flags.astype(int) + 1, ways)))
@@ -99,7 +99,7 @@ def log_density(problem: Problem, p: Mapping[str, Any], b: Mapping[str, Any]) ->
     total = sum(log_prior(q.prior, p[q.name], p) for q in problem.params)
     for block in problem.coefficients:
         mean, sd = moments(block, p, b)
-        distribution = stats.norm(mean, sd) if block.nu is None else stats.t(p[block.nu], mean, sd)
+        distribution = stats.norm(mean, sd) if block.nu is None else stats.t(degrees(block.nu, p), mean, sd)
         total += float(np.sum(distribution.logpdf(b[block.name])))
     mean = _linear(problem.response_rows, p, b)
     for contribution in problem.contributions:
