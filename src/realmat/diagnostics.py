@@ -44,8 +44,9 @@ def check(posterior: Posterior, refit: Any = None, left: LeftOut | None = None) 
     R-hat and effective sample sizes: Vehtari et al., Bayesian Anal. 16, 667 (2021); sensitivity to the prior: Kallioinen et al., Stat.
     Comput. 34, 57 (2024); uniformity of probability integral transforms: `arviz_stats`' dependence-aware test.
     """
+    plain = left is None
     left = left or left_out(posterior, "observation", refit=refit, draws=DRAWS, rows=_sample(len(posterior.problem.table)), anew=False)
-    parts = [_convergence(posterior), _prior(posterior), _calibration(left), _influence(left), _components(posterior)]
+    parts = [_convergence(posterior), _prior(posterior), _calibration(left), _influence(left, plain), _components(posterior)]
     rows = [r for part, _ in parts for r in part]
     sentences = [s for _, said in parts for s in said]
     return made(f"Check of the fit of {posterior.problem.response}", rows, sentences or ["Nothing stands out: the fit can be used."])
@@ -207,14 +208,15 @@ def _calibration(left: LeftOut) -> tuple[list[Row], list[str]]:
     return rows, said
 
 
-def _influence(left: LeftOut) -> tuple[list[Row], list[str]]:
+def _influence(left: LeftOut, plain: bool) -> tuple[list[Row], list[str]]:
+    """Rows that weigh much. Where rows were left out by `plain` reweighting, k-hat is not that of `fit.loo()`, which does more for them."""
     k = left.elpd.pareto_k.to_series()
     worst = k.sort_values(ascending=False)
     many = worst[worst > left.elpd.good_k]
     rows = [
         row(
             "influence",
-            f"largest k-hat (row {worst.index[0]})",
+            f"largest k-hat{' of reweighting' if plain else ''} (row {worst.index[0]})",
             float(worst.iloc[0]),
             f"<= {left.elpd.good_k:.2g}",
             LOOK if len(many) else OK,
@@ -222,7 +224,8 @@ def _influence(left: LeftOut) -> tuple[list[Row], list[str]]:
     ]
     said = []
     if len(many):
-        said.append(f"Leaving out {_rows(many.index)} moves the hyperparameters far: check these measurements.")
+        loo = " (This k-hat is that of reweighting; fit.loo() draws hyperparameters anew, or refits, where it can.)" if plain else ""
+        said.append(f"Leaving out {_rows(many.index)} moves the hyperparameters far: check these measurements.{loo}")
     pit = left.table["pit"].dropna()
     far = pit[(pit - 0.5).abs() > 0.5 - 0.5 / (20 * max(len(pit), 1))]
     rows.append(row("influence", "rows far from their left-out prediction", len(far), "0", LOOK if len(far) else OK))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from realmat.report.charts import BARS
 from realmat.report.words import number
 from realmat.terms import LAYERS
 
@@ -45,6 +46,8 @@ def points(left: LeftOut, budget: Budget, problem: Problem, places: Mapping[str,
     made["piece"] = [places.get(label, -1) for label in made["label"]]
     shown = made.iloc[:: -(-len(made) // MOST_POINTS)]
     said = "" if len(shown) == len(made) else f" {number(len(shown))} of {number(len(made))} measurements, evenly chosen, are shown."
+    if len(shown) > BARS:
+        said = f" Those at the left are of median size.{said}"
     return shown, said
 
 

@@ -53,6 +53,7 @@ def snippet(fit: Fit) -> str:
         f"import pandas as pd\nimport realmat as rm\n\nmodel = {declaration(fit.model)}\n"
         f'data = pd.read_csv("data.csv")  # the table of this report\n'
         f"fit = model.fit(data, {said})\n"
-        f'assert fit.problem.table.digest == "{fit.problem.table.digest}"  # the same data\n'
+        "# the same data:\n"
+        f'assert fit.problem.table.digest == "{fit.problem.table.digest}"\n'
         'fit.report("report.html")\n'
     )
