@@ -74,7 +74,7 @@ def model(variant="real", table=None):
         return declared
     shifts = [*atoms, "rings"]
     slopes = rm.theory.Corrections([f"gaff_{c}" for c in (*shifts, *groups)], name="slopes")
-    rest = rm.material.Unresolved(by="material", scale_by="polar_atoms", nu=4)
+    rest = rm.material.Unresolved(by="material", scale_by="polar_atoms", nu=3)
     return (
         declared.with_theory(rm.theory.Calibrated("gaff"), rm.theory.Corrections(shifts), slopes)
         .with_material(*([rm.material.Solvation(groups)] if groups else []), rest)

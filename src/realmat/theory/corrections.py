@@ -28,7 +28,8 @@ class Corrections(Component):
     Notes
     -----
     Element-wise corrections of computed formation energies: Jain et al., Phys. Rev. B 84, 045115 (2011); Wang et al., Sci. Rep. 11, 15496
-    (2021). Pooling keeps those of rare elements near zero. Variables: `corrections` (dim column), `corrections_scale`.
+    (2021). Pooling keeps those of rare elements near zero. Columns multiplied by the theory's own value correct its slope: a slope for
+    each kind (varying slopes: Gelman & Hill, 2007, chapter 13). Variables: `corrections` (dim column), `corrections_scale`.
 
     Examples
     --------
