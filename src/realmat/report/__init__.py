@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,20 +14,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".html", ".htm", ".md")
 
 
-@contextmanager
-def _jax_asleep() -> Iterator[None]:
-    """Hide the stand-in for JAX that ArviZ leaves: Matplotlib and SciPy would ask it about arrays, which loads it, a second in vain."""
-    import arviz_base  # noqa: F401
-
-    stand_in = None if "jax.version" in sys.modules else sys.modules.pop("jax", None)
-    try:
-        yield
-    finally:
-        if stand_in is not None:
-            sys.modules.setdefault("jax", stand_in)
-
-
-@_jax_asleep()
 def write_report(fit: Fit, path: str | Path, by: str | None = None) -> Path:
     """Write the report of a fit, whole or not at all.
 
@@ -66,7 +49,6 @@ def write_report(fit: Fit, path: str | Path, by: str | None = None) -> Path:
     return write_text(target, render("report.html.j2", context(found)))
 
 
-@_jax_asleep()
 def write_comparison(comparison: Comparison, path: str | Path) -> Path:
     """Write the report of a comparison, whole or not at all; arguments, result and errors as of `write_report`."""
     target = _checked(path)
