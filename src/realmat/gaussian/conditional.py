@@ -14,6 +14,7 @@ from realmat.gaussian import kernels
 from realmat.terms import Values
 
 if TYPE_CHECKING:
+    from realmat.gaussian.part import Memo
     from realmat.gaussian.system import System
 
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -53,7 +54,7 @@ class Conditional:
         log p(y | psi), with b integrated out.
     """
 
-    def __init__(self, system: System, values: Values) -> None:
+    def __init__(self, system: System, values: Values, memo: Memo | None = None) -> None:
         self.system = system
         self.values = values
         pattern = system.pattern
@@ -66,7 +67,7 @@ class Conditional:
         side += system.fixed_side
         at_reference += 0.5 * float(np.sum(np.log(precision[own]))) - 0.5 * _LOG_2PI * np.count_nonzero(own)
         for part in system.moving:
-            at_reference += part.add(values, x, side)
+            at_reference += part.add(values, x, side, memo)
         leaf_square, leaf_log_det = self._eliminate_leaf(x, side)
         log_det = leaf_log_det + kernels.factor(x, pattern.ptr, pattern.targets, pattern.lead, pattern.full, pattern.dense)
         self._x = x

@@ -96,8 +96,12 @@ class Family:
 
     def row_variance(self, p: Values) -> np.ndarray:
         """Variance of a single measurement by row, shape (rows,), local factors included."""
-        variance = self.variance(p)[self.key]
-        return variance * p[self.local] if self.local and self.local in p else variance
+        return self.by_row(self.variance(p), p)
+
+    def by_row(self, variance: np.ndarray, p: Values) -> np.ndarray:
+        """The same from the variances by key."""
+        own = variance[self.key]
+        return own * p[self.local] if self.local and self.local in p else own
 
     def values(self, p: Values) -> np.ndarray:
         """y less its known offset and centre, with censored values replaced by their current latent ones."""

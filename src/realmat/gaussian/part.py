@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +16,26 @@ from realmat.terms import Values
 
 _FEW_KEYS = 8
 _LOG_2PI = float(np.log(2 * np.pi))
+
+
+@dataclass
+class _Added:
+    """What rows add to P, to the right-hand side and to the density, and all that it depends on."""
+
+    variance: np.ndarray
+    scales: np.ndarray
+    offset: np.ndarray
+    local: np.ndarray | None
+    latent: np.ndarray | None
+    x: np.ndarray = field(init=False)
+    side: np.ndarray = field(init=False)
+    log: float = field(init=False)
+
+    def like(self, other: _Added) -> bool:
+        """Whether nothing has changed; auxiliary values are drawn anew or the very same."""
+        same = self.local is other.local and self.latent is other.latent
+        pairs = ((self.variance, other.variance), (self.scales, other.scales), (self.offset, other.offset))
+        return same and all(np.array_equal(a, b) for a, b in pairs)
 
 
 class Part:
@@ -66,9 +87,10 @@ class Part:
                 rows = np.flatnonzero(f.key == k)
                 self.sides[k] = (f.matrix[rows].T @ (f.count[rows] * f.y[rows]))[: self.pattern.size]
 
-    def add(self, p: Values, x: np.ndarray, side: np.ndarray) -> float:
+    def add(self, p: Values, x: np.ndarray, side: np.ndarray, memo: Memo | None = None) -> float:
         """Add A' W A to the flat array `x` and A' W (y - offset) to `side`, both in elimination order.
 
+        With a `memo`, rows that were added at the same weights, scales and offsets a moment ago are not summed again.
         Returns log p(rows | b = b0, psi).
         """
         f = self.family
@@ -80,10 +102,24 @@ class Part:
                 x[where] += gram / variance[k]
                 side += self.sides[k] / variance[k]
             return float(-0.5 * np.sum(self.totals * (np.log(variance) + _LOG_2PI) + self.squares / variance))
-        by_row = f.row_variance(p)
-        residual = f.values(p) - f.offset(p)
-        m = f.matrix
-        kernels.assemble(x, side, m.indptr, m.indices, m.data, f.scale_of, f.scale_values(p), f.count / by_row, residual, self.places)
+        scales, offset = f.scale_values(p), np.asarray(f.offset(p))
+        if memo is None:
+            return self._add_rows(p, variance, scales, offset, x, side)
+        at = _Added(variance, scales, offset, p.get(f.local), p.get(f.latent))
+        if not any(at.like(other) for other in memo.get(self, ())):
+            at.x, at.side = np.zeros_like(x), np.zeros_like(side)
+            at.log = self._add_rows(p, variance, scales, offset, at.x, at.side)
+            memo[self] = [at, *memo.get(self, ())[:1]]
+        found = next(other for other in memo[self] if at.like(other))
+        x += found.x
+        side += found.side
+        return found.log
+
+    def _add_rows(self, p: Values, variance: np.ndarray, scales: np.ndarray, offset: np.ndarray, x: np.ndarray, side: np.ndarray) -> float:
+        f, m = self.family, self.family.matrix
+        by_row = f.by_row(variance, p)
+        residual = f.values(p) - offset
+        kernels.assemble(x, side, m.indptr, m.indices, m.data, f.scale_of, scales, f.count / by_row, residual, self.places)
         squares = f.count * residual**2 + f.within
         return float(-0.5 * np.sum(f.count * (np.log(by_row) + _LOG_2PI) + squares / by_row))
 
@@ -98,3 +134,7 @@ class Part:
             return float(-0.5 * np.sum(self.totals * (np.log(variance) + _LOG_2PI) + by_key / variance))
         variance = f.row_variance(p)
         return float(-0.5 * np.sum(f.count * (np.log(variance) + _LOG_2PI) + squares / variance))
+
+
+Memo = dict[Part, list[_Added]]
+"""The last two sums of every family at changing psi and the same auxiliary values."""

@@ -29,6 +29,7 @@ from realmat.engines.exact.space import Density
 from realmat.engines.progress import Progress
 from realmat.errors import FitError
 from realmat.gaussian import System, auxiliary
+from realmat.gaussian.part import Memo
 from realmat.gaussian.singles import Singles
 from realmat.gaussian.system import Conditional
 from realmat.posterior import Draws
@@ -63,7 +64,9 @@ class _Surrogate(Density):
         return self.space.log_prior(theta, values) + self.system.log_marginal({**values, **self.aux})
 
 
-def _collapsed(density: Density, theta: np.ndarray, aux: dict[str, np.ndarray]) -> tuple[float, Conditional | None]:
+def _collapsed(
+    density: Density, theta: np.ndarray, aux: dict[str, np.ndarray], memo: Memo | None = None
+) -> tuple[float, Conditional | None]:
     """log p(psi | auxiliary values, y) up to a constant, and the coefficients' conditional distribution."""
     with np.errstate(all="ignore"):
         values = density.space.values(theta)
@@ -72,7 +75,7 @@ def _collapsed(density: Density, theta: np.ndarray, aux: dict[str, np.ndarray]) 
             return -np.inf, None
         everything = {**values, **aux}
         try:
-            conditional = density.system.at(everything)
+            conditional = density.system.at(everything, memo)
         except FitError:
             return -np.inf, None
         value = prior + conditional.log_marginal + auxiliary.log_local(density.system, everything)
@@ -135,11 +138,12 @@ class _Sampler:
             state.b[self.local.effects.columns[self.local.effects.chosen]] = effects
 
     def _collapsed(self, state: _State) -> Conditional:
-        here, conditional = _collapsed(self.density, state.theta, state.aux)
+        memo: Memo = {}
+        here, conditional = _collapsed(self.density, state.theta, state.aux, memo)
         for name in self.collapsed:
             moves, tally = self.moves[name], state.tallies[name]
             proposal = moves.propose(state.theta, state.rng, tally)
-            value, other = _collapsed(self.density, proposal.there, state.aux)
+            value, other = _collapsed(self.density, proposal.there, state.aux, memo)
             if moves.accept(proposal, value - here, state.rng, tally):
                 state.theta, here, conditional = proposal.there, value, other
         if conditional is None:
