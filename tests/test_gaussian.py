@@ -6,7 +6,7 @@ import pytest
 from scipy import sparse
 
 import realmat as rm
-from realmat.gaussian import System, dense
+from realmat.gaussian import System, dense, lifted
 from realmat.gaussian.lifted import Lifted
 from realmat.prior_draws import draw
 
@@ -157,26 +157,28 @@ def together(values: list[dict]) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("function", "agrees"),
+    ("function", "way"),
     [
-        (lambda p, xp: 2 * p["a"] + p["b"].sum(), False),  # sums over the batch too
-        (lambda p, xp: xp.exp(p["a"]) * p["b"], True),
-        (lambda p, xp: p["b"][np.array([0, 0, 1])], True),
-        (lambda p, xp: p["a"] * np.arange(7.0), False),  # as many numbers as the batch has psi
-        (lambda p, xp: p["a"] * np.arange(3.0), False),  # as many as are tried
-        (lambda p, xp: 1.0 if p["a"] > 0 else 2.0, False),
-        (lambda p, xp: 3.0, True),
+        (lambda p, xp: 2 * p["a"] + p["b"].sum(), lifted.one_by_one),  # sums over the batch too
+        (lambda p, xp: xp.exp(p["a"]) * p["b"], lifted.together),
+        (lambda p, xp: p["b"][np.array([0, 0, 1])], lifted.together),
+        (lambda p, xp: p["a"] * np.arange(7.0), lifted.over_rows),  # as many numbers as the batch has psi
+        (lambda p, xp: p["a"] * np.arange(3.0), lifted.over_rows),  # as many as are tried
+        (lambda p, xp: xp.exp(p["a"] * np.arange(5.0)) - p["a"], lifted.over_rows),
+        (lambda p, xp: p["b"][0] * np.arange(5.0), lifted.one_by_one),
+        (lambda p, xp: 1.0 if p["a"] > 0 else 2.0, lifted.one_by_one),
+        (lambda p, xp: 3.0, lifted.together),
         (3.0, None),
     ],
 )
-def test_functions_of_psi_in_batches(function, agrees):
+def test_functions_of_psi_in_batches(function, way):
     """Whether a function takes batches as it stands or not, the numbers are those of one psi at a time."""
     rng = np.random.default_rng(1)
-    lifted, batch = Lifted(function), {"a": rng.normal(size=7), "b": rng.normal(size=(2, 7))}
-    found = lifted(batch, 7)
-    one = [np.asarray(function if agrees is None else function({name: v[..., i] for name, v in batch.items()}, np)) for i in range(7)]
+    lift, batch = Lifted(function), {"a": rng.normal(size=7), "b": rng.normal(size=(2, 7))}
+    found = lift(batch, 7)
+    one = [np.asarray(function({name: v[..., i] for name, v in batch.items()}, np) if callable(function) else function) for i in range(7)]
     assert np.allclose(np.broadcast_to(found, (*one[0].shape, 7)), np.stack(one, axis=-1), rtol=1e-14)
-    assert lifted._together is agrees
+    assert lift._way is way
 
 
 def test_columns_that_reach_everything():
