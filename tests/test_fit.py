@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 import realmat as rm
+from realmat import pointwise
 
 
 def layered(seed: int = 1) -> pd.DataFrame:
@@ -170,3 +171,14 @@ def test_prior_predictive():
     tree = MODEL.prior_predictive(layered(), draws=100)
     assert tree["prior_predictive"]["y"].sizes == {"chain": 1, "draw": 100, "row": 72}
     assert np.isfinite(tree["prior_predictive"]["y"].values).all()
+
+
+def test_more_rows_than_a_group_keeps_draws_for(monkeypatch):
+    """Groups by row then hold fewer draws than the posterior, those of the prior too, and all have the draw numbers they are of."""
+    monkeypatch.setattr(pointwise, "_MOST_NUMBERS", 72 * 4 * 40)
+    tree = MODEL.fit(layered(), draws=100, seed=4, progress=False).tree
+    assert tree["posterior"].sizes["draw"] == 100
+    assert tree["posterior_predictive"].sizes["draw"] == tree["log_likelihood"].sizes["draw"] == 40
+    assert tree["prior_predictive"].sizes["draw"] == 160  # of one chain
+    assert tree["posterior_predictive"]["draw"].values[[0, -1]].tolist() == [0, 99]
+    assert tree["prior_predictive"]["draw"].values[[0, -1]].tolist() == [0, 499]

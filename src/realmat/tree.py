@@ -30,12 +30,13 @@ def build(posterior: Posterior, model: Mapping[str, Any]) -> xr.DataTree:
     seed = int(facts.get("seed", 0))
     prior = prior_draws.draw(problem, _PRIOR_DRAWS, seed)
     predictive, likelihood, kept = pointwise.groups(posterior, seed)
+    prior_predictive, _, prior_kept = pointwise.groups(prior, seed, likelihood=False)
     groups: dict[str, xr.Dataset] = {
         "posterior": variables(posterior),
         "sample_stats": _stats(posterior.draws.stats, posterior.shape),
         "log_prior": _log_prior(posterior),
         "prior": variables(prior),
-        "prior_predictive": by_row(problem, pointwise.groups(prior, seed, likelihood=False)[0], np.arange(_PRIOR_DRAWS)),
+        "prior_predictive": by_row(problem, prior_predictive, prior_kept),
         "posterior_predictive": by_row(problem, predictive, kept),
         "log_likelihood": by_row(problem, likelihood, kept),
         "observed_data": xr.Dataset({problem.response: (ROW, problem.table.numeric(problem.response))}, {ROW: _plain(problem.table.index)}),

@@ -34,7 +34,7 @@ from realmat.gaussian.singles import Singles
 from realmat.gaussian.system import Conditional
 from realmat.posterior import Draws
 
-_LOCAL_MOVES, _OFTEN = 2, 0.6  # one is enough where proposals are accepted more often than that
+_LOCAL_MOVES, _OFTEN, _DEAR = 2, 0.6, 3000  # one where proposals are accepted more often, or more effects make it most of an iteration
 _COLLAPSED_MOVES = 3  # at most; one for each hyperparameter
 _SHORTEST, _LONGEST = 200, 1500
 _BLOCK = 10  # iterations of a chain between two reports of progress; an interrupt waits for them
@@ -128,7 +128,7 @@ class _Sampler:
         effects = site.effects
         here = site.value(state.theta, effects)
         moves, tally = self.moves["local"], state.tallies["local"]
-        for _ in range(1 if moves.hits > _OFTEN else _LOCAL_MOVES):
+        for _ in range(1 if moves.hits > _OFTEN or len(effects) > _DEAR else _LOCAL_MOVES):
             proposal = moves.propose(state.theta, state.rng, tally)
             fresh = np.empty(len(effects))
             value = site.value(proposal.there, fresh, state.rng)
