@@ -138,10 +138,10 @@ def explore(system: System, rng: np.random.Generator) -> Explored:
             break
         best = max(best, efficiency)
     # a last round from a good proposal, then the finest description of all that was seen
-    history.extend(proposal, rng, 150 + 100 * d)
+    history.extend(proposal, rng, 400 + 150 * d)
     final = mix.fit(history.thetas, history.weights, rng)
     density.evaluations += 0 if density is first else first.evaluations
-    return Explored(mix.defended(final, share=0.04), history)
+    return Explored(mix.defended(final, share=0.02), history)
 
 
 def _straightened(density: Density, history: _History, proposal: mix.Mixture, rng: np.random.Generator) -> tuple[Density, mix.Mixture]:

@@ -73,16 +73,19 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
     """
     d = x.shape[1]
     effective = 1 / np.sum(weights**2)
-    best, best_score = None, -math.inf
+    best, best_score, tails = None, -math.inf, _TAILS
     for k in range(1, most + 1):
         parameters = k * (d + d * (d + 1) / 2 + 1)
         if k > 1 and effective < 4 * parameters:
             break
-        for nu in _TAILS:
+        scored = []
+        for nu in tails:
             candidate = _em(x, weights, k, nu, rng)
             score = float(weights @ candidate.logpdf(x)) - 0.5 * parameters * math.log(max(effective, 2)) / max(effective, 2)
+            scored.append(score)
             if score > best_score:
                 best, best_score = candidate, score
+        tails = tails[int(np.argmax(scored)) :][:2]  # several components need no heavier tails than one
     assert best is not None
     return best
 

@@ -45,7 +45,8 @@ class Store:
         """Keep the draws that were accepted, repeated as often as the chain stayed."""
         if self.latents == "draws":
             for c, row in enumerate(index):
-                self.b[c, : len(row)] = self.b[c, row]
+                stayed = np.flatnonzero(row != np.arange(len(row)))  # what they repeat is in its place already
+                self.b[c, stayed] = self.b[c, row[stayed]]
             self.b = self.b[:, : index.shape[1]]
             return
         pairs, times = np.unique(np.stack([np.repeat(np.arange(len(index)), index.shape[1]), index.ravel()]), axis=1, return_counts=True)
