@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from realmat.loo import LeftOut
 
 
+_QUICK = 5000  # rows up to which a fit without some of them takes seconds
+
+
 class Fit:
     """The result of `Model.fit`.
 
@@ -132,7 +135,8 @@ class Fit:
     def loo(self, by: Any = "observation", refit: bool | None = None, **kwargs: Any) -> Any:
         """Leave-one-group-out cross-validation with the coefficients integrated out, as `az.ELPDData` (see `realmat.loo.loo`).
 
-        Groups for which importance sampling fails are refitted without (`refit`; by default on the exact engine only, where that is quick).
+        Groups for which importance sampling fails are refitted without (`refit`; by default on the exact engine with up to 5000 rows, where
+        that is quick; elsewhere their k-hat stays as it is and `az.ELPDData` warns).
         """
         return self.left_out(by, refit, **kwargs).elpd
 
@@ -141,7 +145,8 @@ class Fit:
         """As `loo`, with the left-out prediction of every row (see `realmat.loo.left_out`)."""
         from realmat.loo import left_out
 
-        again = self.facts.get("engine") == "exact" if refit is None else refit
+        quick = self.facts.get("engine") == "exact" and len(self.problem.table) <= _QUICK
+        again = quick if refit is None else refit
         return left_out(self.posterior, by, self._sampled if again else None, **kwargs)
 
     def _sampled(self, problem: Problem) -> Posterior:
