@@ -47,6 +47,7 @@ def held_out(fits: dict[str, rm.Fit], data: pd.DataFrame, by: str) -> str:
             "out, relative to the best model, with the standard error of the difference.",
             markdown(scores(comparison.table)),
             verdict(comparison),
+            *doubts(comparison),
         ]
     )
 
@@ -59,6 +60,19 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
         out[name.upper()] = table[name].map("{:.3g}".format)
     for percent in (50, 80, 95):
         out[f"inside {percent} %"] = table[f"coverage_{percent}"].map("{:.1%}".format)
+    return out
+
+
+def doubts(comparison: Any) -> list[str]:
+    """Say how many of what was left out importance sampling did not reach."""
+    out = []
+    for name, left in comparison.left_out.items():
+        k, limit = left.elpd.pareto_k.to_numpy(), float(left.elpd.good_k)
+        if (k > limit).any():
+            out.append(
+                f"Under `{name}` the Pareto k-hat of {(k > limit).sum()} of {len(k)} is above {limit:.2g}: leaving them out moves the "
+                "hyperparameters too far for their part of its elpd to be trusted."
+            )
     return out
 
 

@@ -2,7 +2,7 @@
 
 The theory is the brightest vertical excitation in vacuum, too high by most of an electronvolt. The real dye is dissolved: every solvent
 shifts the band, partly as its polarity says (Onsager's reaction field), partly in its own way. What theory misses in one dye alone
-(another band than the brightest, vibrations, aggregation) is unresolved and has heavy tails, as have mistaken entries among the spectra.
+(another band than the brightest, vibrations, aggregation) is unresolved. Mistaken entries among the spectra give the noise heavy tails.
 """
 
 import realmat as rm
@@ -41,4 +41,4 @@ def model(variant="real"):
     return declared.with_material(
         rm.material.Solvent("solvent_name", explained_by="dielectric", form="onsager"),
         rm.material.Unresolved(by="material"),
-    ).with_observation(rm.observation.StudentT(bias_by="lab"))
+    ).with_observation(rm.observation.StudentT(nu=3, bias_by="lab"))

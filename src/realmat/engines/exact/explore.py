@@ -16,7 +16,7 @@ from realmat.engines.exact.space import Density
 from realmat.errors import FitError
 from realmat.gaussian import System
 
-_GOOD = 0.75
+_FAIR, _GOOD = 0.4, 0.75
 _ROUNDS = 8
 _POWERS = (1 / 4, 0.0, -1 / 3, -2 / 3)
 
@@ -65,18 +65,15 @@ def mode(density: Density) -> tuple[np.ndarray, np.ndarray]:
         raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
     best = _signed(density, starts[int(np.argmax(scores))], float(np.nanmax(scores)))
 
-    def negative(theta: np.ndarray) -> float:
-        value = density.one(theta)
-        return -value if np.isfinite(value) else 1e10
+    steps = 1e-4 * np.eye(d)
 
-    def gradient(theta: np.ndarray) -> np.ndarray:
-        steps = 1e-4 * np.eye(d)
-        both = density.many(np.concatenate([theta + steps, theta - steps]))
+    def negative(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        values = density.many(np.concatenate([theta[None], theta + steps, theta - steps]))
         with np.errstate(invalid="ignore"):  # infinite on both sides
-            slope = -(both[:d] - both[d:]) / 2e-4
-        return np.where(np.isfinite(slope), slope, 0.0)
+            slope = -(values[1 : d + 1] - values[d + 1 :]) / 2e-4
+        return -values[0] if np.isfinite(values[0]) else 1e10, np.where(np.isfinite(slope), slope, 0.0)
 
-    found = optimize.minimize(negative, best, jac=gradient, method="BFGS", options={"maxiter": 60 + 10 * d, "gtol": 1e-2})
+    found = optimize.minimize(negative, best, jac=True, method="BFGS", options={"maxiter": 60 + 10 * d, "gtol": 1e-2})
     return found.x, _curvature(density, found.x, np.asarray(found.hess_inv))
 
 
@@ -126,8 +123,10 @@ def explore(system: System, rng: np.random.Generator) -> Explored:
     history = _History(first)
     proposal = mix.defended(mix.single(*mode(first)))
     for _ in range(2):
-        history.extend(proposal, rng, 60 + 60 * d)
+        efficiency = history.extend(proposal, rng, 60 + 60 * d)
         proposal = mix.defended(mix.fit(history.thetas, history.weights, rng))
+        if efficiency > _FAIR:
+            break
     density, proposal = _straightened(first, history, proposal, rng)
     history = history if density is first else _History(density)
     efficiency = best = 0.0

@@ -73,7 +73,8 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
     """
     d = x.shape[1]
     effective = 1 / np.sum(weights**2)
-    best, best_score, tails = None, -math.inf, _TAILS
+    best, best_score = None, -math.inf
+    tails: tuple[float, ...] = _TAILS
     for k in range(1, most + 1):
         parameters = k * (d + d * (d + 1) / 2 + 1)
         if k > 1 and effective < 4 * parameters:

@@ -18,6 +18,7 @@ _MANY = (
     5000  # rows of the response, each with auxiliary values of its own, beyond which threads pay: below, the interpreter lock eats the gain
 )
 _MOST_THREADS = 8
+_SHORT = 32  # a shorter batch costs more than its share
 
 
 class Density:
@@ -28,7 +29,8 @@ class Density:
         self.space = Space(system.problem.params, powers)
         self.evaluations = 0
         alone = system.augmented and len(system.families[0].y) <= _MANY
-        self._pool = None if alone else ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS))
+        self._threads = 1 if alone else min(os.cpu_count() or 1, _MOST_THREADS)
+        self._pool = None if alone else ThreadPoolExecutor(self._threads)
 
     def one(self, theta: np.ndarray) -> float:
         """At one theta of shape (size,); -inf where it cannot be evaluated."""
@@ -55,8 +57,9 @@ class Density:
         return out
 
     def batches(self, n: int) -> list[slice]:
-        """`n` thetas cut into batches that are evaluated together."""
-        size = self.system.many.most
+        """`n` thetas cut into batches that are evaluated together, as many to every thread and of one size."""
+        turns = -(-n // (self.system.many.most * self._threads))
+        size = min(max(-(-n // (turns * self._threads)), _SHORT), self.system.many.most)
         return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
     def solve(self, thetas: np.ndarray) -> tuple[np.ndarray, Solved]:
