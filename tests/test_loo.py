@@ -137,9 +137,11 @@ def test_groups_that_importance_sampling_does_not_reach_are_refitted(
     monkeypatch.setattr(loo_module, "_MOST_ADAPTED", 0)
     monkeypatch.setattr(loo_module, "good_k", lambda draws: 0.5)
     got = left_out(posterior, "material", refit=fitted, draws=4000)
-    assert got.refitted == ("7",)
-    # 4.5 standard errors: that of 2000 draws is 0.039 (12 seeds, whose mean is off by 0.002 +- 0.011)
-    assert float(got.elpd.elpd_i[7]) == pytest.approx(materials_oracle(df, posterior.problem)[7], abs=4.5 * 0.039 / np.sqrt(2))
+    assert "7" in got.refitted
+    again = [int(g) for g in got.refitted]
+    # 4.5 standard errors: that of 2000 draws is 0.039 for group 7 (12 seeds, whose mean is off by 0.002 +- 0.011)
+    expected = materials_oracle(df, posterior.problem)[again]
+    np.testing.assert_allclose(got.elpd.elpd_i[again], expected, atol=4.5 * 0.039 / np.sqrt(2))
     assert float(got.elpd.pareto_k[7]) == 0
 
 
