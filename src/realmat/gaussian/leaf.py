@@ -121,11 +121,11 @@ def build(response: Family, block: Coefficients, rest: int, positions: Positions
     level, kind, members = np.unique(own, return_inverse=True, return_counts=True)
     nodes, spread = interpolation(level)
     pair_sums = np.zeros((len(nodes), flat))
-    for k in range(len(level)):
-        mine = gram[np.flatnonzero(kind == k)]
-        where, values = positions(sparse.triu((mine.T @ mine).tocsr()).tocoo())
-        for node in np.flatnonzero(spread[:, k]):
-            pair_sums[node, where] += spread[node, k] * values
+    for node, share in enumerate(spread[:, kind]):
+        used = np.flatnonzero(share)
+        mine = gram[used]
+        where, values = positions(sparse.triu((mine.T @ mine.multiply(share[used, None]).tocsr()).tocsr()).tocoo())
+        pair_sums[node, where] = values
     empty = np.zeros(0)
     leaf = Leaf(response, block.sd, gram, own, kind, level, members, nodes, spread, rows, pair_sums, empty, empty, empty)
     leaf.refresh()

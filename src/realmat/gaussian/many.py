@@ -62,7 +62,7 @@ class Many:
         x = system.fixed.copy()
         x[system.pattern.diagonal] += own
         self._stack(x, own * system.fixed_mean[: system.rest] + system.fixed_side)
-        largest = max(system.pattern.flat, system.size, len(system.families[0].y))
+        largest = max(system.pattern.flat, system.size, *(len(rows.family.y) for rows in self._scattered))
         self.most = int(np.clip(_NUMBERS // largest, 1, 128))
 
     def _stack(self, x: np.ndarray, side: np.ndarray) -> None:
