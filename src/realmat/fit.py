@@ -131,7 +131,6 @@ class Fit:
 
         return advise(self.posterior, actions=actions, target=target, costs=costs, read=self.model.prediction_table, **kwargs)
 
-    @one_blas_thread()
     def loo(self, by: Any = "observation", refit: bool | None = None, **kwargs: Any) -> Any:
         """Leave-one-group-out cross-validation with the coefficients integrated out, as `az.ELPDData` (see `realmat.loo.loo`).
 

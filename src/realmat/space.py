@@ -84,6 +84,12 @@ class Space:
             total += np.sum(param.prior.logpdf(x, out) + _log_slopes(t, low, high, powers), axis=0)
         return out, total
 
+    def named(self, thetas: np.ndarray) -> dict[str, np.ndarray]:
+        """Parameters by name at thetas of shape (..., size): shape (...), or (..., size of a vector)."""
+        values = self.many(thetas.reshape(-1, thetas.shape[-1]))[0]
+        shape = thetas.shape[:-1]
+        return {q.name: values[q.name].T.reshape(shape if q.coords is None else (*shape, q.size)) for q in self.params}
+
     def theta(self, values: Mapping[str, Any]) -> np.ndarray:
         """Inverse of `values`."""
         parts = [_free(np.atleast_1d(values[q.name]).astype(float), low, high, self.powers[where]) for q, where, low, high in self._plan]

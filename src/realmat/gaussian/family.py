@@ -88,11 +88,15 @@ class Family:
         """Variance of a single measurement by key, shape (keys,)."""
         if self.noise.scales is None:
             return self.key_u2
-        scales = np.asarray(self.noise.scales(p, np), dtype=float)
+        return self.of_scales(np.asarray(self.noise.scales(p, np), dtype=float))
+
+    def of_scales(self, scales: np.ndarray) -> np.ndarray:
+        """The same from the inferred scales, shape (groups,), or (groups, n) at n psi, which gives (keys, n)."""
+        u2, least = (x if scales.ndim == 1 else np.reshape(x, (-1, 1)) for x in (self.key_u2, self.least))
         if self._alike:
-            return np.maximum(self.key_u2 + scales[0] ** 2, self.least)
-        scales = np.append(scales, 0.0)  # group -1 reads the zero
-        return np.maximum(self.key_u2 + scales[self.key_group] ** 2, self.least)
+            return np.maximum(u2 + scales[0] ** 2, least)
+        scales = np.concatenate([scales, np.zeros((1, *scales.shape[1:]))])  # group -1 reads the zero
+        return np.maximum(u2 + scales[self.key_group] ** 2, least)
 
     def row_variance(self, p: Values) -> np.ndarray:
         """Variance of a single measurement by row, shape (rows,), local factors included."""

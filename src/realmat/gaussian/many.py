@@ -115,7 +115,7 @@ class Many:
         return Solved(system, x, side, log, leaf)
 
     def _eliminate_leaf(self, values: Batch, n: int, factors: list[np.ndarray], log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `Conditional` does; returns w by psi and class over the pivots, and the pivots, both of shape (n, classes)."""
+        """As `Conditional` does; returns w / D and 1 / sqrt(D) by class, both of shape (n, classes)."""
         leaf = self.system.leaf
         assert leaf is not None
         w = 1.0 / self._response.variance(values, n)[:, 0]
@@ -180,9 +180,7 @@ class _ManyRows:
         self._noise = Lifted(family.noise.scales) if family.noise.scales is not None else None
         self._scales = [Lifted(1.0 if f is None else f) for f in family.scales]
         self._offsets = [Lifted(f) for f in family.offsets]
-        keys = len(family.key_u2)
-        self._counts = np.bincount(family.key, weights=family.count, minlength=keys)
-        self._within = np.bincount(family.key, weights=family.within, minlength=keys)
+        self._within = np.bincount(family.key, weights=family.within, minlength=len(family.key_u2))
 
     @property
     def stackable(self) -> bool:
@@ -194,9 +192,7 @@ class _ManyRows:
         f = self.family
         if self._noise is None:
             return np.broadcast_to(f.key_u2, (n, len(f.key_u2)))
-        scales = np.broadcast_to(self._noise(values, n), (f.noise.group.max() + 1, n))
-        scales = np.concatenate([scales, np.zeros((1, n))])  # group -1 reads the zeros
-        return np.ascontiguousarray(np.maximum(f.key_u2[:, None] + scales[f.key_group] ** 2, np.reshape(f.least, (-1, 1))).T)
+        return np.ascontiguousarray(f.of_scales(self._noise(values, n)).T)
 
     def add(self, values: Batch, n: int, x: np.ndarray, side: np.ndarray) -> np.ndarray:
         """Add A' W A to `x` (n, flat) and A' W (y - offset) to `side`; returns log p(rows | b = b0, psi), shape (n,)."""
@@ -223,7 +219,7 @@ class _ManyRows:
             residual = residual - offset(values, n)
         rows = (m.indptr, m.indices, m.data, f.scale_of, scales, f.count, f.key, variance)
         log = batch_kernels.assemble_many(x, side, *rows, np.ascontiguousarray(residual.T), self.part.places)
-        log -= 0.5 * ((1.0 / variance) @ self._within + _LOG_2PI * self._counts.sum())
+        log -= 0.5 * ((1.0 / variance) @ self._within + _LOG_2PI * f.count.sum())
         return np.asarray(log)
 
 

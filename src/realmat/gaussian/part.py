@@ -106,11 +106,12 @@ class Part:
         if memo is None:
             return self._add_rows(p, variance, scales, offset, x, side)
         at = _Added(variance, scales, offset, p.get(f.local), p.get(f.latent))
-        if not any(at.like(other) for other in memo.get(self, ())):
+        known = memo.setdefault(self, [])
+        found = next((other for other in known if at.like(other)), at)
+        if found is at:
             at.x, at.side = np.zeros_like(x), np.zeros_like(side)
             at.log = self._add_rows(p, variance, scales, offset, at.x, at.side)
-            memo[self] = [at, *memo.get(self, ())[:1]]
-        found = next(other for other in memo[self] if at.like(other))
+            known[:] = [at, *known[:1]]
         x += found.x
         side += found.side
         return found.log

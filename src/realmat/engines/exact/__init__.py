@@ -92,7 +92,8 @@ def _explored(system: System, draws: int, chains: int, seed: int, latents: str, 
             proposals = chain.evaluate(explored, draws, chains, seed + attempt, store.keep, bar.advance)
             k_hat, efficiency = judge(proposals.log_weight[:, 1:])
             facts |= {"evaluations": facts["evaluations"] + proposals.log_weight.size, "k_hat": k_hat, "efficiency": efficiency}
-            why = distrust(k_hat, efficiency, proposals, seed + attempt)
+            index, accepted = chain.accept(proposals, seed)
+            why = distrust(k_hat, efficiency, index)
             if not why or proposals.done < draws or attempt == _ATTEMPTS - 1:
                 break
             # what failed as draws is still a large weighted sample: learn from it
@@ -106,19 +107,18 @@ def _explored(system: System, draws: int, chains: int, seed: int, latents: str, 
         return store.draws(
             run.thetas, run.density.space, run.stats, {**facts, **run.facts, "why": f"importance sampling was not trusted ({why})"}
         )
-    index, accepted = chain.accept(proposals, seed)
     thetas = np.take_along_axis(proposals.thetas, index[..., None], axis=1)
     store.choose(index, proposals.thetas, explored.density, seed)
     facts |= {"method": "independence Metropolis on hyperparameters", "acceptance": round(float(accepted[:, 1:].mean()), 3)}
     return store.draws(thetas, explored.density.space, {"accepted": accepted}, facts)
 
 
-def distrust(k_hat: float, efficiency: float, proposals: chain.Proposals, seed: int) -> str:
-    """Why the weights of proposals are no ground for draws; empty where they are."""
+def distrust(k_hat: float, efficiency: float, index: np.ndarray) -> str:
+    """Why the weights of proposals, and the chains `index` (chains, draws) made of them, are not to be trusted; empty where they are."""
     if k_hat > K_HAT_LIMIT or efficiency < EFFICIENCY_LIMIT:
         return f"k-hat {k_hat:.2f}, efficiency {efficiency:.0%}"
-    stay = chain.longest_stay(chain.accept(proposals, seed)[0])
-    return f"a chain stayed at one point for {stay:.0%} of its draws" if stay > STAY_LIMIT and proposals.done >= _FEW else ""
+    stay = chain.longest_stay(index)
+    return f"a chain stayed at one point for {stay:.0%} of its draws" if stay > STAY_LIMIT and index.shape[1] >= _FEW else ""
 
 
 def judge(log_weight: np.ndarray) -> tuple[float, float]:

@@ -183,11 +183,9 @@ def sample(system: System, draws: int, chains: int, seed: int, progress: bool) -
     """Chains of psi and b. An interrupt keeps the draws made so far."""
     run = Chains.start(system, chains, seed)
     thetas, b, facts = run.run(draws, seed, progress)
-    values = run.density.space.many(thetas.reshape(-1, thetas.shape[-1]))[0]
-    shape = thetas.shape[:2]
-    params = {q.name: values[q.name].T.reshape(shape if q.coords is None else (*shape, q.size)) for q in run.density.space.params}
     facts["method"] = "augmentation: collapsed Metropolis on hyperparameters, exact draws of the rest"
-    return Draws(params, {name: b[..., where] for name, where in system.columns.items()}, facts=facts)
+    coefficients = {name: b[..., where] for name, where in system.columns.items()}
+    return Draws(run.density.space.named(thetas), coefficients, facts=facts)
 
 
 @dataclass

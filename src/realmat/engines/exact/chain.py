@@ -14,6 +14,7 @@ import numpy as np
 
 from realmat.engines.exact.explore import Explored
 from realmat.engines.exact.mixture import Mixture
+from realmat.engines.exact.space import slices
 
 Keep = Callable[[int, np.ndarray], None]
 
@@ -53,11 +54,9 @@ def evaluate(explored: Explored, draws: int, chains: int, seed: int, keep: Keep 
         log_weight[block] = logs.reshape(own.shape[:2]) - log_q[block]
         return block.stop
 
-    size = max(density.system.many.most // chains, 1)
-    blocks = [slice(start, min(start + size, draws)) for start in range(0, draws, size)]
     done = 0
     try:
-        for stop in density.map(work, blocks):
+        for stop in density.map(work, slices(draws, max(density.system.many.most // chains, 1))):
             fresh, done = stop - done, stop
             tick(fresh * chains)
     except KeyboardInterrupt:

@@ -14,9 +14,7 @@ from realmat.gaussian import System
 from realmat.gaussian.many import Solved
 from realmat.space import Space
 
-_MANY = (
-    5000  # rows of the response, each with auxiliary values of its own, beyond which threads pay: below, the interpreter lock eats the gain
-)
+_MANY = 5000  # rows with auxiliary values of their own beyond which threads pay: below, the interpreter lock eats the gain
 _MOST_THREADS = 8
 _SHORT = 32  # a shorter batch costs more than its share
 
@@ -52,15 +50,16 @@ class Density:
         def work(where: slice) -> None:
             out[where] = self.solve(thetas[where])[0]
 
-        for _ in self.map(work, self.batches(len(thetas))):
+        most, n = self.system.many.most, len(thetas)
+        turns = -(-n // (most * self._threads))
+        size = min(max(-(-n // (turns * self._threads)), _SHORT), most)  # as many to every thread, and of one size
+        for _ in self.map(work, slices(n, size)):
             pass
         return out
 
     def batches(self, n: int) -> list[slice]:
-        """`n` thetas cut into batches that are evaluated together, as many to every thread and of one size."""
-        turns = -(-n // (self.system.many.most * self._threads))
-        size = min(max(-(-n // (turns * self._threads)), _SHORT), self.system.many.most)
-        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+        """`n` thetas cut into batches that are drawn together: the same on every machine, as each has random numbers of its own."""
+        return slices(n, self.system.many.most)
 
     def solve(self, thetas: np.ndarray) -> tuple[np.ndarray, Solved]:
         """Log densities at thetas of shape (n, size), -inf where they cannot be evaluated, and the factorised batch."""
@@ -75,3 +74,8 @@ class Density:
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
         """`map`, over all cores where the work is large enough for that to pay."""
         return map(function, items) if self._pool is None else self._pool.map(function, items)
+
+
+def slices(n: int, size: int) -> list[slice]:
+    """0 to n in steps of `size`."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]

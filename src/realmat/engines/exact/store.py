@@ -80,9 +80,7 @@ class Store:
 
     def draws(self, thetas: np.ndarray, space: Space, stats: dict[str, np.ndarray], facts: dict[str, Any]) -> Draws:
         """Named draws."""
-        chains, size = thetas.shape[:2]
-        values = space.many(thetas.reshape(chains * size, -1))[0]
-        params = {q.name: values[q.name].T.reshape((chains, size) if q.coords is None else (chains, size, q.size)) for q in space.params}
+        params = space.named(thetas)
         columns = self.system.columns
         if self.latents == "draws":
             return Draws(params, {name: self.b[..., where] for name, where in columns.items()}, stats=stats, facts=facts)
