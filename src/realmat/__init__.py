@@ -8,7 +8,7 @@ from typing import Any
 from realmat.errors import DataError, FileError, FitError, ModelError, RealmatError
 
 _PUBLIC = {
-    "Model": "realmat.model",
+    "Model": "realmat.fit",  # not its own module: what fitting needs is loaded with it, and the first fit takes as long as the next
     "Prior": "realmat.priors",
     "Component": "realmat.component",
     "Fit": "realmat.fit",

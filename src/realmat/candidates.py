@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +25,7 @@ _FEW_READINGS_U = 0.0  # a state whose readings carry no u is measured exactly
 
 
 @dataclass
-class Lines:
+class Lines(ABC):
     """n quantities: ``X(psi) b + offset(psi)`` plus what is drawn afresh; measuring adds noise.
 
     Attributes
@@ -49,21 +50,21 @@ class Lines:
         """A few of them."""
         return dataclasses.replace(self, what=[self.what[k] for k in which], **{self.index: getattr(self, self.index)[which]})
 
+    @abstractmethod
     def at(self, posterior: Posterior, values: Values) -> tuple[sparse.csr_matrix, np.ndarray]:
         """X (n, coefficients) and offset (n,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def noise(self, posterior: Posterior, values: Values) -> np.ndarray:
         """Variance that measuring adds, shape (n,)."""
-        raise NotImplementedError
 
     def fresh(self, values: Values) -> list[tuple[np.ndarray, np.ndarray]]:
         """Groups and standard deviations, each of shape (n,), of what is drawn afresh."""
         return []
 
+    @abstractmethod
     def draws(self, posterior: Posterior, indices: np.ndarray) -> np.ndarray:
         """The noiseless quantities at draws of (psi, b), shape (draws, n): for effects that are not linear given their parameters."""
-        raise NotImplementedError
 
 
 @dataclass

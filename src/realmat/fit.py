@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realmat.data import Table
+from realmat.engines import choice
 from realmat.errors import FileError, RealmatError
 from realmat.model import Model
 from realmat.posterior import Posterior
@@ -150,10 +151,8 @@ class Fit:
 
     def _sampled(self, problem: Problem) -> Posterior:
         """Sample a problem as this fit was."""
-        from realmat.engines.choice import run
-
         facts = self.facts
-        draws = run(problem, str(facts["engine"]), int(facts["draws"]), int(facts["chains"]), int(facts["seed"]), progress=False)
+        draws = choice.run(problem, str(facts["engine"]), int(facts["draws"]), int(facts["chains"]), int(facts["seed"]), progress=False)
         return Posterior(problem, draws)
 
     @one_blas_thread()
@@ -273,8 +272,6 @@ def fit(
     **options: Any,
 ) -> Fit:
     """What `Model.fit` does."""
-    from realmat.engines.choice import run
-
     problem = model.bind(data)
     number = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
-    return Fit(model, Posterior(problem, run(problem, engine, draws, chains, number, progress, **options)))
+    return Fit(model, Posterior(problem, choice.run(problem, engine, draws, chains, number, progress, **options)))

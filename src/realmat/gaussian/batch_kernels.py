@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from realmat.gaussian.kernels import assemble, backward, factor, forward
+from realmat.gaussian.kernels import FAST, FLAGS, INT32, INT64, MATRIX, VECTOR, assemble, backward, factor, forward
 
 Array = np.ndarray
-_fast = {"cache": True, "nogil": True, "fastmath": False}
 _BLAS = 48  # columns of the trailing block beyond which LAPACK is faster than loops
 
 
-@njit(**_fast)
+@njit(**FAST)
 def assemble_many(
     x: Array,
     side: Array,
@@ -45,7 +44,41 @@ def assemble_many(
     return out
 
 
-@njit(**_fast)
+@njit(**FAST)
+def _cholesky_blas(block: Array) -> float:
+    for c in range(len(block)):
+        if not np.isfinite(block[c, c]):
+            return np.nan
+    try:
+        lower = np.linalg.cholesky(block.T)
+    except Exception:  # the only kind that compiled code can catch: not positive definite
+        return np.nan
+    block[:] = lower.T
+    return 2 * np.sum(np.log(np.diag(lower)))
+
+
+@njit(**FAST)
+def _cholesky(block: Array) -> float:
+    """Lower Cholesky factor in place, stored by columns as the rows of `block`. Returns its log determinant twice, or nan."""
+    d = len(block)
+    if d > _BLAS:
+        return _cholesky_blas(block)
+    log_det = 0.0
+    for c in range(d):
+        pivot = block[c, c]
+        if not pivot > 0.0:
+            return np.nan
+        log_det += np.log(pivot)
+        root = np.sqrt(pivot)
+        block[c, c:] /= root
+        for k in range(c + 1, d):
+            ratio = block[c, k]
+            for r in range(k, d):
+                block[k, r] -= ratio * block[c, r]
+    return log_det
+
+
+@njit(f"({MATRIX}, {MATRIX}, {INT64}, {INT32}, uint32[::1], int64, {FLAGS}, int64)", **FAST)
 def solve(x: Array, side: Array, ptr: Array, rows: Array, target: Array, lead: int, full: Array, d: int) -> tuple[Array, Array]:
     """Factorise every row of `x` (n, flat) in place and turn `side` (n, columns) into L^-1 side with unit variances.
 
@@ -77,41 +110,7 @@ def solve(x: Array, side: Array, ptr: Array, rows: Array, target: Array, lead: i
     return log_det, square
 
 
-@njit(**_fast)
-def _cholesky(block: Array) -> float:
-    """Lower Cholesky factor in place, stored by columns as the rows of `block`. Returns its log determinant twice, or nan."""
-    d = len(block)
-    if d > _BLAS:
-        return _cholesky_blas(block)
-    log_det = 0.0
-    for c in range(d):
-        pivot = block[c, c]
-        if not pivot > 0.0:
-            return np.nan
-        log_det += np.log(pivot)
-        root = np.sqrt(pivot)
-        block[c, c:] /= root
-        for k in range(c + 1, d):
-            ratio = block[c, k]
-            for r in range(k, d):
-                block[k, r] -= ratio * block[c, r]
-    return log_det
-
-
-@njit(**_fast)
-def _cholesky_blas(block: Array) -> float:
-    for c in range(len(block)):
-        if not np.isfinite(block[c, c]):
-            return np.nan
-    try:
-        lower = np.linalg.cholesky(block.T)
-    except Exception:  # the only kind that compiled code can catch: not positive definite
-        return np.nan
-    block[:] = lower.T
-    return 2 * np.sum(np.log(np.diag(lower)))
-
-
-@njit(**_fast)
+@njit(f"({MATRIX}, {MATRIX}, {MATRIX}, {INT64}, {INT32}, int64, int64)", **FAST)
 def complete(x: Array, half: Array, b: Array, ptr: Array, rows: Array, lead: int, d: int) -> None:
     """Turn standard normals `b` (n, columns or more) into draws of the rest given each psi, in place: L^-T (half + b)."""
     base = ptr[lead] + lead
@@ -130,7 +129,7 @@ def complete(x: Array, half: Array, b: Array, ptr: Array, rows: Array, lead: int
         backward(x[i], ptr, rows, lead, z)
 
 
-@njit(**_fast)
+@njit(f"({MATRIX}, int64, {INT32}, {INT32}, {VECTOR}, {MATRIX}, {INT64}, {MATRIX}, {MATRIX})", **FAST)
 def complete_leaf(
     b: Array, rest: int, indptr: Array, indices: Array, data: Array, side: Array, kind: Array, gain: Array, sd: Array
 ) -> None:

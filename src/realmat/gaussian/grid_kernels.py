@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from realmat.gaussian.kernels import FAST
+
 Array = np.ndarray
 Rows = tuple[Array, Array, Array, Array, float]  # where each effect's rows start; residuals, censoring, noise sds, their degrees of freedom
 Prior = tuple[Array, Array, float]  # centres and scales of the effects, degrees of freedom
@@ -19,7 +21,6 @@ Near = tuple[Array, Array]  # nodes around a row and around a prior centre, in u
 Terms = tuple[Array, Array, Array, Array]  # by prior, rows, censored rows; and room to work in
 Tail = tuple[Array, float, float]  # log distribution function at points even in asinh: the first of them and their spacing
 
-_fast = {"cache": True, "nogil": True, "fastmath": False}
 PHASES = 12  # nodes around a row are every twelfth of a finer pattern
 _CHUNK = 4096  # nodes worked on at once: they stay in the fastest cache
 
@@ -33,7 +34,7 @@ _LN2 = 0.6931471805599453
 _FLAT = 1e-3  # an interval with less change than this is taken as even
 
 
-@njit(**_fast)
+@njit(**FAST)
 def _log(x: Array, out: Array, n: int) -> None:
     """Natural logarithm of the first n numbers, all positive and finite."""
     bits, mantissa = x.view(np.int64), out.view(np.int64)
@@ -45,7 +46,7 @@ def _log(x: Array, out: Array, n: int) -> None:
         out[k] = np.int32((bits[k] >> 52) - _BIAS) * _LN2 + (a + m * (b + m * (c + m * (d + m * (e + m * (f + m * g))))))
 
 
-@njit(**_fast)
+@njit(**FAST)
 def _exp(x: Array, out: Array, spare: Array, n: int) -> None:
     """Exponential of the first n numbers, none of them large."""
     bits = spare.view(np.int64)
@@ -62,7 +63,7 @@ def _exp(x: Array, out: Array, spare: Array, n: int) -> None:
         out[k] *= spare[k]
 
 
-@njit(**_fast)
+@njit(**FAST)
 def _merge(nodes: Array, m: int, centre: float, width: float, pattern: Array, first: int, step: int, spare: Array) -> int:
     """Merge ``centre + width * pattern[first::step]`` into the m sorted nodes; returns how many there are."""
     spare[:m] = nodes[:m]
@@ -83,7 +84,7 @@ def _merge(nodes: Array, m: int, centre: float, width: float, pattern: Array, fi
     return n
 
 
-@njit(**_fast)
+@njit(**FAST)
 def _add_tail(nodes: Array, m: int, e: float, sd: float, side: int, tail: Tail, out: Array) -> None:
     """Add the log probability of a censored row: interpolated between points even in asinh."""
     table, low, spacing = tail
@@ -93,7 +94,7 @@ def _add_tail(nodes: Array, m: int, e: float, sd: float, side: int, tail: Tail, 
         out[k] += table[j] + (at - j) * (table[j + 1] - table[j])
 
 
-@njit(**_fast)
+@njit(**FAST)
 def _standardised(nodes: Array, m: int, centre: float, width: float, nu: float, out: Array, first: bool) -> None:
     """Squares of a normal, added up; or factors ``1 + z^2 / nu`` of a Student t, multiplied."""
     scale = 1.0 / width
@@ -107,7 +108,7 @@ def _standardised(nodes: Array, m: int, centre: float, width: float, nu: float, 
             out[k] = z * z if first else out[k] + z * z
 
 
-@njit(**_fast)
+@njit(**FAST)
 def _masses(nodes: Array, logs: Array, height: Array, m: int, out: Array) -> tuple[float, float]:
     """Integrals over the intervals between nodes, and over both tails: first and last. Returns their sum and half the grid's width.
 
@@ -126,7 +127,7 @@ def _masses(nodes: Array, logs: Array, height: Array, m: int, out: Array) -> tup
     return total, half
 
 
-@njit(**_fast)
+@njit(**FAST)
 def _draw(nodes: Array, logs: Array, mass: Array, m: int, target: float, half: float) -> float:
     """The point below which the mass is `target`."""
     k = 0
@@ -146,7 +147,7 @@ def _draw(nodes: Array, logs: Array, mass: Array, m: int, target: float, half: f
     return nodes[k - 1] + share * (nodes[k] - nodes[k - 1])
 
 
-@njit(**_fast)
+@njit(**FAST)
 def _log_mass_density(nodes: Array, logs: Array, mass: Array, m: int, u: float, half: float) -> float:
     """Log of the density from which `_draw` draws, times the total mass: that of the interval, and how it is spread there."""
     if u < nodes[0]:
@@ -164,7 +165,7 @@ def _log_mass_density(nodes: Array, logs: Array, mass: Array, m: int, u: float, 
     return np.log(mass[k] / width) + within
 
 
-@njit(**_fast)
+@njit(**FAST)
 def _student(out: Array, n: int, nu: float, spare: Array) -> None:
     """Turn what `_standardised` left into minus twice the log density of a Student t; a normal's squares are that already."""
     if nu > 0:
@@ -173,7 +174,7 @@ def _student(out: Array, n: int, nu: float, spare: Array) -> None:
             out[k] = (nu + 1.0) * spare[k]
 
 
-@njit(**_fast)
+@njit(**FAST)
 def _fill(rows: Rows, prior: Prior, near: Near, tail: Tail, s: int, room: int, start: Array, nodes: Array, terms: Terms) -> int:
     """Nodes of as many effects from s on as there is room for, and the terms of their log densities; returns the first effect left."""
     ptr, e, side, sd, nu_f = rows
@@ -205,7 +206,7 @@ def _fill(rows: Rows, prior: Prior, near: Near, tail: Tail, s: int, room: int, s
     return s
 
 
-@njit(**_fast)
+@njit(**FAST)
 def grid(rows: Rows, prior: Prior, near: Near, tail: Tail, uniform: Array, effects: Array) -> float:
     """Draw every effect from its grid by a uniform number each, or (with no uniform numbers) keep `effects`.
 

@@ -13,10 +13,12 @@ import numpy as np
 from numba import njit
 
 Array = np.ndarray
-_fast = {"cache": True, "nogil": True, "fastmath": False}
+# Functions that every fit uses state their types, so that numba loads them with the module: the first fit takes as long as the next.
+FAST = {"cache": True, "nogil": True, "fastmath": False}
+INT32, INT64, FLAGS, VECTOR, MATRIX = "int32[::1]", "int64[::1]", "boolean[::1]", "float64[::1]", "float64[:, ::1]"
 
 
-@njit(**_fast)
+@njit(f"({INT32}, {INT32}, int64)", **FAST)
 def symbolic(indptr: Array, indices: Array, n: int) -> tuple[Array, Array]:
     """Pattern of the Cholesky factor, column by column, from the strict lower pattern (csc, sorted) of the matrix.
 
@@ -60,7 +62,7 @@ def symbolic(indptr: Array, indices: Array, n: int) -> tuple[Array, Array]:
     return ptr, rows[:size].copy()
 
 
-@njit(**_fast)
+@njit(f"({INT64}, {INT32}, int64)", **FAST)
 def ends(ptr: Array, rows: Array, n: int) -> Array:
     """From which column on each column of the factor reaches everything."""
     out = np.empty(n, np.int64)
@@ -74,7 +76,7 @@ def ends(ptr: Array, rows: Array, n: int) -> Array:
     return out
 
 
-@njit(**_fast)
+@njit(f"({INT64}, {INT32}, int64, int64, {FLAGS})", **FAST)
 def filled(ptr: Array, rows: Array, lead: int, n: int, full: Array) -> tuple[Array, Array]:
     """The pattern with all of the trailing block in full columns."""
     new_ptr = np.zeros(n + 1, np.int64)
@@ -94,7 +96,7 @@ def filled(ptr: Array, rows: Array, lead: int, n: int, full: Array) -> tuple[Arr
     return new_ptr, new_rows[:size].copy()
 
 
-@njit(**_fast)
+@njit(f"({INT64}, {INT32}, int64, int64, {FLAGS})", **FAST)
 def targets(ptr: Array, rows: Array, lead: int, n: int, full: Array) -> Array:
     """Where each update of a pair of rows of a lead column lands in the flat array; not those of full columns on the trailing block."""
     d = n - lead
@@ -123,7 +125,26 @@ def targets(ptr: Array, rows: Array, lead: int, n: int, full: Array) -> Array:
     return out
 
 
-@njit(**_fast)
+@njit(**FAST)
+def _update_trailing(x: Array, ptr: Array, lead: int, full: Array, d: int, together: int) -> None:
+    """Subtract what all full columns take from the trailing block."""
+    panel = np.empty((together, d))
+    k = 0
+    for j in range(lead):
+        if full[j]:
+            stop = ptr[j + 1] + j + 1
+            root = 1.0 / np.sqrt(x[ptr[j] + j])
+            for i in range(d):
+                panel[k, i] = x[stop - d + i] * root
+            k += 1
+    taken = panel.T @ panel
+    base = ptr[lead] + lead
+    for c in range(d):
+        for r in range(c, d):
+            x[base + r + c * d] -= taken[c, r]
+
+
+@njit(f"({VECTOR}, {INT64}, uint32[::1], int64, {FLAGS}, int64)", **FAST)
 def factor(x: Array, ptr: Array, target: Array, lead: int, full: Array, d: int) -> float:
     """Eliminate the lead columns in place. Returns the sum of their log pivots, or nan when one is not positive."""
     t = 0
@@ -150,26 +171,7 @@ def factor(x: Array, ptr: Array, target: Array, lead: int, full: Array, d: int) 
     return log_det
 
 
-@njit(**_fast)
-def _update_trailing(x: Array, ptr: Array, lead: int, full: Array, d: int, together: int) -> None:
-    """Subtract what all full columns take from the trailing block."""
-    panel = np.empty((together, d))
-    k = 0
-    for j in range(lead):
-        if full[j]:
-            stop = ptr[j + 1] + j + 1
-            root = 1.0 / np.sqrt(x[ptr[j] + j])
-            for i in range(d):
-                panel[k, i] = x[stop - d + i] * root
-            k += 1
-    taken = panel.T @ panel
-    base = ptr[lead] + lead
-    for c in range(d):
-        for r in range(c, d):
-            x[base + r + c * d] -= taken[c, r]
-
-
-@njit(**_fast)
+@njit(f"({VECTOR}, {INT64}, {INT32}, int64, {VECTOR})", **FAST)
 def forward(x: Array, ptr: Array, rows: Array, lead: int, z: Array) -> None:
     """Solve the lead part of L z = rhs in place; z has shape (columns,)."""
     for j in range(lead):
@@ -179,7 +181,7 @@ def forward(x: Array, ptr: Array, rows: Array, lead: int, z: Array) -> None:
             z[rows[ptr[j] + k]] -= x[start + 1 + k] * scaled
 
 
-@njit(**_fast)
+@njit(f"({VECTOR}, {INT64}, {INT32}, int64, {VECTOR})", **FAST)
 def backward(x: Array, ptr: Array, rows: Array, lead: int, b: Array) -> None:
     """Solve the lead part of L' b = z in place, where b holds z / pivot in the lead part and the solution in the trailing one."""
     for j in range(lead - 1, -1, -1):
@@ -190,7 +192,7 @@ def backward(x: Array, ptr: Array, rows: Array, lead: int, b: Array) -> None:
         b[j] -= total / x[start]
 
 
-@njit(**_fast)
+@njit(f"({VECTOR}, {INT64}, int64)", **FAST)
 def pivots(x: Array, ptr: Array, lead: int) -> Array:
     """Pivots of the lead columns."""
     out = np.empty(lead)
@@ -199,7 +201,7 @@ def pivots(x: Array, ptr: Array, lead: int) -> Array:
     return out
 
 
-@njit(**_fast)
+@njit(**FAST)
 def assemble(
     x: Array,
     side: Array,
@@ -226,7 +228,7 @@ def assemble(
                 t += 1
 
 
-@njit(**_fast)
+@njit(**FAST)
 def pair_places(indptr: Array, indices: Array, ptr: Array, rows: Array, lead: int, n: int) -> Array:
     """Flat positions of all pairs of entries in each row of a csr matrix whose columns are in elimination order."""
     d = n - lead
@@ -252,7 +254,7 @@ def pair_places(indptr: Array, indices: Array, ptr: Array, rows: Array, lead: in
     return out
 
 
-@njit(**_fast)
+@njit(**FAST)
 def spread(
     indptr: Array, indices: Array, data: Array, x: Array, ptr: Array, rows: Array, lead: int, n: int
 ) -> tuple[Array, Array, Array, Array]:

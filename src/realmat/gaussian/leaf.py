@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import sparse
 
 from realmat.gaussian.family import Family
 from realmat.terms import Coefficients, Function, Values, evaluate
@@ -158,4 +158,4 @@ def interpolation(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             nodes.append(own)
             blocks.append(np.eye(len(own)))
         start = stop
-    return np.concatenate(nodes), linalg.block_diag(*blocks)
+    return np.concatenate(nodes), sparse.block_diag([sparse.coo_array(block) for block in blocks]).toarray()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from realmat.gaussian.system import System
 
 _LOG_2PI = float(np.log(2 * np.pi))
-_NUMBERS = 500_000  # held at once by a batch
+_NUMBERS = 1_000_000  # held at once by a batch
 _NEARLY = 0.3  # share of numbers that are not zero from which a matrix is better held as dense
 Batch = Mapping[str, np.ndarray]
 
@@ -63,7 +63,7 @@ class Many:
         x[system.pattern.diagonal] += own
         self._stack(x, own * system.fixed_mean[: system.rest] + system.fixed_side)
         largest = max(system.pattern.flat, system.size, *(len(rows.family.y) for rows in self._scattered))
-        self.most = int(np.clip(_NUMBERS // largest, 1, 128))
+        self.most = int(np.clip(_NUMBERS // largest, 1, 256))
 
     def _stack(self, x: np.ndarray, side: np.ndarray) -> None:
         """P and the right-hand side as linear functions of a few numbers: 1, precisions by key, and what the leaf takes."""
