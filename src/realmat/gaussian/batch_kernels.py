@@ -1,20 +1,57 @@
-"""Compiled loops over many psi: factorisation, solution and draws, one psi after the other without returning to Python."""
+"""Compiled loops over many psi: assembly, factorisation, solution and draws, eight psi side by side (see `lanes`).
+
+Arrays have shape (blocks, numbers, 8). The factorisation is L D L', with pivots and the columns of L D where the matrix stood.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-from realmat.gaussian.kernels import FAST, FLAGS, INT32, INT64, MATRIX, VECTOR, assemble, backward, factor, forward
+from realmat.gaussian.kernels import FAST, FLAGS, INT32, INT64, MATRIX, VECTOR
+from realmat.gaussian.lanes import LANES, add_product, set_product
 
 Array = np.ndarray
 _BLAS = 48  # columns of the trailing block beyond which LAPACK is faster than loops
+_BLOCKS = "float64[:, :, ::1]"
 
 
 @njit(**FAST)
-def assemble_many(
-    x: Array,
-    side: Array,
+def pairs(
+    indptr: Array, indices: Array, data: Array, scale_of: Array, count: Array, key: Array, place: Array, scales: int, flat: int
+) -> tuple[Array, Array]:
+    """Values of all pairs of a row's entries, and where they belong: ``slot * flat + place``, a slot for each key and pair of scales."""
+    where, value = np.empty(len(place), np.int64), np.empty(len(place))
+    slots = scales * (scales + 1) // 2
+    t = 0
+    for r in range(len(count)):
+        for a in range(indptr[r], indptr[r + 1]):
+            for b in range(a, indptr[r + 1]):
+                low, high = min(scale_of[a], scale_of[b]), max(scale_of[a], scale_of[b])
+                where[t] = (key[r] * slots + high * (high + 1) // 2 + low) * flat + place[t]
+                value[t] = count[r] * data[a] * data[b]
+                # a column that stands twice in a row (under two scales) meets itself on both sides of the diagonal
+                if a != b and indices[a] == indices[b]:
+                    value[t] *= 2
+                t += 1
+    return where, value
+
+
+@njit(f"({_BLOCKS}, {INT64}, {VECTOR}, {INT64}, {_BLOCKS})", **FAST)
+def scatter(xs: Array, where: Array, values: Array, ptr: Array, weights: Array) -> None:
+    """Add sums that stand at scattered places: slot s at ``where[ptr[s] : ptr[s + 1]]``, weights (blocks, slots, 8)."""
+    one = np.ones((1, LANES))
+    for b in range(len(xs)):
+        x, weight = xs[b], weights[b]
+        for s in range(len(ptr) - 1):
+            for t in range(ptr[s], ptr[s + 1]):
+                add_product(x, where[t], weight, s, one, 0, values[t])
+
+
+@njit(**FAST)
+def assemble(
+    xs: Array,
+    sides: Array,
     indptr: Array,
     indices: Array,
     data: Array,
@@ -22,111 +59,149 @@ def assemble_many(
     scales: Array,
     count: Array,
     key: Array,
-    variance: Array,
+    precision: Array,
     residual: Array,
     place: Array,
-) -> Array:
-    """`kernels.assemble` for every psi: scales (n, scales), variances by key (n, keys), residuals (n or 1, rows).
-
-    Returns the rows' log density at the reference, without the constant and the sums within cells, shape (n,).
-    """
-    out = np.empty(len(x))
-    weight = np.empty(len(count))
-    for i in range(len(x)):
-        own = residual[i if len(residual) > 1 else 0]
-        total = 0.0
-        logs = np.log(variance[i])
+) -> None:
+    """Add A' W A and A' W residual row by row: scales (blocks, scales, 8), precisions by key and residuals alike."""
+    one = np.ones((1, LANES))
+    left, weighted = np.empty((1, LANES)), np.empty((1, LANES))
+    for k in range(len(xs)):
+        x, side, scale, weight, own = xs[k], sides[k], scales[k], precision[k], residual[k]
+        t = 0
         for r in range(len(count)):
-            weight[r] = count[r] / variance[i, key[r]]
-            total += count[r] * logs[key[r]] + weight[r] * own[r] * own[r]
-        out[i] = -0.5 * total
-        assemble(x[i], side[i], indptr, indices, data, scale_of, scales[i], weight, own, place)
-    return out
+            for a in range(indptr[r], indptr[r + 1]):
+                set_product(left, 0, weight, key[r], scale, scale_of[a], count[r] * data[a])
+                add_product(side, indices[a], left, 0, own, r, 1.0)
+                for b in range(a, indptr[r + 1]):
+                    value = 2 * data[b] if a != b and indices[a] == indices[b] else data[b]
+                    if scale_of[b] == 0:
+                        add_product(x, place[t], left, 0, one, 0, value)
+                    else:
+                        set_product(weighted, 0, left, 0, scale, scale_of[b], value)
+                        add_product(x, place[t], weighted, 0, one, 0, 1.0)
+                    t += 1
 
 
 @njit(**FAST)
-def _cholesky_blas(block: Array) -> float:
-    for c in range(len(block)):
-        if not np.isfinite(block[c, c]):
-            return np.nan
-    try:
-        lower = np.linalg.cholesky(block.T)
-    except Exception:  # the only kind that compiled code can catch: not positive definite
-        return np.nan
-    block[:] = lower.T
-    return 2 * np.sum(np.log(np.diag(lower)))
+def _invert(x: Array, start: int, inverse: Array) -> None:
+    for w in range(LANES):
+        inverse[0, w] = 1.0 / x[start, w]
 
 
 @njit(**FAST)
-def _cholesky(block: Array) -> float:
-    """Lower Cholesky factor in place, stored by columns as the rows of `block`. Returns its log determinant twice, or nan."""
-    d = len(block)
-    if d > _BLAS:
-        return _cholesky_blas(block)
-    log_det = 0.0
+def _lead(x: Array, z: Array, ptr: Array, rows: Array, target: Array, lead: int, full: Array, d: int, inside: bool) -> None:
+    """Eliminate the lead columns; `inside`: full columns take their part from the trailing block here, one by one."""
+    base = ptr[lead] + lead
+    inverse, ratio = np.empty((1, LANES)), np.empty((1, LANES))
+    t = 0
+    for j in range(lead):
+        start, stop = ptr[j] + j, ptr[j + 1] + j + 1
+        reached = stop - d if full[j] else stop
+        _invert(x, start, inverse)
+        for a in range(start + 1, stop):
+            set_product(ratio, 0, x, a, inverse, 0, -1.0)
+            add_product(z, rows[ptr[j] + a - start - 1], ratio, 0, z, j, 1.0)
+            left = stop - a
+            if a < reached:
+                place = target[t : t + left]  # a slice of unsigned places: no bounds, no sign to check
+                for k in range(left):
+                    add_product(x, place[k], ratio, 0, x, a + k, 1.0)
+                t += left
+            elif inside:
+                corner = base + (a - reached) * (d + 1)
+                for k in range(left):
+                    add_product(x, corner + k, ratio, 0, x, a + k, 1.0)
+
+
+@njit(**FAST)
+def _trailing(x: Array, z: Array, base: int, lead: int, d: int) -> None:
+    """Eliminate the columns of the trailing block."""
+    inverse, ratio = np.empty((1, LANES)), np.empty((1, LANES))
     for c in range(d):
-        pivot = block[c, c]
-        if not pivot > 0.0:
-            return np.nan
-        log_det += np.log(pivot)
-        root = np.sqrt(pivot)
-        block[c, c:] /= root
-        for k in range(c + 1, d):
-            ratio = block[c, k]
-            for r in range(k, d):
-                block[k, r] -= ratio * block[c, r]
-    return log_det
+        start = base + c * (d + 1)
+        _invert(x, start, inverse)
+        for k in range(1, d - c):
+            set_product(ratio, 0, x, start + k, inverse, 0, -1.0)
+            add_product(z, lead + c + k, ratio, 0, z, lead + c, 1.0)
+            place = start + k * (d + 1)
+            for r in range(d - c - k):
+                add_product(x, place + r, ratio, 0, x, start + k + r, 1.0)
 
 
-@njit(f"({MATRIX}, {MATRIX}, {INT64}, {INT32}, uint32[::1], int64, {FLAGS}, int64)", **FAST)
-def solve(x: Array, side: Array, ptr: Array, rows: Array, target: Array, lead: int, full: Array, d: int) -> tuple[Array, Array]:
-    """Factorise every row of `x` (n, flat) in place and turn `side` (n, columns) into L^-1 side with unit variances.
-
-    Returns log det P, nan where P is not positive definite, and side' P^-1 side, both of shape (n,).
-    """
-    n = len(x)
-    log_det, square = np.full(n, np.nan), np.zeros(n)
+@njit(**FAST)
+def _trailing_blas(x: Array, z: Array, ptr: Array, lead: int, full: Array, d: int) -> None:
+    """The same for a large block, psi by psi: what full columns take, and the factor, are left to BLAS and LAPACK."""
     base = ptr[lead] + lead
-    for i in range(n):
-        total = factor(x[i], ptr, target, lead, full, d)
-        if not np.isfinite(total):
-            continue
-        block = x[i, base:].reshape((d, d))  # row c holds column c of the lower triangle
-        own = _cholesky(block)
-        if not np.isfinite(own):
-            continue
-        log_det[i] = total + own
-        z = side[i]
-        forward(x[i], ptr, rows, lead, z)
+    together = np.sum(full)
+    panel, block = np.empty((together, d)), np.empty((d, d))
+    for w in range(LANES):
+        k = 0
         for j in range(lead):
-            z[j] /= np.sqrt(x[i, ptr[j] + j])
+            if full[j]:
+                first = ptr[j + 1] + j + 1 - d
+                root = np.sqrt(x[ptr[j] + j, w])
+                for i in range(d):
+                    panel[k, i] = x[first + i, w] / root
+                k += 1
+        taken = panel.T @ panel
+        good = True
         for c in range(d):
-            z[lead + c] /= block[c, c]
-            value = z[lead + c]
-            for r in range(c + 1, d):
-                z[lead + r] -= value * block[c, r]
-        for value in z:
-            square[i] += value * value
-    return log_det, square
+            for r in range(c, d):
+                block[c, r] = x[base + c * d + r, w] - taken[c, r]
+                good &= np.isfinite(block[c, r])
+        if good:
+            try:
+                lower = np.linalg.cholesky(block.T)
+                for c in range(d):
+                    for r in range(c, d):
+                        block[c, r] = lower[r, c] * lower[c, c]
+            except Exception:  # the only kind that compiled code can catch: not positive definite
+                good = False
+        for c in range(d):
+            if not good:
+                x[base + c * (d + 1), w] = np.nan
+                continue
+            share = z[lead + c, w] / block[c, c]
+            for r in range(c, d):
+                x[base + c * d + r, w] = block[c, r]
+                if r > c:
+                    z[lead + r, w] -= block[c, r] * share
 
 
-@njit(f"({MATRIX}, {MATRIX}, {MATRIX}, {INT64}, {INT32}, int64, int64)", **FAST)
-def complete(x: Array, half: Array, b: Array, ptr: Array, rows: Array, lead: int, d: int) -> None:
-    """Turn standard normals `b` (n, columns or more) into draws of the rest given each psi, in place: L^-T (half + b)."""
+@njit(f"({_BLOCKS}, {_BLOCKS}, {INT64}, {INT32}, uint32[::1], int64, {FLAGS}, int64)", **FAST)
+def solve(xs: Array, sides: Array, ptr: Array, rows: Array, target: Array, lead: int, full: Array, d: int) -> None:
+    """Factorise in place, and turn `sides` (blocks, columns, 8) into L^-1 side. A pivot that is not positive says that P is not."""
+    for b in range(len(xs)):
+        x, z = xs[b], sides[b]
+        _lead(x, z, ptr, rows, target, lead, full, d, d <= _BLAS)
+        if d <= _BLAS:
+            _trailing(x, z, ptr[lead] + lead, lead, d)
+        else:
+            _trailing_blas(x, z, ptr, lead, full, d)
+
+
+@njit(f"({_BLOCKS}, {_BLOCKS}, {INT64}, {INT32}, int64, int64)", **FAST)
+def backward(xs: Array, bs: Array, ptr: Array, rows: Array, lead: int, d: int) -> None:
+    """Turn D^-1 z (blocks, columns, 8) into L^-T D^-1 z in place."""
     base = ptr[lead] + lead
-    for i in range(len(x)):
-        block = x[i, base:].reshape((d, d))
-        z = b[i]
-        for j in range(lead + d):
-            z[j] += half[i, j]
+    total = np.zeros((1, LANES))
+    for k in range(len(xs)):
+        x, b = xs[k], bs[k]
         for c in range(d - 1, -1, -1):
-            value = z[lead + c]
-            for r in range(c + 1, d):
-                value -= block[c, r] * z[lead + r]
-            z[lead + c] = value / block[c, c]
-        for j in range(lead):
-            z[j] /= np.sqrt(x[i, ptr[j] + j])
-        backward(x[i], ptr, rows, lead, z)
+            start = base + c * (d + 1)
+            total[:] = 0.0
+            for r in range(1, d - c):
+                add_product(total, 0, x, start + r, b, lead + c + r, 1.0)
+            for w in range(LANES):
+                b[lead + c, w] -= total[0, w] / x[start, w]
+        for j in range(lead - 1, -1, -1):
+            start = ptr[j] + j
+            total[:] = 0.0
+            for r in range(ptr[j + 1] - ptr[j]):
+                add_product(total, 0, x, start + 1 + r, b, rows[ptr[j] + r], 1.0)
+            for w in range(LANES):
+                b[j, w] -= total[0, w] / x[start, w]
 
 
 @njit(f"({MATRIX}, int64, {INT32}, {INT32}, {VECTOR}, {MATRIX}, {INT64}, {MATRIX}, {MATRIX})", **FAST)

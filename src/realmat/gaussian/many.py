@@ -1,21 +1,23 @@
 """The linear-Gaussian system at many psi at once: what `Conditional` computes for one, in compiled loops.
 
 Exploring the hyperparameters needs thousands of evaluations of a small system each; Python's share of one is then larger than the
-algebra's. Here functions of psi are evaluated for a whole batch, Gram matrices enter as one matrix product, and factorisation,
-solution and draws run without returning to Python. `Conditional` is the reference that tests compare with.
+algebra's. Here functions of psi are evaluated for a whole batch, what depends on psi through a few numbers enters as weighted sums, and
+factorisation, solution and draws run eight psi side by side without returning to Python. `Conditional` is the reference that tests
+compare with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realmat.errors import FitError
 from realmat.gaussian import batch_kernels
-from realmat.gaussian.lifted import Lifted
-from realmat.gaussian.part import Part
-from realmat.terms import Coefficients, evaluate
+from realmat.gaussian.conditional import Conditional
+from realmat.gaussian.lanes import LANES, blocks, unblocked
+from realmat.gaussian.lifted import Batch, Lifted
+from realmat.gaussian.many_parts import ManyPriors, ManyRows, Sums
 
 if TYPE_CHECKING:
     from realmat.gaussian.leaf import Leaf
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _NUMBERS = 1_000_000  # held at once by a batch
+_LARGE = 2_000_000  # numbers of one psi from which it fills a processor by itself
 _NEARLY = 0.3  # share of numbers that are not zero from which a matrix is better held as dense
-Batch = Mapping[str, np.ndarray]
 
 
 class Many:
@@ -49,42 +51,47 @@ class Many:
         if system.augmented:
             raise ValueError("Student t or censored parts have auxiliary values of their own: evaluate one psi at a time.")
         self.system = system
-        priors = [_ManyPriors(system, *prior) for prior in system.moving_priors]
-        self._priors, self._other_priors = [p for p in priors if p.stackable], [p for p in priors if not p.stackable]
-        parts = [_ManyRows(part) for part in system.moving]
-        self._stacked, self._scattered = [p for p in parts if p.stackable], [p for p in parts if not p.stackable]
+        largest = max(system.pattern.flat, system.size)
+        self._large = largest > _LARGE
+        self.most = 1
+        if self._large:
+            return
+        rows = [ManyRows(part, system.pattern) for part in system.moving]
+        self._parts: list[ManyPriors | ManyRows] = [*(ManyPriors(system, *prior) for prior in system.moving_priors), *rows]
+        longest = max((len(part.family.y) for part in rows if not part.part.few), default=0)
+        self.most = int(np.clip(_NUMBERS // max(largest, longest), LANES, 256)) // LANES * LANES
         self._constant = 0.5 * _LOG_2PI * sum(block.size for block in system.linked)
         if system.leaf is not None:
-            self._response, self._leaf_sd = _ManyRows(system.parts[0]), Lifted(system.leaf.sd)
+            self._response, self._leaf_sd = ManyRows(system.parts[0], system.pattern), Lifted(system.leaf.sd)
         own = system.fixed_precision[: system.rest]
         self._log = system.fixed_log + 0.5 * float(np.sum(np.log(system.fixed_precision[system.fixed_precision > 0])))
         self._log -= 0.5 * float(own @ system.fixed_mean[: system.rest] ** 2)
+        self._stack(own)
+
+    def _stack(self, own: np.ndarray) -> None:
+        """P and the right-hand side as sums whose weights depend on psi: 1, precisions, scales, and what the leaf takes."""
+        system = self.system
         x = system.fixed.copy()
         x[system.pattern.diagonal] += own
-        self._stack(x, own * system.fixed_mean[: system.rest] + system.fixed_side)
-        largest = max(system.pattern.flat, system.size, *(len(rows.family.y) for rows in self._scattered))
-        self.most = int(np.clip(_NUMBERS // largest, 1, 256))
-
-    def _stack(self, x: np.ndarray, side: np.ndarray) -> None:
-        """P and the right-hand side as linear functions of a few numbers: 1, precisions by key, and what the leaf takes."""
-        flat, sides = [x[None]], [side[None]]
-        for prior in self._priors:
-            diagonal, pull = prior.unit()
-            flat.append(diagonal[None])
-            sides.append(pull[None])
-        for rows in self._stacked:
-            flat.append(np.array([gram for _, gram in rows.part.grams]))
-            sides.append(np.array(rows.part.sides))
-        leaf = self.system.leaf
+        self._sums = Sums(system.pattern.flat)
+        self._sums.add(slice(None), x)
+        sides = [(own * system.fixed_mean[: system.rest] + system.fixed_side)[None]]
+        for part in self._parts:
+            for where, values in part.slots:
+                self._sums.add(where, values)
+            sides.append(part.sides)
+        leaf = system.leaf
         if leaf is not None:
-            flat.append(leaf.pair_sums)
+            for values in leaf.pair_sums:
+                self._sums.add(slice(None), values)
             sides.append(leaf.side_sums)
-        self._x, self._side = np.concatenate(flat), np.concatenate(sides)
+        self._sums.freeze()
+        self._sides = np.concatenate(sides)
         if leaf is not None:
-            leaf.pair_sums = self._x[-len(leaf.nodes) :]  # held once: it may be large
-            self.tied = _Tied(leaf, self.system.pattern.lead)
+            leaf.pair_sums = self._sums.whole[-len(leaf.nodes) :]  # held once: it may be large
+            self.tied = _Tied(leaf, system.pattern.lead)
 
-    def at(self, values: Batch, n: int) -> Solved:
+    def at(self, values: Batch, n: int) -> Solved | Singly:
         """Factorise at every psi of a batch.
 
         Parameters
@@ -92,135 +99,45 @@ class Many:
         values : mapping of parameter name to array
             The batch, of length `n`, is the last axis.
         """
-        system, pattern = self.system, self.system.pattern
+        if self._large:
+            return Singly(self.system, values, n)
+        pattern = self.system.pattern
         log = np.full(n, self._log)
         with np.errstate(all="ignore"):
-            factors = [np.ones((n, 1))]
-            for prior in self._priors:
-                factors.append(prior.precision(values, n)[:, :1])
-                log += prior.log_density(factors[-1])
-            for rows in self._stacked:
-                factors.append(1.0 / rows.variance(values, n))
-                log += rows.log_density(factors[-1])
-            leaf = None if system.leaf is None else self._eliminate_leaf(values, n, factors, log)
-            stacked = np.concatenate(factors, axis=1)
-            x, side = stacked @ self._x, stacked @ self._side
-            for prior in self._other_priors:
-                log += prior.add(values, n, x, side)
-            for rows in self._scattered:
-                log += rows.add(values, n, x, side)
-            arrays = (pattern.ptr, pattern.rows, pattern.targets, pattern.lead, pattern.full, pattern.dense)
-            log_det, square = batch_kernels.solve(x, side, *arrays)
-            log += 0.5 * (square - log_det) + self._constant
-        return Solved(system, x, side, log, leaf)
+            weights, of_sides = [np.ones((n, 1))], [np.ones((n, 1))]
+            given = [(part, part.at(values, n)) for part in self._parts]
+            for _, at in given:
+                weights.append(at.slots)
+                of_sides.append(at.sides)
+                log += at.log
+            leaf = None
+            if self.system.leaf is not None:
+                leaf, taken = self._eliminate_leaf(values, n, log)
+                weights.append(taken)
+                of_sides.append(taken)
+            xs = self._sums.at(np.concatenate(weights, axis=1))
+            side = np.concatenate(of_sides, axis=1) @ self._sides
+            for _, at in given:
+                if at.side is not None:
+                    side += at.side
+            sides = blocks(side)
+            for part, at in given:
+                part.add(at, xs, sides)
+            batch_kernels.solve(xs, sides, pattern.ptr, pattern.rows, pattern.targets, pattern.lead, pattern.full, pattern.dense)
+            pivots = xs[:, pattern.diagonal]
+            log += 0.5 * unblocked(np.sum(sides * sides / pivots - np.log(pivots), axis=1, keepdims=True), n)[:, 0] + self._constant
+        return Solved(self.system, xs, sides, pivots, log, leaf)
 
-    def _eliminate_leaf(self, values: Batch, n: int, factors: list[np.ndarray], log: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `Conditional` does; returns w / D and 1 / sqrt(D) by class, both of shape (n, classes)."""
+    def _eliminate_leaf(self, values: Batch, n: int, log: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """As `Conditional` does: w / D and 1 / sqrt(D) by class, both of shape (n, classes), and weights of the leaf's sums."""
         leaf = self.system.leaf
         assert leaf is not None
         w = 1.0 / self._response.variance(values, n)[:, 0]
         q = 1.0 / np.broadcast_to(self._leaf_sd(values, n), (n,)) ** 2
         pivots = w[:, None] * leaf.level + q[:, None]
         factor = (w * w)[:, None] / (w[:, None] * leaf.nodes + q[:, None])
-        factors.append(-factor)
         log += 0.5 * (factor @ leaf.square_sums - np.log(pivots) @ leaf.members)
-        return w[:, None] / pivots, 1.0 / np.sqrt(pivots)
-
-
-class _ManyPriors:
-    """The prior of a block whose moments depend on psi; the leaf's own diagonal is added where it is eliminated.
-
-    It is `stackable` where one precision and known means describe it, as with every leaf.
-    """
-
-    def __init__(self, system: System, block: Coefficients, where: np.ndarray, floor: float) -> None:
-        self._system, self._where, self._floor = system, where, floor
-        self._sd, self._mean = Lifted(block.sd), Lifted(block.mean)
-        self._is_leaf = where[0] >= system.rest
-        self.stackable = np.ndim(evaluate(block.sd, system.example)) == 0 and not callable(block.mean)
-
-    def precision(self, values: Batch, n: int) -> np.ndarray:
-        """Prior precision, shape (n, coefficients)."""
-        precision = 1.0 / np.maximum(np.square(self._sd(values, n)), self._floor)
-        return np.broadcast_to(precision if precision.ndim > 1 else precision[None], (len(self._where), n)).T
-
-    def unit(self) -> tuple[np.ndarray, np.ndarray]:
-        """What a precision of 1 adds to P, flat, and to the right-hand side, where the mean is known."""
-        x, side = np.zeros(self._system.pattern.flat), np.zeros(self._system.rest)
-        if not self._is_leaf:
-            x[self._system.pattern.diagonal[self._where]] = 1.0
-            side[self._where] = self._centred({}, 1)[0]
-        return x, side
-
-    def add(self, values: Batch, n: int, x: np.ndarray, side: np.ndarray) -> np.ndarray:
-        """Add the precision to `x` (n, flat) and precision times mean to `side`; returns log p(b = b0 | psi), shape (n,)."""
-        precision, where = self.precision(values, n), self._where
-        centred = self._centred(values, n)
-        x[:, self._system.pattern.diagonal[where]] += precision
-        side[:, where] += precision * centred
-        return 0.5 * np.sum(np.log(precision) - precision * centred**2, axis=1)
-
-    def log_density(self, precision: np.ndarray) -> np.ndarray:
-        """log p(b = b0 | psi) without the constant, of a block with one precision, shape (n, 1 or more), and a known mean."""
-        squares = 0.0 if self._is_leaf else float(np.sum(self._centred({}, 1) ** 2))
-        return 0.5 * (len(self._where) * np.log(precision[:, 0]) - precision[:, 0] * squares)
-
-    def _centred(self, values: Batch, n: int) -> np.ndarray:
-        """Prior mean from the reference, shape (n, coefficients)."""
-        mean = self._mean(values, n)
-        return np.broadcast_to(mean if mean.ndim > 1 else mean[None], (len(self._where), n)).T - self._system.shift[self._where]
-
-
-class _ManyRows:
-    """One family's share of P and of the right-hand side, as `Part` has it, for a batch."""
-
-    def __init__(self, part: Part) -> None:
-        family = self.family = part.family
-        self.part = part
-        self._noise = Lifted(family.noise.scales) if family.noise.scales is not None else None
-        self._scales = [Lifted(1.0 if f is None else f) for f in family.scales]
-        self._offsets = [Lifted(f) for f in family.offsets]
-        self._within = np.bincount(family.key, weights=family.within, minlength=len(family.key_u2))
-
-    @property
-    def stackable(self) -> bool:
-        """Whether the rows enter P as whole arrays, one for each key."""
-        return self.part.few and all(isinstance(where, slice) for where, _ in self.part.grams)
-
-    def variance(self, values: Batch, n: int) -> np.ndarray:
-        """Variance of a single measurement by key, shape (n, keys)."""
-        f = self.family
-        if self._noise is None:
-            return np.broadcast_to(f.key_u2, (n, len(f.key_u2)))
-        return np.ascontiguousarray(f.of_scales(self._noise(values, n)).T)
-
-    def add(self, values: Batch, n: int, x: np.ndarray, side: np.ndarray) -> np.ndarray:
-        """Add A' W A to `x` (n, flat) and A' W (y - offset) to `side`; returns log p(rows | b = b0, psi), shape (n,)."""
-        variance = self.variance(values, n)
-        if not self.part.few:
-            return self._add_by_row(values, n, variance, x, side)
-        weights = 1.0 / variance
-        for (where, gram), w in zip(self.part.grams, weights.T, strict=True):
-            x[:, where] += w[:, None] * gram
-        side += weights @ np.array(self.part.sides)
-        return self.log_density(weights)
-
-    def log_density(self, weights: np.ndarray) -> np.ndarray:
-        """log p(rows | b = b0, psi) of few keys, from their precisions of shape (n, keys)."""
-        part = self.part
-        log: np.ndarray = -0.5 * ((_LOG_2PI - np.log(weights)) @ part.totals + weights @ part.squares)
-        return log
-
-    def _add_by_row(self, values: Batch, n: int, variance: np.ndarray, x: np.ndarray, side: np.ndarray) -> np.ndarray:
-        f, m = self.family, self.family.matrix
-        scales = np.array([np.broadcast_to(scale(values, n), (n,)) for scale in self._scales]).T.copy()
-        residual = f.y[:, None]
-        for offset in self._offsets:
-            residual = residual - offset(values, n)
-        rows = (m.indptr, m.indices, m.data, f.scale_of, scales, f.count, f.key, variance)
-        log = batch_kernels.assemble_many(x, side, *rows, np.ascontiguousarray(residual.T), self.part.places)
-        log -= 0.5 * ((1.0 / variance) @ self._within + _LOG_2PI * f.count.sum())
-        return np.asarray(log)
+        return (w[:, None] / pivots, 1.0 / np.sqrt(pivots)), -factor
 
 
 class Solved:
@@ -233,25 +150,59 @@ class Solved:
     """
 
     def __init__(
-        self, system: System, x: np.ndarray, half: np.ndarray, log: np.ndarray, leaf: tuple[np.ndarray, np.ndarray] | None
+        self,
+        system: System,
+        xs: np.ndarray,
+        half: np.ndarray,
+        pivots: np.ndarray,
+        log: np.ndarray,
+        leaf: tuple[np.ndarray, np.ndarray] | None,
     ) -> None:
-        self._system, self._x, self._half, self._leaf = system, x, half, leaf
+        self._system, self._xs, self._half, self._pivots, self._leaf = system, xs, half, pivots, leaf
         self.log_marginal = np.where(np.isfinite(log), log, -np.inf)
 
     def mean(self) -> np.ndarray:
         """E[b | psi, y] at each psi, shape (n, coefficients), natural order."""
-        return self._completed(np.zeros((len(self._x), self._system.size)))
+        return self._completed(np.zeros((len(self.log_marginal), self._system.size)))
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """An exact draw of b at each psi, shape (n, coefficients), natural order; nonsense where the numbers break down."""
-        return self._completed(rng.standard_normal((len(self._x), self._system.size)))
+        return self._completed(rng.standard_normal((len(self.log_marginal), self._system.size)))
 
     def _completed(self, b: np.ndarray) -> np.ndarray:
+        """b from standard normals of its shape."""
         system, pattern = self._system, self._system.pattern
-        batch_kernels.complete(self._x, self._half, b, pattern.ptr, pattern.rows, pattern.lead, pattern.dense)
+        with np.errstate(all="ignore"):
+            bs = blocks(b[:, : system.rest])
+            bs /= np.sqrt(self._pivots)
+            bs += self._half / self._pivots
+        batch_kernels.backward(self._xs, bs, pattern.ptr, pattern.rows, pattern.lead, pattern.dense)
+        b[:, : system.rest] = unblocked(bs, len(b))
         if self._leaf is not None:
             system.many.tied.complete(b, *self._leaf)
         return b[:, system.place] + system.shift[system.place]
+
+
+class Singly:
+    """The same for systems so large that psi are better taken one by one."""
+
+    def __init__(self, system: System, values: Batch, n: int) -> None:
+        self._system = system
+        self._each: list[Conditional | None] = []
+        for i in range(n):
+            try:
+                self._each.append(system.at({name: v[..., i] for name, v in values.items()}))
+            except FitError:
+                self._each.append(None)
+        self.log_marginal = np.array([-np.inf if one is None else one.log_marginal for one in self._each])
+
+    def mean(self) -> np.ndarray:
+        """As `Solved.mean`."""
+        return np.array([np.full(self._system.size, np.nan) if one is None else one.mean for one in self._each])
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """As `Solved.draw`."""
+        return np.array([np.full(self._system.size, np.nan) if one is None else one.draw(rng) for one in self._each])
 
 
 class _Tied:

@@ -14,7 +14,7 @@ from realmat.gaussian.family import Family, variance_error
 from realmat.gaussian.ordering import Pattern
 from realmat.terms import Values
 
-_FEW_KEYS = 8
+FEW_KEYS = 8
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -46,7 +46,7 @@ class Part:
         self.pattern = pattern
         unscaled = not family.augmented and len(family.scales) == 1 and not family.offsets
         self.constant = unscaled and family.noise.scales is None
-        self.few = unscaled and len(family.key_u2) <= _FEW_KEYS
+        self.few = unscaled and len(family.key_u2) <= FEW_KEYS
         if self.few:
             self._grams()
 

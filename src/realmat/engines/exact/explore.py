@@ -16,8 +16,10 @@ from realmat.engines.exact.space import Density
 from realmat.errors import FitError
 from realmat.gaussian import System
 
-_FAIR, _GOOD = 0.4, 0.75
+_FAIR, _GOOD = 0.4, 0.5
 _ROUNDS = 8
+_STEP = 1e-4  # of central differences, in widths of the posterior
+_CLOSE = 0.05  # to the mode, in the same: importance sampling does the rest
 _POWERS = (1 / 4, 0.0, -1 / 3, -2 / 3)
 
 
@@ -65,16 +67,29 @@ def mode(density: Density) -> tuple[np.ndarray, np.ndarray]:
         raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
     best = _signed(density, starts[int(np.argmax(scores))], float(np.nanmax(scores)))
 
-    steps = 1e-4 * np.eye(d)
+    width = _widths(density, best)
+    steps = np.diag(_STEP * width)
 
-    def negative(theta: np.ndarray) -> tuple[float, np.ndarray]:
+    def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
+        theta = best + width * z
         values = density.many(np.concatenate([theta[None], theta + steps, theta - steps]))
         with np.errstate(invalid="ignore"):  # infinite on both sides
-            slope = -(values[1 : d + 1] - values[d + 1 :]) / 2e-4
+            slope = -(values[1 : d + 1] - values[d + 1 :]) / (2 * _STEP)
         return -values[0] if np.isfinite(values[0]) else 1e10, np.where(np.isfinite(slope), slope, 0.0)
 
-    found = optimize.minimize(negative, best, jac=True, method="BFGS", options={"maxiter": 60 + 10 * d, "gtol": 1e-2})
-    return found.x, _curvature(density, found.x, np.asarray(found.hess_inv))
+    found = optimize.minimize(negative, np.zeros(d), jac=True, method="BFGS", options={"maxiter": 60 + 10 * d, "gtol": _CLOSE})
+    at = best + width * found.x
+    return at, _curvature(density, at, width * np.sqrt(np.abs(np.diag(found.hess_inv))))
+
+
+def _widths(density: Density, at: np.ndarray) -> np.ndarray:
+    """Roughly how wide the posterior is in each direction by itself, shape (d,): in these units a search makes steps of the right size."""
+    d = len(at)
+    step = 0.1 * np.eye(d)
+    values = density.many(np.concatenate([at[None], at + step, at - step]))
+    with np.errstate(invalid="ignore"):
+        bend = (2 * values[0] - values[1 : d + 1] - values[d + 1 :]) / 0.1**2
+    return np.asarray(1 / np.sqrt(np.clip(np.where(np.isfinite(bend), bend, 1.0), 1.0, 1e6)))
 
 
 def _signed(density: Density, start: np.ndarray, score: float) -> np.ndarray:
@@ -92,10 +107,10 @@ def _signed(density: Density, start: np.ndarray, score: float) -> np.ndarray:
     return start
 
 
-def _curvature(density: Density, at: np.ndarray, guess: np.ndarray) -> np.ndarray:
+def _curvature(density: Density, at: np.ndarray, width: np.ndarray) -> np.ndarray:
     """Inverse negative Hessian by central differences with steps of the posterior's own size; flat directions are cut short."""
     d = len(at)
-    step = np.clip(np.sqrt(np.abs(np.diag(guess))), 1e-3, 0.7) * 0.5
+    step = np.clip(width, 1e-3, 0.7) * 0.5
     centre = density.one(at)
     basis = np.diag(step)
     pairs = [(i, j) for i in range(d) for j in range(i)]
@@ -129,13 +144,11 @@ def explore(system: System, rng: np.random.Generator) -> Explored:
             break
     density, proposal = _straightened(first, history, proposal, rng)
     history = history if density is first else _History(density)
-    efficiency = best = 0.0
-    for turn in range(_ROUNDS):
+    for _ in range(_ROUNDS):
         efficiency = history.extend(proposal, rng, 60 + 60 * d)
         proposal = mix.defended(mix.fit(history.thetas, history.weights, rng))
-        if efficiency > _GOOD or (turn >= 3 and 0.5 < efficiency < 1.02 * best):
+        if efficiency > _GOOD:
             break
-        best = max(best, efficiency)
     # a last round from a good proposal, then the finest description of all that was seen
     history.extend(proposal, rng, 400 + 150 * d)
     final = mix.fit(history.thetas, history.weights, rng)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from realmat.gaussian import System
-from realmat.gaussian.many import Solved
+from realmat.gaussian.many import Singly, Solved
 from realmat.space import Space
 
 _MANY = 5000  # rows with auxiliary values of their own beyond which threads pay: below, the interpreter lock eats the gain
@@ -61,7 +61,7 @@ class Density:
         """`n` thetas cut into batches that are drawn together: the same on every machine, as each has random numbers of its own."""
         return slices(n, self.system.many.most)
 
-    def solve(self, thetas: np.ndarray) -> tuple[np.ndarray, Solved]:
+    def solve(self, thetas: np.ndarray) -> tuple[np.ndarray, Solved | Singly]:
         """Log densities at thetas of shape (n, size), -inf where they cannot be evaluated, and the factorised batch."""
         n = len(thetas)
         self.evaluations += n
