@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
-from scipy.special import logsumexp
 
 from realmat.contributions import Stream
 from realmat.gaussian import System
@@ -142,14 +141,14 @@ def left_out(
         report = None if tick is None else (lambda done, n=n: tick(n * len(indices) + done, len(chunks) * len(indices)))
         scored = _pointwise(posterior, some, indices) if bent else _integrated(posterior, some, indices, report)
         log_weight, k_here = psis(scored.left_out, r_eff)
-        fitted[own_groups] = logsumexp(scored.left_out, axis=0) - np.log(len(indices))
+        fitted[own_groups] = np.logaddexp.reduce(scored.left_out, axis=0) - np.log(len(indices))
         if anew and not bent and not posterior.system.augmented and posterior.draws.params:
             _adapt(posterior, some, indices, scored, log_weight, k_here)
         again = _refit(posterior, some, np.flatnonzero(k_here > good_k(len(indices))), bent, refit, scored, log_weight)
         k_here[again] = 0.0
         k_hat[own_groups] = k_here
         refitted += [str(label) for label in some.labels[again]]
-        elpd[own_groups] = logsumexp(log_weight + scored.left_out, axis=0)
+        elpd[own_groups] = np.logaddexp.reduce(log_weight + scored.left_out, axis=0)
         parts.append(row_scores(problem, some, scored.mean, scored.variance, np.exp(log_weight)))
     import pandas as pd
 

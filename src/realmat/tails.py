@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.special import gammaincinv, gammaln, log_ndtr, logsumexp, ndtr, ndtri
+from scipy.special import gammaincinv, gammaln, log_ndtr, ndtr, ndtri
 
 from realmat.grouping import Groups
 from realmat.problem import Problem
@@ -108,7 +108,7 @@ def _density(t: Target, draws: int, rng: np.random.Generator) -> tuple[np.ndarra
         change = e.variance[:, None] * (weight.draw(e.nu, e.deviation, rng, used=e.variance > 0) - e.local[:, None])
         covariance += np.einsum("nmq,nqi,nqj->nmij", change, e.design, e.design)
     np.einsum("nmii->nmi", covariance)[...] += noise
-    total = logsumexp(_sequential(t, covariance, rng) + weight.log, axis=1) - np.log(draws)
+    total = np.logaddexp.reduce(_sequential(t, covariance, rng) + weight.log, axis=1) - np.log(draws)
     return total, np.diagonal(covariance[:, 0], axis1=1, axis2=2)
 
 

@@ -220,3 +220,14 @@ def complete_leaf(
             for a in range(indptr[j], indptr[j + 1]):
                 total -= data[a] * own[indices[a]]
             own[rest + j] = mean[kind[j]] * total + spread[kind[j]] * own[rest + j]
+
+
+@njit(f"({MATRIX}, {INT64}, {VECTOR})", **FAST)
+def natural(b: Array, place: Array, shift: Array) -> Array:
+    """Coefficients in natural order, shape (n, coefficients), from those in elimination order measured from `shift`."""
+    out = np.empty_like(b)
+    for i in range(len(b)):
+        row, own = out[i], b[i]
+        for j in range(len(place)):
+            row[j] = own[place[j]] + shift[place[j]]
+    return out

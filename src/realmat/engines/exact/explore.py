@@ -150,7 +150,7 @@ def explore(system: System, rng: np.random.Generator) -> Explored:
         if efficiency > _GOOD:
             break
     # a last round from a good proposal, then the finest description of all that was seen
-    history.extend(proposal, rng, 400 + 150 * d)
+    history.extend(proposal, rng, 1200 + 200 * d)
     final = mix.fit(history.thetas, history.weights, rng)
     density.evaluations += 0 if density is first else first.evaluations
     return Explored(mix.defended(final, share=0.02), history)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_TAILS = (5.0, 12.0, 30.0)
+_TAILS = (5.0, 12.0, 30.0, 100.0)
 _HEAVY = 4.0
 _SETTLED = 1e-3  # gain in mean log density below which EM has settled
 
