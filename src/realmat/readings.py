@@ -41,11 +41,13 @@ def power(exponent: float) -> Transform:
     """x -> x^exponent; a state that strays below zero on that scale is reported with its sign, so that nothing is lost."""
     if exponent == 1:
         return IDENTITY
+
+    def inverse(z: np.ndarray) -> np.ndarray:
+        size = np.abs(z) ** abs(1 / exponent)  # of whole positive powers NumPy has quick ones
+        return np.sign(z) * (1 / size if exponent < 0 else size)
+
     return Transform(
-        lambda x: np.sign(x) * np.abs(x) ** exponent,
-        lambda x: exponent * np.abs(x) ** (exponent - 1),
-        lambda z: np.sign(z) * np.abs(z) ** (1 / exponent),
-        falling=exponent < 0,
+        lambda x: np.sign(x) * np.abs(x) ** exponent, lambda x: exponent * np.abs(x) ** (exponent - 1), inverse, falling=exponent < 0
     )
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from realmat.gaussian.system import System
 
 _LOG_2PI = float(np.log(2 * np.pi))
-_NUMBERS = 1_000_000  # held at once by a batch
+_NUMBERS = 2_000_000  # held at once by a batch
 _LARGE = 2_000_000  # numbers of one psi from which it fills a processor by itself
 _NEARLY = 0.3  # share of numbers that are not zero from which a matrix is better held as dense
 
