@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from numba import njit
 from scipy import sparse
 
 import realmat as rm
-from realmat.gaussian import System, dense, lifted
+from realmat.gaussian import System, dense, lanes, lifted, many
 from realmat.gaussian.lifted import Lifted
 from realmat.prior_draws import draw
 
@@ -29,6 +30,7 @@ def layered(seed: int, rows: int = 60) -> pd.DataFrame:
             "piece": piece,
             "lab": np.array(["a", "b", "c"])[rng.integers(0, 3, rows)],
             "u": np.where(rng.random(rows) < 0.3, np.nan, rng.choice([0.1, 0.2], rows)),
+            "own_u": np.random.default_rng([seed, 1]).uniform(0.1, 0.3, rows),
             "z": rng.normal(size=15)[piece],
             "grain": np.where(known, grain * rng.lognormal(0, 0.1, rows), np.nan),
             "grain_u": 0.1 * grain,
@@ -53,6 +55,11 @@ MODELS = {
     "two states": {
         "theory": rm.theory.Constant(),
         "material": [rm.material.GrainSize("grain", u=0.2), rm.material.Effect("z", u=0.3)],
+    },
+    "a state and a u of each row": {
+        "theory": rm.theory.Constant(),
+        "material": rm.material.GrainSize("grain", u="grain_u"),
+        "observation": rm.observation.Normal(u="own_u", scale=True),
     },
     "process": {"theory": rm.theory.Calibrated("t"), "material": [rm.material.Process("route"), rm.material.Discrepancy(["z"])]},
     "student": {
@@ -200,7 +207,50 @@ def test_columns_that_reach_everything():
     values = {"unresolved_material_scale": 0.5, "bias_lab_scale": 0.3, "unresolved_row_scale": 0.8}
     truth = dense.log_marginal(problem, values)
     assert system.at(values).log_marginal == pytest.approx(truth, rel=1e-9)
-    assert system.many.at(together([values] * 2), 2).log_marginal == pytest.approx([truth, truth], rel=1e-9)
+    solved = system.many.at(together([values] * 2), 2)
+    assert solved.log_marginal == pytest.approx([truth, truth], rel=1e-9)
+    assert solved.mean() == pytest.approx(np.array([system.at(values).mean] * 2), abs=1e-8)
+
+    broken = {name: v * np.nan for name, v in values.items()}
+    solved = system.many.at(together([broken, values]), 2)
+    assert solved.log_marginal == pytest.approx([-np.inf, truth], rel=1e-9)
+
+
+def test_a_system_too_large_for_batches_gives_the_same(points, monkeypatch):
+    """Psi one by one, behind the same door."""
+    system, draws = points
+    if system.augmented:
+        return
+    monkeypatch.setattr(many, "_LARGE", 0)
+    one_by_one = many.Many(system)
+    assert one_by_one.most == 1
+    batch = together([values for values, _ in draws])
+    few, truth = one_by_one.at(batch, 3), system.many.at(batch, 3)
+    assert few.log_marginal == pytest.approx(truth.log_marginal, rel=1e-9)
+    assert few.mean() == pytest.approx(truth.mean(), rel=1e-6, abs=1e-6)
+    assert few.draw(np.random.default_rng(1)).shape == (3, system.size)
+
+
+def test_eight_numbers_at_once():
+    """Vector instructions against NumPy, and rows side by side and back."""
+    rng = np.random.default_rng(0)
+    a, b, out = rng.normal(size=(3, 5, lanes.LANES))
+
+    @njit
+    def run(a, b, out):
+        lanes.add_product(out, 3, a, 1, b, 4, -2.0)
+        lanes.set_product(out, 0, a, 2, b, 2, 0.5)
+
+    truth = out.copy()
+    truth[3] -= 2 * a[1] * b[4]
+    truth[0] = 0.5 * a[2] * b[2]
+    run(a, b, out)
+    assert out == pytest.approx(truth, rel=1e-15)
+    for n in (1, 8, 11):
+        x = rng.normal(size=(n, 3))
+        side_by_side = lanes.blocks(x)
+        assert side_by_side.shape == (-(-n // 8), 3, 8)
+        assert np.array_equal(lanes.unblocked(side_by_side, n), x)
 
 
 def test_replicates_are_sufficient_in_cells():

@@ -1,9 +1,10 @@
 """The exact engine and NUTS draw from the same posterior: two programs that share a declaration and no algorithm.
 
-Each of five small models, a table of which a third is censored, and FreeSolv with heavy tails is sampled by both. Compared are means,
-variances and correlations, each as the mean of a function f of the unknowns over draws: f = x, x^2 and x x' in pooled standard units, x on
-a logarithmic or logit scale where the prior is bounded. The bound is |difference| / hypot(standard errors) < 4.5 (7e-6 two-sided for each
-comparison, under 1 % for the 1400 or so made here).
+Each of five small models and a table of which a third is censored is sampled by both; FreeSolv with heavy tails, where NUTS on all
+unknowns does not converge, is in `test_agreement_freesolv`. Compared are means, variances and correlations, each as the mean of a
+function f of the unknowns over draws: f = x, x^2 and x x' in pooled standard units, x on a logarithmic or logit scale where the prior is
+bounded. The bound is |difference| / hypot(standard errors) < 4.5 (7e-6 two-sided for each comparison, under 1 % for the 1400 or so made
+here).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from realmat.posterior import Draws
 from realmat.problem import Problem
 
 BOUND = 4.5
-pytestmark = pytest.mark.validate  # seven models to compile and sample
+pytestmark = pytest.mark.validate  # six models to compile and sample
 U = rm.material.Unresolved
 
 
@@ -162,19 +163,6 @@ def limits() -> tuple[rm.Model, pd.DataFrame]:
     ), df
 
 
-def freesolv() -> tuple[rm.Model, pd.DataFrame]:
-    """Hydration free energies of 642 molecules, heavy tails of noise and of the unresolved rest."""
-    df = rm.datasets.load("hydration")
-    groups = [c for c in df.columns if c.startswith("group_")]
-    return rm.Model(
-        "hydration_free_energy",
-        levels={"material": "molecule"},
-        theory=rm.theory.Calibrated("gaff"),
-        material=[rm.material.Solvation(groups), U("material", nu=True)],
-        observation=rm.observation.StudentT(u="u_stated", scale=False),
-    ), df
-
-
 def third_censored() -> tuple[rm.Model, pd.DataFrame]:
     """500 responses of 125 specimens, a third of them known only to lie below a limit."""
     rng = np.random.default_rng(3)
@@ -192,7 +180,7 @@ def third_censored() -> tuple[rm.Model, pd.DataFrame]:
     ), df
 
 
-MODELS: tuple[Callable[[], tuple[rm.Model, pd.DataFrame]], ...] = (laboratories, states, pools, tails, limits, third_censored, freesolv)
+MODELS: tuple[Callable[[], tuple[rm.Model, pd.DataFrame]], ...] = (laboratories, states, pools, tails, limits, third_censored)
 
 
 @pytest.fixture(scope="session", params=MODELS, ids=lambda make: make.__name__)
