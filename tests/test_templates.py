@@ -80,6 +80,15 @@ def test_unknown_variants_and_options_are_refused() -> None:
         template.model(colour="red")
 
 
+def test_a_word_among_a_laboratorys_numbers_is_named_with_its_row() -> None:
+    template = rm.templates.get("interlaboratory")
+    table = template.prepare(pd.DataFrame({"lab": list("aabb"), "specimen": [1, 2, 1, 2], "strength": ["1.2", "weak", "inf", "1.1"]}))
+    with pytest.raises(rm.DataError) as raised:
+        template.model("real", table=table).bind(table)
+    assert "column 'strength': text where numbers are needed ('weak') in row 1" in str(raised.value)
+    assert "column 'strength': infinite value in row 2" in str(raised.value)
+
+
 def test_a_file_that_is_no_template_says_what_it_lacks(tmp_path: Path) -> None:
     (tmp_path / "half.py").write_text('"""Half."""\nCOLUMNS = []\n')
     with pytest.raises(rm.ModelError, match=r"half.py is not a template: it lacks VARIANTS .*, model .*, data"):

@@ -32,8 +32,11 @@ def prepare(table):
 
 
 def response_of(table):
-    """The one number column that is neither a laboratory, a specimen nor a repetition."""
-    numbers = [c for c in table.select_dtypes("number") if c not in ("lab", "specimen", "replicate")]
+    """The one column that is neither a laboratory, a specimen nor a repetition; of several, the one of numbers."""
+    others = [c for c in table if c not in ("lab", "specimen", "replicate", "lab_and_specimen")]
+    numbers = list(table[others].select_dtypes("number"))
+    if len(others) == 1:  # a word among its numbers makes it a column of words; reading it says in which row
+        return others[0]
     if len(numbers) != 1:
         raise rm.DataError(
             f"the table must hold one column of measurements beside lab, specimen and replicate, not {len(numbers)}: {numbers}."

@@ -35,7 +35,7 @@ from realmat.gaussian.system import Conditional
 from realmat.posterior import Draws
 
 _LOCAL_MOVES, _OFTEN, _DEAR = 2, 0.6, 3000  # one where proposals are accepted more often, or more effects make it most of an iteration
-_COLLAPSED_MOVES = 3  # at most; one for each hyperparameter
+_TOGETHER, _MOST_MOVES = 3, 3  # hyperparameters that one collapsed move of all others is for, and the most such moves
 _SHORTEST, _LONGEST = 200, 1500
 _BLOCK = 10  # iterations of a chain between two reports of progress; an interrupt waits for them
 _AGREED = 1.05
@@ -96,7 +96,7 @@ class _Sampler:
             for name, places in index.items()
             if len(places)
         }
-        rest = min(len(index["rest"]), _COLLAPSED_MOVES)
+        rest = min(-(-len(index["rest"]) // _TOGETHER), _MOST_MOVES)
         self.collapsed = [name for name in ("scales", *["rest"] * rest) if name in self.moves]
 
     def run(self, states: Sequence[_State], count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
