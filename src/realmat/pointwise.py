@@ -47,8 +47,9 @@ def groups(posterior: Posterior, seed: int, likelihood: bool = True) -> tuple[np
         draw = rng.standard_normal(mean.shape)
         if nu is not None:
             draw /= np.sqrt(rng.chisquare(np.broadcast_to(nu, mean.shape)) / nu)
-        y = mean + sd * draw
-        predictive[chunk.where] = np.exp(y) if problem.link == "log" else y
+        draw *= sd
+        draw += mean
+        predictive[chunk.where] = np.exp(draw, out=draw) if problem.link == "log" else draw
         if log_likelihood is not None:
             log_likelihood[chunk.where] = log_density(problem, mean, sd, nu)
     back = (chains, len(kept), len(problem.table))

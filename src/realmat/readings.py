@@ -44,7 +44,7 @@ def power(exponent: float) -> Transform:
 
     def inverse(z: np.ndarray) -> np.ndarray:
         size = np.abs(z) ** abs(1 / exponent)  # of whole positive powers NumPy has quick ones
-        return np.sign(z) * (1 / size if exponent < 0 else size)
+        return np.copysign(1 / size if exponent < 0 else size, z)
 
     return Transform(
         lambda x: np.sign(x) * np.abs(x) ** exponent, lambda x: exponent * np.abs(x) ** (exponent - 1), inverse, falling=exponent < 0
