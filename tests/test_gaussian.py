@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numba import njit
-from scipy import sparse
+from scipy import sparse, stats
 
 import realmat as rm
 from realmat.gaussian import System, dense, lanes, lifted, many
@@ -229,6 +229,17 @@ def test_a_system_too_large_for_batches_gives_the_same(points, monkeypatch):
     assert few.log_marginal == pytest.approx(truth.log_marginal, rel=1e-9)
     assert few.mean() == pytest.approx(truth.mean(), rel=1e-6, abs=1e-6)
     assert few.draw(np.random.default_rng(1)).shape == (3, system.size)
+
+
+def test_a_model_without_coefficients():
+    """A theory that is exact, and noise: the density is that of independent normals, and there is nothing to draw."""
+    df = layered(1)
+    system = System(rm.Model("y", theory=rm.theory.Calibrated("t", intercept=0.0, slope=1.0)).bind(df))
+    scales = np.array([0.5, 1.0, 3.0])
+    solved = system.many.at({"noise_scale": scales}, 3)
+    truth = [stats.norm.logpdf(df["y"], df["t"], scale).sum() for scale in scales]
+    assert solved.log_marginal == pytest.approx(truth, rel=1e-10)
+    assert solved.draw(np.random.default_rng(0)).shape == solved.mean().shape == (3, 0)
 
 
 def test_eight_numbers_at_once():

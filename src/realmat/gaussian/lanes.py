@@ -77,4 +77,5 @@ def blocks(x: np.ndarray) -> np.ndarray:
 
 def unblocked(x: np.ndarray, n: int) -> np.ndarray:
     """Inverse of `blocks`: shape (n, k)."""
-    return x.swapaxes(1, 2).reshape(-1, x.shape[1])[:n]
+    count, k, _ = x.shape
+    return x.swapaxes(1, 2).reshape(count * LANES, k)[:n]
