@@ -51,7 +51,7 @@ class Many:
         if system.augmented:
             raise ValueError("Student t or censored parts have auxiliary values of their own: evaluate one psi at a time.")
         self.system = system
-        largest = max(system.pattern.flat, system.size)
+        largest = max(system.pattern.flat, system.size, 1)
         self._large = largest > _LARGE
         self.most = 1
         if self._large:
