@@ -15,6 +15,7 @@ from numba import njit
 Array = np.ndarray
 # Functions that every fit uses state their types, so that numba loads them with the module: the first fit takes as long as the next.
 FAST = {"cache": True, "nogil": True, "fastmath": False}
+_FEW = 64
 INT32, INT64, FLAGS, VECTOR, MATRIX = "int32[::1]", "int64[::1]", "boolean[::1]", "float64[::1]", "float64[:, ::1]"
 
 
@@ -255,6 +256,20 @@ def pair_places(indptr: Array, indices: Array, ptr: Array, rows: Array, lead: in
 
 
 @njit(**FAST)
+def _sort(x: Array) -> None:
+    """In place; by insertion where numbers are few, and most of them stand in order."""
+    if len(x) > _FEW:
+        x.sort()
+        return
+    for i in range(1, len(x)):
+        value, j = x[i], i
+        while j > 0 and x[j - 1] > value:
+            x[j] = x[j - 1]
+            j -= 1
+        x[j] = value
+
+
+@njit(**FAST)
 def spread(
     indptr: Array, indices: Array, data: Array, x: Array, ptr: Array, rows: Array, lead: int, n: int
 ) -> tuple[Array, Array, Array, Array]:
@@ -282,7 +297,8 @@ def spread(
                 reach[found] = j
                 found += 1
                 j = rows[ptr[j]] if ptr[j + 1] > ptr[j] else lead
-        order = np.sort(reach[:found])
+        order = reach[:found]
+        _sort(order)
         if size + found > len(out_idx):
             room = max(2 * len(out_idx), size + found)
             new_idx, new_val = np.empty(room, np.int32), np.empty(room)

@@ -2,7 +2,8 @@
 
 A sparse factorisation scatters its updates, and a compiler finds nothing to do side by side in it. Eight factorisations of one pattern
 do the same to eight neighbouring numbers: one load, one multiply-add and one store each. Numba's own loops over so short an axis are
-not turned into vector instructions, so they are written out here.
+not turned into vector instructions, so they are written out here. Its cache does not see changes in this file: whoever makes one also
+touches `batch_kernels.py`.
 """
 
 from __future__ import annotations
