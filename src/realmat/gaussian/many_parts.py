@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from realmat.gaussian.system import System
 
 _LOG_2PI = float(np.log(2 * np.pi))
-_MOST_SLOTS = 24
+_MOST_SLOTS, _MOST_NUMBERS = 24, 10_000_000
 _WHOLE = 0.2  # share of places from which adding whole arrays is faster than scattering
 Slot = tuple[np.ndarray | slice, np.ndarray]
 
@@ -136,14 +136,14 @@ class ManyRows:
         keys = len(f.key_u2)
         self._within = np.bincount(f.key, weights=f.within, minlength=keys)
         self._totals = np.bincount(f.key, weights=f.count, minlength=keys)
-        several = len(f.scales) * (len(f.scales) + 1) // 2
-        self.by_row = not part.few and (keys > FEW_KEYS or keys * several > _MOST_SLOTS)
+        slots = keys * len(f.scales) * (len(f.scales) + 1) // 2
+        self.by_row = not part.few and (keys > FEW_KEYS or slots > _MOST_SLOTS or slots * pattern.flat > _MOST_NUMBERS)
         self.slots: list[Slot] = []
         self.sides = np.zeros((0, pattern.size))
         if part.few:
             self.slots, self.sides = list(part.grams), np.array(part.sides)
         elif not self.by_row:
-            self._pair_slots(pattern, keys * several)
+            self._pair_slots(pattern, slots)
             self._columns = [self._transposed(k, pattern.size) for k in range(len(f.scales))]
 
     def _pair_slots(self, pattern: Pattern, slots: int) -> None:
@@ -177,11 +177,11 @@ class ManyRows:
         f = self.family
         scales = np.array([np.broadcast_to(scale(values, n), (n,)) for scale in self._scales]).T
         residual = np.broadcast_to(f.y[:, None] - sum(offset(values, n) for offset in self._offsets), (len(f.y), n))
-        by_row = precision.T[f.key]
-        log = log - 0.5 * (precision @ self._within + f.count @ (by_row * residual**2))
+        single = precision.T[f.key]
+        log = log - 0.5 * (precision @ self._within + f.count @ (single * residual**2))
         if self.by_row:
             return At(np.zeros((n, 0)), np.zeros((n, 0)), log, more=(scales, precision, residual.T))
-        weighted = by_row * residual
+        weighted = single * residual
         side = sum((transposed @ weighted) * scale for transposed, scale in zip(self._columns, scales.T, strict=True)).T
         both = np.array([scales[:, low] * scales[:, high] for high in range(len(f.scales)) for low in range(high + 1)]).T
         slots = (precision[:, :, None] * both[:, None]).reshape(n, -1)
