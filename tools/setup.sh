@@ -87,6 +87,7 @@ if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --edita
     echo "pip could not install realmat: its message above says why. Mend that and run the same command again." >&2
     exit 1
 fi
+.venv/bin/python -m compileall -q src models || true  # pip leaves an editable installation as text, to be compiled at each start
 state >"$stamp.new"
 mv "$stamp.new" "$stamp"
 rm -f "$lock"
