@@ -191,7 +191,8 @@ def both(request: pytest.FixtureRequest) -> tuple[Problem, Draws, Draws]:
     found = exact.sample(problem, draws=1500, chains=4, seed=1, progress=False)
     for seed in (2, 3, 4):  # now and then a chain of NUTS is lost, and says so; what it says of the posterior is not looked at here
         sampled = nuts.sample(problem, draws=1000, chains=4, seed=seed, progress=False)
-        if diverging(sampled) <= MOST_DIVERGING and len(lost(unknowns(problem, sampled))) <= 2:
+        of = unknowns(problem, sampled)
+        if diverging(sampled) <= MOST_DIVERGING and len(lost(of)) <= len(of) / 5:  # what the test asks of it
             break
     return problem, found, sampled
 

@@ -12,7 +12,7 @@ from realmat.gaussian import batch_kernels
 from realmat.gaussian.lanes import blocks
 from realmat.gaussian.lifted import Batch, Lifted
 from realmat.gaussian.ordering import Pattern
-from realmat.gaussian.part import FEW_KEYS, Part
+from realmat.gaussian.part import FEW_KEYS, Part, Slot, laid_out
 from realmat.terms import Coefficients, evaluate
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _MOST_SLOTS, _MOST_NUMBERS = 24, 10_000_000
-_WHOLE = 0.2  # share of places from which adding whole arrays is faster than scattering
-Slot = tuple[np.ndarray | slice, np.ndarray]
 
 
 class Sums:
@@ -33,11 +31,7 @@ class Sums:
 
     def add(self, where: np.ndarray | slice, values: np.ndarray) -> None:
         """One more slot: `values` at flat places `where`."""
-        if not isinstance(where, slice) and len(where) > _WHOLE * self._flat:
-            full = np.zeros(self._flat)
-            full[where] = values
-            where, values = slice(None), full
-        self._slots.append((where, values))
+        self._slots.append((where, values) if isinstance(where, slice) else laid_out(where, values, self._flat))
 
     def freeze(self) -> None:
         """Lay the slots out for `at`; attribute `whole` then has those of all places, shape (slots, flat)."""

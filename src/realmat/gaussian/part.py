@@ -15,7 +15,18 @@ from realmat.gaussian.ordering import Pattern
 from realmat.terms import Values
 
 FEW_KEYS = 8
+_WHOLE = 0.2  # share of places from which adding whole arrays is faster than scattering
+Slot = tuple[np.ndarray | slice, np.ndarray]
 _LOG_2PI = float(np.log(2 * np.pi))
+
+
+def laid_out(where: np.ndarray, values: np.ndarray, flat: int) -> Slot:
+    """Numbers at places of a flat array as they are best added: as a whole array where they are many, else scattered."""
+    if len(where) <= _WHOLE * flat:
+        return where, values
+    full = np.zeros(flat)
+    full[where] = values
+    return slice(None), full
 
 
 @dataclass
@@ -62,13 +73,8 @@ class Part:
             rows = np.flatnonzero(f.key == k)
             sub = f.matrix[rows][:, : self.pattern.size]
             weighted = sub.multiply(f.count[rows][:, None]).tocsr()
-            where: np.ndarray | slice
             where, values = self.pattern.positions(sparse.triu((sub.T @ weighted).tocsr()).tocoo())
-            if len(where) > 0.2 * self.pattern.flat:  # adding whole arrays is then faster than scattering
-                full = np.zeros(self.pattern.flat)
-                full[where] = values
-                where, values = slice(None), full
-            self.grams.append((where, values))
+            self.grams.append(laid_out(where, values, self.pattern.flat))
             self.sides.append(weighted.T @ f.y[rows])
         self._totals()
 

@@ -19,6 +19,7 @@ from realmat.gaussian import System
 _FAIR, _GOOD = 0.4, 0.5
 _ROUNDS = 8
 _STEP = 1e-4  # of central differences, in widths of the posterior
+_PROBE = 0.1  # of second differences, before widths are known
 _CLOSE = 0.05  # to the mode, in the same: importance sampling does the rest
 _POWERS = (1 / 4, 0.0, -1 / 3, -2 / 3)
 
@@ -72,10 +73,10 @@ def mode(density: Density) -> tuple[np.ndarray, np.ndarray]:
 
     def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
         theta = best + width * z
-        values = density.many(np.concatenate([theta[None], theta + steps, theta - steps]))
+        here, ahead, behind = density.around(theta, steps)
         with np.errstate(invalid="ignore"):  # infinite on both sides
-            slope = -(values[1 : d + 1] - values[d + 1 :]) / (2 * _STEP)
-        return -values[0] if np.isfinite(values[0]) else 1e10, np.where(np.isfinite(slope), slope, 0.0)
+            slope = (behind - ahead) / (2 * _STEP)
+        return -here if np.isfinite(here) else 1e10, np.where(np.isfinite(slope), slope, 0.0)
 
     found = optimize.minimize(negative, np.zeros(d), jac=True, method="BFGS", options={"maxiter": 60 + 10 * d, "gtol": _CLOSE})
     at = best + width * found.x
@@ -84,11 +85,9 @@ def mode(density: Density) -> tuple[np.ndarray, np.ndarray]:
 
 def _widths(density: Density, at: np.ndarray) -> np.ndarray:
     """Roughly how wide the posterior is in each direction by itself, shape (d,): in these units a search makes steps of the right size."""
-    d = len(at)
-    step = 0.1 * np.eye(d)
-    values = density.many(np.concatenate([at[None], at + step, at - step]))
+    here, ahead, behind = density.around(at, _PROBE * np.eye(len(at)))
     with np.errstate(invalid="ignore"):
-        bend = (2 * values[0] - values[1 : d + 1] - values[d + 1 :]) / 0.1**2
+        bend = (2 * here - ahead - behind) / _PROBE**2
     return np.asarray(1 / np.sqrt(np.clip(np.where(np.isfinite(bend), bend, 1.0), 1.0, 1e6)))
 
 
@@ -111,17 +110,14 @@ def _curvature(density: Density, at: np.ndarray, width: np.ndarray) -> np.ndarra
     """Inverse negative Hessian by central differences with steps of the posterior's own size; flat directions are cut short."""
     d = len(at)
     step = np.clip(width, 1e-3, 0.7) * 0.5
-    centre = density.one(at)
     basis = np.diag(step)
     pairs = [(i, j) for i in range(d) for j in range(i)]
-    points = [at + basis[i] for i in range(d)] + [at - basis[i] for i in range(d)]
-    points += [at + a * basis[i] + b * basis[j] for i, j in pairs for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
-    values = density.many(np.array(points))
-    hessian = np.zeros((d, d))
-    for i in range(d):
-        hessian[i, i] = (values[i] - 2 * centre + values[d + i]) / step[i] ** 2
+    centre, ahead, behind = density.around(at, basis)
+    points = [at + a * basis[i] + b * basis[j] for i, j in pairs for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
+    values = density.many(np.array(points)) if points else np.zeros(0)
+    hessian = np.diag((ahead - 2 * centre + behind) / step**2)
     for k, (i, j) in enumerate(pairs):
-        pp, pm, mp, mm = values[2 * d + 4 * k : 2 * d + 4 * k + 4]
+        pp, pm, mp, mm = values[4 * k : 4 * k + 4]
         hessian[i, j] = hessian[j, i] = (pp - pm - mp + mm) / (4 * step[i] * step[j])
     hessian = np.where(np.isfinite(hessian), hessian, 0.0)
     eigenvalues, vectors = np.linalg.eigh(-hessian)

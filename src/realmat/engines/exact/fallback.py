@@ -72,14 +72,13 @@ def _nuts(explored: Explored, draws: int, chains: int, seed: int, progress: bool
     whitened = np.ascontiguousarray(np.linalg.solve(factor, (starts - centre).T).T)
 
     def make_log_density() -> Any:
-        steps = _STEP * np.eye(d)
+        steps = _STEP * factor.T
 
         def log_density(z: np.ndarray) -> tuple[float, np.ndarray]:
-            points = np.concatenate([z[None], z + steps, z - steps])
-            values = density.many(centre + points @ factor.T)
-            if not np.isfinite(values).all():
+            here, ahead, behind = density.around(centre + factor @ z, steps)
+            if not np.isfinite([here, *ahead, *behind]).all():
                 return -1e300, np.zeros(d)  # nutpie counts it as a divergence and turns back
-            return float(values[0]), (values[1 : d + 1] - values[d + 1 :]) / (2 * _STEP)
+            return here, (ahead - behind) / (2 * _STEP)
 
         return log_density
 
@@ -107,7 +106,10 @@ def _starts(density: Density, seen: np.ndarray, weights: np.ndarray, chains: int
     steps = 1e-2 * np.eye(density.space.size)
     good: list[np.ndarray] = []
     for theta in seen[rng.choice(len(seen), size=5 * chains, p=weights)]:
-        if len(good) < chains and np.isfinite(density.many(np.concatenate([theta[None], theta + steps, theta - steps]))).all():
+        if len(good) == chains:
+            break
+        here, ahead, behind = density.around(theta, steps)
+        if np.isfinite([here, *ahead, *behind]).all():
             good.append(theta)
     best = seen[int(np.argmax(weights))]
     return np.array(good + [best] * (chains - len(good)))

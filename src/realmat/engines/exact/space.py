@@ -57,6 +57,12 @@ class Density:
             pass
         return out
 
+    def around(self, theta: np.ndarray, steps: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """At theta, and `steps` of shape (k, size) ahead of it and behind, both of shape (k,)."""
+        values = self.many(np.concatenate([theta[None], theta + steps, theta - steps]))
+        ahead, behind = values[1:].reshape(2, -1)
+        return float(values[0]), ahead, behind
+
     def batches(self, n: int) -> list[slice]:
         """`n` thetas cut into batches that are drawn together: the same on every machine, as each has random numbers of its own."""
         return slices(n, self.system.many.most)
