@@ -7,7 +7,7 @@ from numba import njit
 from scipy import sparse, stats
 
 import realmat as rm
-from realmat.gaussian import System, dense, lanes, lifted, many
+from realmat.gaussian import System, dense, lanes, lifted, many, spread
 from realmat.gaussian.lifted import Lifted
 from realmat.prior_draws import draw
 
@@ -129,10 +129,6 @@ def test_draws_have_the_conditional_moments(points):
 def test_many_psi_at_once_as_one_at_a_time(points):
     """A batch gives what single evaluations give: densities, means, and from the same random numbers the same draw."""
     system, draws = points
-    if system.augmented:
-        with pytest.raises(ValueError, match="Student t or censored"):
-            _ = system.many
-        return
     singles = [system.at(values) for values, _ in draws]
     few = together([values for values, _ in draws])
     # longer than the batch on which functions of psi are tried
@@ -156,6 +152,30 @@ def test_many_psi_at_once_as_one_at_a_time(points):
     solved = system.many.at(together([broken, values, broken]), 3)
     assert solved.log_marginal[0] == solved.log_marginal[2] == -np.inf
     assert solved.log_marginal[1] == pytest.approx(singles[0].log_marginal, rel=1e-9)
+
+
+def test_the_response_and_covariances_at_many_psi(points):
+    """As `System.response` and `Conditional.cov` have them at one: cells in any order, pairs of them, and coefficients under scales."""
+    system, draws = points
+    cells = np.random.default_rng(5).permutation(len(system.families[0].y))[:12]
+    batch = together([values for values, _ in draws])
+    solved, response = system.many.at(batch, len(draws)), spread.Response(system, cells)
+    pairs, every = np.arange(12).reshape(6, 2), sparse.identity(system.size, format="csr")
+    at = response.at(batch, len(draws))
+    mean = response.mean(at, solved.mean())
+    of_pairs = spread.Spread(system, response.matrix, pairs, response.scale_of).at(solved, at.scales)
+    of_all = spread.Spread(system, every, np.arange(system.size)[None]).at(solved)
+    for i, (values, _) in enumerate(draws):
+        single = system.at(values)
+        matrix, offset, variance = (x[cells] for x in system.response(values))
+        sd = np.sqrt(single.variances(every))
+        assert np.all(np.abs(of_all[i, 0] - single.cov(every)) < 1e-7 * np.outer(sd, sd))
+        own = np.sqrt(single.variances(matrix))
+        assert np.all(np.abs(mean[i] - matrix @ single.mean - offset) < 1e-6 * own)
+        assert at.variance[i] == pytest.approx(variance, rel=1e-12)
+        cov = single.cov(matrix)
+        for k, pair in enumerate(pairs):
+            assert np.all(np.abs(of_pairs[i, k] - cov[np.ix_(pair, pair)]) < 1e-7 * np.outer(own[pair], own[pair]))
 
 
 def together(values: list[dict]) -> dict[str, np.ndarray]:
@@ -210,6 +230,9 @@ def test_columns_that_reach_everything():
     solved = system.many.at(together([values] * 2), 2)
     assert solved.log_marginal == pytest.approx([truth, truth], rel=1e-9)
     assert solved.mean() == pytest.approx(np.array([system.at(values).mean] * 2), abs=1e-8)
+    some = sparse.identity(system.size, format="csr")[::7]
+    covariance = spread.Spread(system, some, np.arange(some.shape[0])[None]).at(solved)[1, 0]
+    assert covariance == pytest.approx(system.at(values).cov(some), abs=1e-10)
 
     broken = {name: v * np.nan for name, v in values.items()}
     solved = system.many.at(together([broken, values]), 2)

@@ -7,7 +7,6 @@ Stat. Comput. 18, 447 (2008).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -56,10 +55,10 @@ def adapt(
     space: Space,
     thetas: np.ndarray,
     log_weight: np.ndarray,
-    log_target: Callable[[Mapping[str, Any]], float],
+    log_target: Callable[[Mapping[str, np.ndarray], int], np.ndarray],
     draws: int,
     rng: np.random.Generator,
-) -> tuple[list[dict[str, Any]], np.ndarray, float]:
+) -> tuple[dict[str, np.ndarray], np.ndarray, float]:
     """Draws from a multivariate t whose moments approach those of a target.
 
     Parameters
@@ -68,25 +67,26 @@ def adapt(
     thetas : array of shape (n, size)
         Draws that, with `log_weight` of shape (n,), tell a first mean and covariance.
     log_target : callable
-        Log density of the data at named values; the prior is added here.
+        Log density of the data at a batch of named values, whose last axis is the batch, and its length; the prior is added here.
     draws : int
     rng : numpy Generator
 
     Returns
     -------
-    values : list of dict, length `draws`
+    values : mapping of name to array
+        `draws` of them, along the last axis.
     log_weight : array of shape (draws,)
         Pareto-smoothed and normalised.
     k_hat : float
     """
-    values: list[dict[str, Any]] = []
+    values: dict[str, np.ndarray] = {}
     k_hat = np.inf
     for size in (*_ROUNDS, draws):
         proposal = _T.of(thetas, np.exp(log_weight))
         thetas = proposal.draw(size, rng)
-        values = [space.values(theta) for theta in thetas]
         with np.errstate(all="ignore"):
-            log_ratio = np.array([space.log_prior(t, v) + log_target(v) for t, v in zip(thetas, values, strict=True)])
+            values, prior = space.many(thetas)
+            log_ratio = prior + log_target(values, size)
         log_ratio = np.where(np.isfinite(log_ratio), log_ratio, -1e300) - proposal.logpdf(thetas)
         smoothed, k = psis(-log_ratio[:, None], 1.0)
         log_weight, k_hat = smoothed[:, 0], float(k[0])

@@ -12,31 +12,34 @@ characterised, unmeasured specimen is predicted. Student t scales that belong to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
-from scipy import sparse
 
-from realmat.gaussian import Conditional, System
+from realmat.errors import FitError
+from realmat.gaussian import System
+from realmat.gaussian.lifted import Batch
+from realmat.gaussian.many import Singly, Solved
+from realmat.gaussian.spread import Response, Spread
 from realmat.grouping import Groups, of_rows
-from realmat.problem import Problem
 from realmat.tails import Target, density, joined, owned_effects
-from realmat.terms import Values, degrees
+from realmat.terms import degrees
 
 DENSE_CELLS = 300  # larger groups are left out by a sparse factorisation of their own
+_NUMBERS = 4_000_000  # covariances held at once
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
 @dataclass
 class LeftOutDensities:
-    """What leaving each group out gives at one psi, on the scale of the link.
+    """What leaving each group out gives at n psi, on the scale of the link.
 
     Attributes
     ----------
-    left_out : array of shape (groups,)
+    left_out : array of shape (n, groups)
         Log density of a group given all other rows.
-    mean, variance : array of shape (pairs,)
+    mean, variance : array of shape (n, pairs)
         Of a single new measurement in each (group, cell) pair, with the group left out.
     """
 
@@ -52,6 +55,11 @@ class Leaver:
     ----------
     system : System
     groups : Groups
+
+    Attributes
+    ----------
+    most : int
+        Largest batch of psi whose numbers fit in memory comfortably.
     """
 
     def __init__(self, system: System, groups: Groups) -> None:
@@ -59,13 +67,28 @@ class Leaver:
         problem, noise = system.problem, system.problem.response_rows.noise
         self.resampled = system.augmented and (bool(noise.nu) or noise.censored is not None or any(c.nu for c in problem.coefficients))
         self.owned = owned_effects(problem, groups) if self.resampled else []
-        self.small = [k for k, (_, p) in enumerate(groups.buckets) if self.resampled or p.shape[1] <= DENSE_CELLS]
-        big = [groups.buckets[k] for k in range(len(groups.buckets)) if k not in self.small]
-        self.big = [_Big.of(problem, groups, int(g), p) for which, pairs in big for g, p in zip(which, pairs, strict=True)]
-        self.cells, self._at = np.unique(groups.cell, return_inverse=True)  # of all cells, only those of the groups are looked at
+        # of all cells, only those of the groups are looked at
+        cells, self._cell = np.unique(groups.cell, return_inverse=True)
+        self.response = Response(system, cells)
+        small = [k for k, (_, p) in enumerate(groups.buckets) if self.resampled or p.shape[1] <= DENSE_CELLS]
+        self.small = [(k, self._spread(groups.buckets[k][1])) for k in small]
+        big = [bucket for k, bucket in enumerate(groups.buckets) if k not in small]
+        self.big = [_Big.of(self, int(g), p) for which, pairs in big for g, p in zip(which, pairs, strict=True)]
+        numbers = sum(groups.buckets[k][1].size * groups.buckets[k][1].shape[1] for k in small) + len(groups.cell)
+        self.most = int(np.clip(_NUMBERS // numbers, 1, system.many.most))
 
-    def at(self, values: Values, rng: np.random.Generator) -> LeftOutDensities:
-        """Leave each group out at psi `values`; `rng` serves only Student t scales and censored rows.
+    def _spread(self, pairs: np.ndarray) -> Spread:
+        return Spread(self.system, self.response.matrix, self._cell[pairs], self.response.scale_of)
+
+    def at(self, values: Batch, n: int, rngs: Sequence[np.random.Generator] = ()) -> LeftOutDensities:
+        """Leave each group out at every psi of a batch.
+
+        Parameters
+        ----------
+        values : mapping of parameter name to array
+            The batch, of length `n`, is the last axis.
+        rngs : sequence of numpy Generator
+            One for each psi; needed for Student t scales and censored rows only.
 
         Raises
         ------
@@ -74,77 +97,50 @@ class Leaver:
         """
         groups = self.groups
         size, pairs = len(groups.labels), len(groups.cell)
-        out = LeftOutDensities(np.zeros(size), np.zeros(pairs), np.zeros(pairs))
-        conditional = self.system.at(values)
-        matrix, offset, variance = self.system.response(values)
-        mean = matrix @ conditional.mean + offset
-        if self.small:
-            half, dense = conditional.halves(matrix[self.cells])
-            half.sort_indices()
-        for k in self.small:
+        out = LeftOutDensities(np.zeros((n, size)), np.zeros((n, pairs)), np.zeros((n, pairs)))
+        solved = self.system.many.at(values, n)
+        if not np.isfinite(solved.log_marginal).all():
+            raise FitError("the model is not identified at some parameter values: its precision matrix is not positive definite.")
+        at, b = self.response.at(values, n), solved.mean()
+        mean = self.response.mean(at, b)[:, self._cell]
+        variance = at.variance[:, self._cell]
+        for k, spread in self.small:
             which, members = groups.buckets[k]
-            cells = groups.cell[members]
-            block = _Block(members, mean[cells], _covariance(half, dense, self._at[members]), variance[cells], groups)
+            block = _Block(members, mean[:, members], spread.at(solved, at.scales), variance[:, members], groups)
             if self.resampled:
-                self._resample(out, k, block, cells, values, conditional.mean, rng)
+                self._resample(out, k, block, values, b, rngs)
             else:
                 block.fill(out, which)
         for big in self.big:
-            big.fill(out, conditional, values, mean, matrix, variance)
+            big.fill(out, solved, values)
         return out
 
     def _resample(
-        self, out: LeftOutDensities, k: int, block: _Block, cells: np.ndarray, values: Values, b: np.ndarray, rng: np.random.Generator
+        self, out: LeftOutDensities, k: int, block: _Block, values: Batch, b: np.ndarray, rngs: Sequence[np.random.Generator]
     ) -> None:
         """Student t and censored rows: what belongs to the left-out group alone is drawn anew (`realmat.tails`)."""
         rows = self.system.problem.response_rows
-        which = self.groups.buckets[k][0]
-        nu = None if rows.noise.nu is None else float(degrees(rows.noise.nu, values))
-        single = block.variance / values[f"{rows.name}_local"][cells] if nu else block.variance
+        which, members = self.groups.buckets[k]
+        cells = self.groups.cell[members]
         censored = np.zeros_like(cells) if rows.noise.censored is None else rows.noise.censored[cells]
         measured, latent = block.y, values.get(f"{rows.name}_latent")
         if latent is not None:
-            block.y = latent[cells]
-        effects = joined([o.at(k, values, b, self.system.columns) for o in self.owned])
-        mean, covariance = block.cavity()
-        target = Target(mean, covariance, single / block.count, measured, censored, nu, effects)
-        log_density, variance = density(target, rng)
-        out.left_out[which] = log_density + block.apart()
-        out.mean[block.members], out.variance[block.members] = mean, variance + single * (1 - 1 / block.count)
-
-
-def _covariance(half: sparse.csr_matrix, dense: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Posterior covariance of the noiseless values of each group's cells: `cells` of shape (n, size) -> (n, size, size)."""
-    out = np.matmul(dense[cells], dense[cells].transpose(0, 2, 1))
-    _add_overlap(half.indptr, half.indices, half.data, cells, out)
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _add_overlap(ptr, idx, val, cells, out):  # type: ignore[no-untyped-def]
-    """Add the dot products of sparse rows (csr, sorted) within each group."""
-    for g in range(cells.shape[0]):
-        for a in range(cells.shape[1]):
-            for b in range(a, cells.shape[1]):
-                i, j = ptr[cells[g, a]], ptr[cells[g, b]]
-                i_end, j_end = ptr[cells[g, a] + 1], ptr[cells[g, b] + 1]
-                total = 0.0
-                while i < i_end and j < j_end:
-                    if idx[i] == idx[j]:
-                        total += val[i] * val[j]
-                        i += 1
-                        j += 1
-                    elif idx[i] < idx[j]:
-                        i += 1
-                    else:
-                        j += 1
-                out[g, a, b] += total
-                if a != b:
-                    out[g, b, a] += total
+            block.y = latent.T[:, cells]
+        means, covariances = block.cavity()
+        apart = block.apart()
+        for i, rng in enumerate(rngs):
+            psi = {name: v[..., i] for name, v in values.items()}
+            nu = None if rows.noise.nu is None else float(degrees(rows.noise.nu, psi))
+            single = block.variance[i] / psi[f"{rows.name}_local"][cells] if nu else block.variance[i]
+            effects = joined([o.at(k, psi, b[i], self.system.columns) for o in self.owned])
+            target = Target(means[i], covariances[i], single / block.count, measured, censored, nu, effects)
+            log_density, variance = density(target, rng)
+            out.left_out[i, which] = log_density + apart[i]
+            out.mean[i, members], out.variance[i, members] = means[i], variance + single * (1 - 1 / block.count)
 
 
 class _Block:
-    """Groups with equally many cells, at one psi: arrays of shape (n, size), covariance (n, size, size)."""
+    """Groups with equally many cells, at n psi: arrays of shape (n, groups, size), covariance (n, groups, size, size)."""
 
     def __init__(self, members: np.ndarray, mean: np.ndarray, covariance: np.ndarray, variance: np.ndarray, groups: Groups) -> None:
         self.members = members
@@ -152,34 +148,36 @@ class _Block:
         self.count, self.y, self.within = groups.count[members], groups.mean[members], groups.within[members]
         self.root = np.sqrt(variance / self.count)
 
-    @property
-    def ratio(self) -> np.ndarray:
-        """R^-1/2 S R^-1/2, shape (n, size, size)."""
-        return self.covariance / (self.root[:, :, None] * self.root[:, None, :])
+    def _scaled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Inverse of I - R^-1/2 S R^-1/2, and log determinant of the latter."""
+        if self.mean.shape[-1] == 1:
+            left = 1 - self.covariance / np.square(self.root)[..., None]
+            return 1 / left, np.log(left[..., 0, 0])
+        left = np.eye(self.mean.shape[-1]) - self.covariance / (self.root[..., :, None] * self.root[..., None, :])
+        return np.linalg.inv(left), np.linalg.slogdet(left)[1]
 
     def apart(self) -> np.ndarray:
-        """Log density of the deviations within cells, which depend on the noise alone, shape (n,)."""
+        """Log density of the deviations within cells, which depend on the noise alone, shape (n, groups)."""
         rest = (self.count - 1) * (np.log(self.variance) + _LOG_2PI) + np.log(self.count) + self.within / self.variance
-        return -0.5 * rest.sum(axis=1)
+        return -0.5 * rest.sum(axis=-1)
 
     def cavity(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and covariance of the noiseless values given all other rows."""
-        scaled = np.linalg.inv(np.eye(self.mean.shape[1]) - self.ratio)
-        away = ((self.y - self.mean) / self.root)[:, :, None]
-        mean = self.y - self.root * (scaled @ away)[:, :, 0]
-        covariance = (scaled - np.eye(self.mean.shape[1])) * (self.root[:, :, None] * self.root[:, None, :])
+        scaled, _ = self._scaled()
+        away = (self.y - self.mean) / self.root
+        mean = self.y - self.root * (scaled @ away[..., None])[..., 0]
+        covariance = (scaled - np.eye(self.mean.shape[-1])) * (self.root[..., :, None] * self.root[..., None, :])
         return mean, covariance
 
     def fill(self, out: LeftOutDensities, which: np.ndarray) -> None:
         """Gaussian rows: everything in closed form."""
-        eye, ratio = np.eye(self.mean.shape[1]), self.ratio
-        away = ((self.y - self.mean) / self.root)[:, :, None]
-        scaled = np.linalg.inv(eye - ratio)
-        rest = self.apart() - np.log(self.root).sum(axis=1) - 0.5 * _LOG_2PI * self.mean.shape[1]
-        outer = (away * (scaled @ away)).sum(axis=(1, 2))
-        out.left_out[which] = 0.5 * np.linalg.slogdet(eye - ratio)[1] - 0.5 * outer + rest
-        out.mean[self.members] = self.y - self.root * (scaled @ away)[:, :, 0]
-        out.variance[self.members] = self.root**2 * (np.diagonal(scaled, axis1=1, axis2=2) - 1) + self.variance
+        scaled, log_det = self._scaled()
+        away = (self.y - self.mean) / self.root
+        gone = (scaled @ away[..., None])[..., 0]
+        rest = self.apart() - np.log(self.root).sum(axis=-1) - 0.5 * _LOG_2PI * self.mean.shape[-1]
+        out.left_out[:, which] = 0.5 * log_det - 0.5 * (away * gone).sum(axis=-1) + rest
+        out.mean[:, self.members] = self.y - self.root * gone
+        out.variance[:, self.members] = self.root**2 * (np.diagonal(scaled, axis1=-2, axis2=-1) - 1) + self.variance
 
 
 @dataclass
@@ -188,19 +186,21 @@ class _Big:
 
     group: int
     members: np.ndarray
-    cells: np.ndarray
+    response: Response
     without: System
+    spread: Spread
 
     @classmethod
-    def of(cls, problem: Problem, groups: Groups, group: int, members: np.ndarray) -> _Big:
-        rest = np.flatnonzero(groups.of_row != group)
-        return cls(group, members, groups.cell[members], System(of_rows(problem, rest)))
+    def of(cls, leaver: Leaver, group: int, members: np.ndarray) -> _Big:
+        problem, groups = leaver.system.problem, leaver.groups
+        without = System(of_rows(problem, np.flatnonzero(groups.of_row != group)))
+        own = Response(leaver.system, groups.cell[members])
+        alone = np.arange(len(members))[:, None]
+        return cls(group, members, own, without, Spread(without, own.matrix, alone, own.scale_of))
 
-    def fill(
-        self, out: LeftOutDensities, full: Conditional, values: Values, mean: np.ndarray, matrix: sparse.csr_matrix, variance: np.ndarray
-    ) -> None:
-        without = self.without.at(values)
-        out.left_out[self.group] = full.log_marginal - without.log_marginal
-        own = matrix[self.cells]
-        out.mean[self.members] = mean[self.cells] + own @ (without.mean - full.mean)
-        out.variance[self.members] = without.variances(own) + variance[self.cells]
+    def fill(self, out: LeftOutDensities, full: Solved | Singly, values: Batch) -> None:
+        n = len(full.log_marginal)
+        without, at = self.without.many.at(values, n), self.response.at(values, n)
+        out.left_out[:, self.group] = full.log_marginal - without.log_marginal
+        out.mean[:, self.members] = self.response.mean(at, without.mean())
+        out.variance[:, self.members] = self.spread.at(without, at.scales)[:, :, 0, 0] + at.variance

@@ -180,11 +180,13 @@ def _integrated(posterior: Posterior, groups: Groups, indices: np.ndarray, tick:
         np.zeros((len(indices), pairs), dtype=np.float32),
         np.zeros((len(indices), pairs), dtype=np.float32),
     )
-    for d, i in enumerate(indices):
-        at = leaver.at(posterior.values(int(i)), np.random.default_rng([11, int(i)]))
-        out.left_out[d], out.mean[d], out.variance[d] = at.left_out, at.mean, at.variance
+    for start in range(0, len(indices), leaver.most):
+        where = slice(start, min(start + leaver.most, len(indices)))
+        rngs = [np.random.default_rng([11, int(i)]) for i in indices[where]]
+        at = leaver.at(posterior.batch(indices[where]), len(rngs), rngs)
+        out.left_out[where], out.mean[where], out.variance[where] = at.left_out, at.mean, at.variance
         if tick is not None:
-            tick(d + 1)
+            tick(where.stop)
     return out
 
 
@@ -226,15 +228,16 @@ def _adapt(posterior: Posterior, groups: Groups, indices: np.ndarray, scored: _S
         without = System(of_rows(problem, np.flatnonzero(~own)))
         alone = Leaver(posterior.system, groups_of(problem, np.where(own, "in", "out"), np.flatnonzero(own)))
         rng = np.random.default_rng([13, int(np.argmax(own))])  # of the group, however groups are gathered
-        values, weight, k = adapt(space, thetas, log_weight[:, g], without.log_marginal, len(indices), rng)
+        values, weight, k = adapt(space, thetas, log_weight[:, g], without.many.log_marginal, len(indices), rng)
         better = k < k_hat[g] if k_hat[g] > limit else k <= limit and _effective(weight) > effective[g]
         if not better:
             continue
         members = np.flatnonzero(groups.group == g)
-        for d in np.flatnonzero(np.exp(weight)):
-            at = alone.at(values[d], rng)
-            scored.left_out[d, g] = at.left_out[0]
-            scored.mean[d, members], scored.variance[d, members] = at.mean, at.variance
+        used = np.flatnonzero(np.exp(weight))
+        for some in np.split(used, np.arange(alone.most, len(used), alone.most)):
+            at = alone.at({name: v[..., some] for name, v in values.items()}, len(some))
+            here = np.ix_(some, members)
+            scored.left_out[some, g], scored.mean[here], scored.variance[here] = at.left_out[:, 0], at.mean, at.variance
         log_weight[:, g], k_hat[g] = weight, k
 
 

@@ -82,6 +82,13 @@ class Posterior:
             values |= auxiliary.draw(self.system, values, b, np.random.default_rng([i, 13]))
         return values
 
+    def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The same at flat draws `indices`, which become the last axis."""
+        if self._augmented:
+            each = [self.values(int(i)) for i in indices]
+            return {name: np.stack([values[name] for values in each], axis=-1) for name in each[0]}
+        return {name: np.ascontiguousarray(values[indices].T) for name, values in self._flat.items()}
+
     @cached_property
     def _augmented(self) -> bool:
         return not nonlinear_terms(self.problem) and self.system.augmented

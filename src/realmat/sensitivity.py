@@ -13,6 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from realmat.contributions import Stream
+from realmat.gaussian.spread import Spread
 from realmat.pointwise import log_density
 from realmat.posterior import Posterior
 from realmat.problem import nonlinear_terms
@@ -88,16 +89,18 @@ def _log_prior(posterior: Posterior, top: list[Coefficients], b: dict[str, np.nd
 def _marginal(posterior: Posterior, top: list[Coefficients], b: dict[str, np.ndarray], indices: np.ndarray) -> np.ndarray:
     system = posterior.system
     columns = np.concatenate([np.arange(system.size)[system.columns[c.name]] for c in top]) if top else np.zeros(0, dtype=int)
-    pick = sparse.identity(system.size, format="csr")[columns]
+    spread = Spread(system, sparse.identity(system.size, format="csr")[columns], np.arange(len(columns))[None])
     values = np.concatenate([b[c.name] for c in top], axis=1) if top else np.zeros((len(indices), 0))
     out = np.empty(len(indices))
-    for d, i in enumerate(indices):
-        at = system.at(posterior.values(int(i)))
-        out[d] = at.log_marginal
+    for start in range(0, len(indices), system.many.most):
+        where = slice(start, start + system.many.most)
+        solved = system.many.at(posterior.batch(indices[where]), len(indices[where]))
+        out[where] = solved.log_marginal
         if top:
-            root = np.linalg.cholesky(at.cov(pick))
-            z = np.linalg.solve(root, values[d] - at.mean[columns])
-            out[d] += -0.5 * z @ z - np.log(np.diag(root)).sum() - 0.5 * len(z) * _LOG_2PI
+            root = np.linalg.cholesky(spread.at(solved)[:, 0])
+            z = np.linalg.solve(root, (values[where] - solved.mean()[:, columns])[..., None])[..., 0]
+            log_root = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+            out[where] -= 0.5 * (z**2).sum(axis=1) + log_root + 0.5 * len(columns) * _LOG_2PI
     return out - sum((_own_density(c, b[c.name]) for c in top), np.zeros(len(indices)))
 
 

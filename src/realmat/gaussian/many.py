@@ -17,7 +17,7 @@ from realmat.gaussian import batch_kernels
 from realmat.gaussian.conditional import Conditional
 from realmat.gaussian.lanes import LANES, blocks, unblocked
 from realmat.gaussian.lifted import Batch, Lifted
-from realmat.gaussian.many_parts import ManyPriors, ManyRows, Sums
+from realmat.gaussian.many_parts import LiftedRows, ManyPriors, ManyRows, Sums
 
 if TYPE_CHECKING:
     from realmat.gaussian.leaf import Leaf
@@ -30,16 +30,13 @@ _NEARLY = 0.3  # share of numbers that are not zero from which a matrix is bette
 
 
 class Many:
-    """Evaluates a system without Student t or censored parts at batches of psi.
+    """Evaluates a system at batches of psi.
+
+    Auxiliary values of Student t or censored parts belong to psi. Systems that have them, and very large ones, are evaluated psi by psi.
 
     Parameters
     ----------
     system : System
-
-    Raises
-    ------
-    ValueError
-        If parts are Student t or censored.
 
     Attributes
     ----------
@@ -48,13 +45,11 @@ class Many:
     """
 
     def __init__(self, system: System) -> None:
-        if system.augmented:
-            raise ValueError("Student t or censored parts have auxiliary values of their own: evaluate one psi at a time.")
         self.system = system
         largest = max(system.pattern.flat, system.size, 1)
-        self._large = largest > _LARGE
+        self._singly = system.augmented or largest > _LARGE
         self.most = 1
-        if self._large:
+        if self._singly:
             return
         rows = [ManyRows(part, system.pattern) for part in system.moving]
         self._parts: list[ManyPriors | ManyRows] = [*(ManyPriors(system, *prior) for prior in system.moving_priors), *rows]
@@ -62,7 +57,7 @@ class Many:
         self.most = int(np.clip(_NUMBERS // max(largest, longest), LANES, 256)) // LANES * LANES
         self._constant = 0.5 * _LOG_2PI * sum(block.size for block in system.linked)
         if system.leaf is not None:
-            self._response, self._leaf_sd = ManyRows(system.parts[0], system.pattern), Lifted(system.leaf.sd)
+            self._response, self._leaf_sd = LiftedRows(system.families[0]), Lifted(system.leaf.sd)
         own = system.fixed_precision[: system.rest]
         self._log = system.fixed_log + 0.5 * float(np.sum(np.log(system.fixed_precision[system.fixed_precision > 0])))
         self._log -= 0.5 * float(own @ system.fixed_mean[: system.rest] ** 2)
@@ -99,7 +94,7 @@ class Many:
         values : mapping of parameter name to array
             The batch, of length `n`, is the last axis.
         """
-        if self._large:
+        if self._singly:
             return Singly(self.system, values, n)
         pattern = self.system.pattern
         log = np.full(n, self._log)
@@ -128,6 +123,12 @@ class Many:
             log += 0.5 * unblocked(np.sum(sides * sides / pivots - np.log(pivots), axis=1, keepdims=True), n)[:, 0] + self._constant
         return Solved(self.system, xs, sides, pivots, log, leaf)
 
+    def log_marginal(self, values: Batch, n: int) -> np.ndarray:
+        """log p(y | psi) at a batch of any length, shape (n,); -inf where the numbers break down."""
+        parts = [slice(start, min(start + self.most, n)) for start in range(0, n, self.most)]
+        each = [self.at({name: v[..., part] for name, v in values.items()}, part.stop - part.start).log_marginal for part in parts]
+        return np.concatenate([np.zeros(0), *each])
+
     def _eliminate_leaf(self, values: Batch, n: int, log: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
         """As `Conditional` does: w / D and 1 / sqrt(D) by class, both of shape (n, classes), and weights of the leaf's sums."""
         leaf = self.system.leaf
@@ -147,6 +148,10 @@ class Solved:
     ----------
     log_marginal : array of shape (n,)
         log p(y | psi); -inf where the numbers break down.
+    xs : array of shape (blocks, flat, 8)
+        The factors.
+    leaf : tuple of arrays of shape (n, classes), optional
+        w / D and 1 / sqrt(D).
     """
 
     def __init__(
@@ -158,7 +163,7 @@ class Solved:
         log: np.ndarray,
         leaf: tuple[np.ndarray, np.ndarray] | None,
     ) -> None:
-        self._system, self._xs, self._half, self._pivots, self._leaf = system, xs, half, pivots, leaf
+        self._system, self.xs, self._half, self._pivots, self.leaf = system, xs, half, pivots, leaf
         self.log_marginal = np.where(np.isfinite(log), log, -np.inf)
 
     def mean(self) -> np.ndarray:
@@ -176,33 +181,39 @@ class Solved:
             bs = blocks(b[:, : system.rest])
             bs /= np.sqrt(self._pivots)
             bs += self._half / self._pivots
-        batch_kernels.backward(self._xs, bs, pattern.ptr, pattern.rows, pattern.lead, pattern.dense)
+        batch_kernels.backward(self.xs, bs, pattern.ptr, pattern.rows, pattern.lead, pattern.dense)
         b[:, : system.rest] = unblocked(bs, len(b))
-        if self._leaf is not None:
-            system.many.tied.complete(b, *self._leaf)
+        if self.leaf is not None:
+            system.many.tied.complete(b, *self.leaf)
         return np.asarray(batch_kernels.natural(b, system.place, system.shift))
 
 
 class Singly:
-    """The same for systems so large that psi are better taken one by one."""
+    """The same psi by psi.
+
+    Attributes
+    ----------
+    each : list of Conditional
+        None where the numbers break down.
+    """
 
     def __init__(self, system: System, values: Batch, n: int) -> None:
         self._system = system
-        self._each: list[Conditional | None] = []
+        self.each: list[Conditional | None] = []
         for i in range(n):
             try:
-                self._each.append(system.at({name: v[..., i] for name, v in values.items()}))
+                self.each.append(system.at({name: v[..., i] for name, v in values.items()}))
             except FitError:
-                self._each.append(None)
-        self.log_marginal = np.array([-np.inf if one is None else one.log_marginal for one in self._each])
+                self.each.append(None)
+        self.log_marginal = np.array([-np.inf if one is None else one.log_marginal for one in self.each])
 
     def mean(self) -> np.ndarray:
         """As `Solved.mean`."""
-        return np.array([np.full(self._system.size, np.nan) if one is None else one.mean for one in self._each])
+        return np.array([np.full(self._system.size, np.nan) if one is None else one.mean for one in self.each])
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """As `Solved.draw`."""
-        return np.array([np.full(self._system.size, np.nan) if one is None else one.draw(rng) for one in self._each])
+        return np.array([np.full(self._system.size, np.nan) if one is None else one.draw(rng) for one in self.each])
 
 
 class _Tied:

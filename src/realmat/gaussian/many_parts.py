@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from realmat.gaussian import batch_kernels
+from realmat.gaussian.family import Family
 from realmat.gaussian.lanes import blocks
 from realmat.gaussian.lifted import Batch, Lifted
 from realmat.gaussian.ordering import Pattern
@@ -115,6 +116,31 @@ class ManyPriors:
         return np.broadcast_to(mean if mean.ndim > 1 else mean[None], (len(self._where), n)).T - self._shift
 
 
+class LiftedRows:
+    """What a family's rows have from psi, for a batch: scales, offsets, and variances by key."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self._noise = Lifted(family.noise.scales) if family.noise.scales is not None else None
+        self._scales = [Lifted(1.0 if scale is None else scale) for scale in family.scales]
+        self._offsets = [Lifted(offset) for offset in family.offsets]
+
+    def variance(self, values: Batch, n: int) -> np.ndarray:
+        """Variance of a single measurement by key, shape (n, keys)."""
+        f = self.family
+        if self._noise is None:
+            return np.broadcast_to(f.key_u2, (n, len(f.key_u2)))
+        return np.ascontiguousarray(f.of_scales(self._noise(values, n)).T)
+
+    def scales(self, values: Batch, n: int) -> np.ndarray:
+        """Value of each scale, shape (n, scales)."""
+        return np.array([np.broadcast_to(scale(values, n), (n,)) for scale in self._scales]).T
+
+    def offset(self, values: Batch, n: int) -> np.ndarray | float:
+        """Part of the mean that depends on psi alone, shape (rows or 1, n)."""
+        return sum((offset(values, n) for offset in self._offsets), 0.0)
+
+
 class ManyRows:
     """One family's share of P and of the right-hand side, as `Part` has it, for a batch.
 
@@ -124,9 +150,7 @@ class ManyRows:
     def __init__(self, part: Part, pattern: Pattern) -> None:
         f = self.family = part.family
         self.part = part
-        self._noise = Lifted(f.noise.scales) if f.noise.scales is not None else None
-        self._scales = [Lifted(1.0 if scale is None else scale) for scale in f.scales]
-        self._offsets = [Lifted(offset) for offset in f.offsets]
+        self.given = LiftedRows(f)
         keys = len(f.key_u2)
         self._within = np.bincount(f.key, weights=f.within, minlength=keys)
         self._totals = np.bincount(f.key, weights=f.count, minlength=keys)
@@ -155,22 +179,15 @@ class ManyRows:
         out.eliminate_zeros()
         return out
 
-    def variance(self, values: Batch, n: int) -> np.ndarray:
-        """Variance of a single measurement by key, shape (n, keys)."""
-        f = self.family
-        if self._noise is None:
-            return np.broadcast_to(f.key_u2, (n, len(f.key_u2)))
-        return np.ascontiguousarray(f.of_scales(self._noise(values, n)).T)
-
     def at(self, values: Batch, n: int) -> At:
         """Weights, and log p(rows | b = b0, psi)."""
-        precision = 1.0 / self.variance(values, n)
+        precision = 1.0 / self.given.variance(values, n)
         log = -0.5 * ((_LOG_2PI - np.log(precision)) @ self._totals)
         if self.part.few:
             return At(precision, precision, log - 0.5 * precision @ self.part.squares)
         f = self.family
-        scales = np.array([np.broadcast_to(scale(values, n), (n,)) for scale in self._scales]).T
-        residual = np.broadcast_to(f.y[:, None] - sum(offset(values, n) for offset in self._offsets), (len(f.y), n))
+        scales = self.given.scales(values, n)
+        residual = np.broadcast_to(f.y[:, None] - self.given.offset(values, n), (len(f.y), n))
         single = precision.T[f.key]
         log = log - 0.5 * (precision @ self._within + f.count @ (single * residual**2))
         if self.by_row:

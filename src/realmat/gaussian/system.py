@@ -198,12 +198,12 @@ class System:
         """The response by cell at psi: A (cells x coefficients, natural order), offset and the variance of a single measurement."""
         family = self.families[0]
         ordered = family.at(values)
-        matrix = sparse.csr_matrix((ordered.data, self._natural[ordered.indices], ordered.indptr), shape=ordered.shape)
+        matrix = sparse.csr_matrix((ordered.data, self.natural_place[ordered.indices], ordered.indptr), shape=ordered.shape)
         offset = np.broadcast_to(np.asarray(family.known + family.offset(values), dtype=float), (len(family.y),))
         return matrix, offset, family.row_variance(values)
 
     @cached_property
-    def _natural(self) -> np.ndarray:
+    def natural_place(self) -> np.ndarray:
         """Natural place of each coefficient in elimination order."""
         return np.argsort(self.place).astype(np.int32)
 
