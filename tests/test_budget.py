@@ -202,8 +202,8 @@ def test_it_shows_and_writes(tmp_path: object) -> None:
     b.to_csv(tmp_path / "b.csv")  # type: ignore[operator]
     assert pd.read_csv(tmp_path / "b.csv").equals(b.table)  # type: ignore[operator]
     assert "MPa" in str(b)
-    xr.DataTree.from_dict({"/budget": b.dataset}).to_netcdf(tmp_path / "b.nc", engine="h5netcdf")  # type: ignore[operator]
-    with xr.open_datatree(tmp_path / "b.nc", engine="h5netcdf") as tree:  # type: ignore[operator]
+    xr.DataTree.from_dict({"/budget": b.dataset}).to_netcdf(tmp_path / "b.nc", engine="netcdf4")  # type: ignore[operator]
+    with xr.open_datatree(tmp_path / "b.nc", engine="netcdf4") as tree:  # type: ignore[operator]
         assert tree["budget"].to_dataset().identical(b.dataset)
     assert "<table" in b._repr_html_()
     with pytest.raises(rm.FileError, match="cannot write"):

@@ -133,6 +133,42 @@ def test_saved_and_loaded_to_the_bit(fit, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_names_that_no_file_holds(tmp_path):
+    """Slashes in units, leading signs, trailing spaces: the fit is summed up, saved, and knows the columns by their own names."""
+    rng = np.random.default_rng(4)
+    mat = np.repeat(np.arange(8), 3)
+    df = pd.DataFrame(
+        {
+            "E (eV/atom)": rng.normal(size=24),
+            "PBE/atom": rng.normal(size=8)[mat],
+            "PBE_atom": 1.0,
+            "%C ": rng.normal(size=24),
+            "O/ppm": rng.lognormal(size=8)[mat],
+            "m/n": np.array(list("abcdefgh"))[mat],
+            "route/x": np.array(["a/b", "c"])[mat % 2],
+        }
+    )
+    model = rm.Model(
+        "E (eV/atom)",
+        levels={"material": "m/n"},
+        theory=rm.theory.Calibrated("PBE/atom"),
+        material=[
+            rm.material.Effect("%C "),
+            rm.material.Impurities(["O/ppm"], u=0.1),
+            rm.material.Process("route/x"),
+            rm.material.Unresolved("material"),
+        ],
+        observation=rm.observation.Normal(u="PBE_atom"),
+    )
+    found = model.fit(df, draws=50, chains=2, seed=1, progress=False)
+    again = rm.load(found.save(tmp_path / "named.nc"))
+    pd.testing.assert_frame_equal(again.summary(), found.summary())
+    assert again.problem.table.digest == found.problem.table.digest
+    assert set(again.problem.table.columns) >= {"E (eV/atom)", "PBE/atom", "PBE_atom", "%C "}
+    assert "E (eV_atom)" in again.tree["log_likelihood"]
+    assert again.report(tmp_path / "named.html").stat().st_size > 0
+
+
 def test_budget_rows_sum_to_one(fit):
     """Overall and for every row, to 1e-9."""
     for new in ("observation", "specimen", "material"):
@@ -146,7 +182,7 @@ def test_files_that_are_not_fits(fit, tmp_path):
     (tmp_path / "text.nc").write_text("hello")
     with pytest.raises(rm.FileError, match="not a NetCDF file"):
         rm.load(tmp_path / "text.nc")
-    xr.Dataset({"x": 1.0}).to_netcdf(tmp_path / "foreign.nc", engine="h5netcdf")
+    xr.Dataset({"x": 1.0}).to_netcdf(tmp_path / "foreign.nc", engine="netcdf4")
     with pytest.raises(rm.FileError, match="not a realmat fit"):
         rm.load(tmp_path / "foreign.nc")
     whole = fit.save(tmp_path / "fit.nc").read_bytes()
@@ -155,7 +191,7 @@ def test_files_that_are_not_fits(fit, tmp_path):
         rm.load(tmp_path / "half.nc")
     edited = fit.tree.copy(deep=True)
     edited["constant_data"]["t"] = edited["constant_data"]["t"] + 1.0
-    edited.to_netcdf(tmp_path / "edited.nc", engine="h5netcdf")
+    edited.to_netcdf(tmp_path / "edited.nc", engine="netcdf4")
     with pytest.raises(rm.FileError, match="do not match their hash"):
         rm.load(tmp_path / "edited.nc")
 

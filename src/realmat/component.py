@@ -16,7 +16,7 @@ from scipy import sparse
 from realmat.data import Column, Table
 from realmat.errors import ModelError
 from realmat.priors import Prior, as_prior
-from realmat.terms import Coefficients, Function, Known, Param, Piece, Term
+from realmat.terms import Coefficients, Function, Known, Param, Piece, Term, stored_name
 
 PriorLike = Prior | float | None
 
@@ -96,12 +96,12 @@ class Component:
         """The component's name: its class in snake case plus what it is about; `name=` overrides it."""
         override = getattr(self, "name", None)
         if override:
-            return str(override)
+            return stored_name(override)
         parts = [snake(type(self).__name__)]
         for field in self.about:
             value = getattr(self, field)
             parts.append("_".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value))
-        return "_".join(parts)
+        return stored_name("_".join(parts))
 
     def prior(self, argument: str, default: Prior | float) -> Prior | float:
         """The prior of one parameter: what the user gave, or the default."""

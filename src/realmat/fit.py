@@ -210,11 +210,11 @@ class Fit:
         target = Path(path)
         part = target.with_name(f".{target.name}.part")
         try:
-            self.tree.to_netcdf(part, engine="h5netcdf")
+            self.tree.to_netcdf(part, engine="netcdf4")
             os.replace(part, target)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # of the latter kind are those of the NetCDF library
             part.unlink(missing_ok=True)
-            raise FileError(f"cannot write {target}: {error.strerror or error}.") from error
+            raise FileError(f"cannot write {target}: {getattr(error, 'strerror', None) or error}.") from error
         return target
 
     def _table(self, data: pd.DataFrame | None) -> Table | None:
@@ -240,7 +240,7 @@ def load(path: str | Path) -> Fit:
     if not source.exists():
         raise FileError(f"{source} does not exist.")
     try:
-        with xr.open_datatree(source, engine="h5netcdf") as opened:
+        with xr.open_datatree(source, engine="netcdf4") as opened:
             tree = opened.load()
     except Exception as error:  # any reader's complaint means the same to the user
         raise FileError(f"{source} is not a NetCDF file, or is damaged ({type(error).__name__}: {error}).") from error

@@ -11,6 +11,7 @@ declaration serves both engines. They must use only arithmetic and the functions
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,21 @@ class Known:
 
     def __call__(self, p: Values, xp: Any) -> np.ndarray:
         return self.values
+
+
+def stored_name(name: str) -> str:
+    """A name that a DataTree and a NetCDF file can hold, from that of a user's column.
+
+    A slash stands for a path in them; a NetCDF name has no control characters, does not end with a space, and begins with a letter, a
+    digit, an underscore or a character beyond ASCII (NetCDF Users Guide, "Permitted characters in names").
+
+    Examples
+    --------
+    >>> stored_name("E (eV/atom)"), stored_name("% C ")
+    ('E (eV_atom)', '_% C')
+    """
+    plain = re.sub(r"[/\x00-\x1f\x7f]", "_", str(name)).strip()
+    return plain if plain[:1].isalnum() or plain[:1] == "_" or plain[:1] > "\x7f" else f"_{plain}"
 
 
 LAYERS = ("theory", "material", "observation")

@@ -15,8 +15,9 @@ from realmat.data import ROW, Table
 from realmat.errors import FileError
 from realmat.posterior import Draws, Posterior
 from realmat.problem import Problem
+from realmat.terms import stored_name
 
-FORMAT = "realmat-fit-1"
+FORMAT = "realmat-fit-2"
 _PRIOR_DRAWS = 500
 
 
@@ -39,7 +40,7 @@ def build(posterior: Posterior, model: Mapping[str, Any]) -> xr.DataTree:
         "prior_predictive": by_row(problem, prior_predictive, prior_kept),
         "posterior_predictive": by_row(problem, predictive, kept),
         "log_likelihood": by_row(problem, likelihood, kept),
-        "observed_data": xr.Dataset({problem.response: (ROW, problem.table.numeric(problem.response))}, {ROW: _plain(problem.table.index)}),
+        "observed_data": _observed(problem),
         "constant_data": _columns(problem.table),
     }
     if posterior.draws.summary:
@@ -84,6 +85,7 @@ def variables(posterior: Posterior) -> xr.Dataset:
 def _array(draws: np.ndarray, dim: str | None, coords: Any, every: dict[str, Any]) -> tuple[tuple[str, ...], np.ndarray]:
     if dim is None:
         return ("chain", "draw"), draws
+    dim = stored_name(dim)
     every.setdefault(dim, _plain(coords))
     return ("chain", "draw", dim), draws
 
@@ -98,7 +100,12 @@ def by_row(problem: Problem, values: np.ndarray | None, kept: np.ndarray) -> xr.
     """A dataset of the response with dims chain, draw, row."""
     assert values is not None
     coords = {"chain": np.arange(values.shape[0]), "draw": kept, ROW: _plain(problem.table.index)}
-    return xr.Dataset({problem.response: (("chain", "draw", ROW), values)}, coords)
+    return xr.Dataset({stored_name(problem.response): (("chain", "draw", ROW), values)}, coords)
+
+
+def _observed(problem: Problem) -> xr.Dataset:
+    measured = problem.table.numeric(problem.response)
+    return xr.Dataset({stored_name(problem.response): (ROW, measured)}, {ROW: _plain(problem.table.index)})
 
 
 def _stats(stats: Mapping[str, np.ndarray], shape: tuple[int, int]) -> xr.Dataset:
@@ -129,13 +136,20 @@ def _summary(posterior: Posterior) -> xr.Dataset:
 def _columns(table: Table) -> xr.Dataset:
     """Every column that the model uses; labels as JSON text, so that they come back with their types."""
     data: dict[str, Any] = {}
+
+    def put(name: str, values: np.ndarray, kind: str, column: str) -> None:
+        stored = stored_name(name)
+        while stored in data:  # "a/b" beside "a_b"
+            stored += "_"
+        data[stored] = (ROW, values, {"realmat": kind, "column": column})
+
     for name, values in table.columns.items():
         if values.dtype == object:
-            data[name] = (ROW, np.array([json.dumps(_native(v)) for v in values], dtype=object), {"realmat": "json"})
+            put(name, np.array([json.dumps(_native(v)) for v in values], dtype=object), "json", name)
         else:
-            data[name] = (ROW, values)
+            put(name, values, "numbers", name)
     for name, flags in table.limits.items():
-        data[f"{name}__limit"] = (ROW, flags.astype(np.int8), {"realmat": "limit"})
+        put(f"{name}__limit", flags.astype(np.int8), "limit", name)
     index = np.array([json.dumps(_native(v)) for v in table.index], dtype=object)
     return xr.Dataset(data, {ROW: (ROW, index, {"realmat": "json"})})
 
@@ -153,14 +167,14 @@ def _jsonable(value: Any) -> Any:
 def read_columns(dataset: xr.Dataset) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
     """Columns, index and detection-limit flags of a saved table."""
     columns, limits = {}, {}
-    for name, array in dataset.data_vars.items():
-        kind = array.attrs.get("realmat")
+    for array in dataset.data_vars.values():
+        kind, name = array.attrs["realmat"], str(array.attrs["column"])
         if kind == "limit":
-            limits[str(name).removesuffix("__limit")] = array.values.astype(bool)
+            limits[name] = array.values.astype(bool)
         elif kind == "json":
-            columns[str(name)] = _objects([json.loads(v) for v in array.values])
+            columns[name] = _objects([json.loads(v) for v in array.values])
         else:
-            columns[str(name)] = array.values
+            columns[name] = array.values
     index = [json.loads(v) for v in dataset[ROW].values]
     numeric = all(isinstance(v, int) and not isinstance(v, bool) for v in index)
     return columns, np.array(index) if numeric else _objects(index), limits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
 import warnings
 
@@ -9,6 +11,7 @@ __all__ = ["main"]
 
 _DEBUG = "--debug"
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 
 
 def main() -> None:
@@ -17,6 +20,7 @@ def main() -> None:
     sys.argv = [argument for argument in sys.argv if argument != _DEBUG]
     if not debug:
         warnings.simplefilter("ignore")
+    _keep_memory()
     from realmat.cli.app import app
     from realmat.errors import RealmatError
 
@@ -39,6 +43,20 @@ def main() -> None:
         if debug:
             raise
         _stop(f"an error inside realmat, {type(error).__name__}: {error}\nRun it again with {_DEBUG} to see where, and report it.", 1)
+
+
+def _keep_memory() -> None:
+    """Hold on to memory that is freed, and look for cycles seldom: a command makes large arrays one after the other, and soon ends.
+
+    glibc otherwise gives every large array back and gets the next one page by page, cleared, for a tenth of the time of a fit.
+    """
+    gc.set_threshold(100_000, 50, 50)
+    try:
+        allocator = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # not glibc
+        return
+    for option, value in ((_MMAP_THRESHOLD, 1 << 25), (_TRIM_THRESHOLD, 1 << 30), (_TOP_PAD, 1 << 26)):
+        allocator(option, value)
 
 
 def _from_interrupt(error: BaseException | None) -> bool:

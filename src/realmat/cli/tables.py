@@ -35,7 +35,7 @@ def read(path: Path) -> pd.DataFrame:
         elif kind == ".parquet":
             table = pd.read_parquet(path)
         else:
-            table = pd.read_excel(path)
+            table = pd.read_excel(path, engine="calamine")
     except Exception as error:  # a reader's complaint, whatever its kind, means that this is no such table
         raise FileError(f"{path} cannot be read as {kind.lstrip('.')}: {error}") from error
     table.index = pd.RangeIndex(_FIRST, _FIRST + len(table))

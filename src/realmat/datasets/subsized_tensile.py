@@ -48,7 +48,8 @@ def read() -> pd.DataFrame:
     a digitisation error of some MPa.
     """
     path = fetch(_SOURCE, "Tensile_Properties_of_Sub-sized_Specimens.xlsx")
-    table = pd.read_excel(path, sheet_name="Tensile Data", header=None, skiprows=2).set_axis(list(_COLUMNS), axis=1)
+    raw = pd.read_excel(path, sheet_name="Tensile Data", header=None, skiprows=2, engine="calamine")
+    table = raw.set_axis(list(_COLUMNS), axis=1)
     for column in _TEXT:
         table[column] = table[column].astype("str").str.strip().where(table[column].notna(), "not stated")
     table["treatment"] = table["treatment"].str.lower()

@@ -18,7 +18,7 @@ from realmat.material.impurity import content
 from realmat.priors import Prior
 from realmat.readings import check_numbers, reading_columns
 from realmat.state import LatentState, State
-from realmat.terms import Coefficients, Contribution, Function, Param, Piece, Term
+from realmat.terms import Coefficients, Contribution, Function, Param, Piece, Term, stored_name
 
 PROPERTIES = ("size_misfit", "valence_misfit")
 Given = Mapping[str, str | float] | float | None
@@ -166,7 +166,8 @@ class Impurities(Component):
 
     def _spec(self, table: Table, column: str) -> LatentState:
         u, below = _of(self.u, column), _of(self.below, column)
-        return LatentState(f"{self.label}_{column}", column, u, below, self.by, content(self.power, self.log), table.piece, self.unit)
+        name = stored_name(f"{self.label}_{column}")
+        return LatentState(name, column, u, below, self.by, content(self.power, self.log), table.piece, self.unit)
 
 
 def _of(given: Given, column: str) -> str | float | None:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from realmat.plots import style
 from realmat.report.tables import declared
 from realmat.report.words import count
+from realmat.terms import stored_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,12 +128,12 @@ class Bayes:
 
         from realmat.predict import simulate
 
-        y = self.problem.response
+        y = stored_name(self.problem.response)
         made = simulate(self.source, None, "observation", _PREDICTIVE, np.random.default_rng([self.seed, 23]))
         groups = xr.DataTree.from_dict(
             {
                 "/posterior_predictive": xr.Dataset({y: (("chain", "draw", "row"), made[None])}),
-                "/observed_data": xr.Dataset({y: ("row", self.problem.table.numeric(y))}),
+                "/observed_data": xr.Dataset({y: ("row", self.problem.table.numeric(self.problem.response))}),
             }
         )
         drawn = _draw(azp.plot_ppc_dist, groups, [y], height=2.6, num_samples=_PREDICTIVE)

@@ -26,6 +26,7 @@ from realmat.problem import Problem
 from realmat.separability import explain, separate
 from realmat.templates import Template, get
 from realmat.templates.finding import found
+from realmat.terms import stored_name
 from realmat.testing.checks import Checks, Skipped, run
 from realmat.testing.simulate import simulate
 
@@ -209,7 +210,8 @@ def _prior_predictive(case: _Case) -> str:
     ratios = {}
     for variant in case.template.variants:
         model = case.model(variant)
-        drawn = model.prior_predictive(case.some, draws=100, seed=case.seed)["prior_predictive"][model.response].to_numpy().ravel()
+        predicted = model.prior_predictive(case.some, draws=100, seed=case.seed)["prior_predictive"]
+        drawn = predicted[stored_name(model.response)].to_numpy().ravel()
         bad = int((~np.isfinite(drawn)).sum())
         assert bad == 0, f"{variant}: {bad} of {drawn.size} prior predictive values are not finite; a prior is too wide for its link"
         y = case.some[model.response].to_numpy(dtype=float)

@@ -15,7 +15,7 @@ from realmat.errors import DataError
 from realmat.priors import Prior
 from realmat.readings import IDENTITY, LOG, check_numbers, constant_within
 from realmat.state import LatentState
-from realmat.terms import Contribution, Term
+from realmat.terms import Contribution, Term, stored_name
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Calibrated(Component):
         levels = [level for level in ("material", "specimen") if level in table.levels]
         level = next((level for level in levels if constant_within(table, level, *columns)), table.piece)
         transform = LOG if table.link == "log" else IDENTITY
-        spec = LatentState(f"{self.label}_{self.column}", self.column, self.u, transform=transform, level=level, once=True)
+        spec = LatentState(stored_name(f"{self.label}_{self.column}"), self.column, self.u, transform=transform, level=level, once=True)
         state = spec.bind(table)
         slope_params, slope = hyper(f"{self.label}_slope", slope_prior)
 
