@@ -125,6 +125,17 @@ def test_an_own_component_is_one_class_with_one_method() -> None:
     assert "ageing_t_slope" in model.fit(df, draws=20, chains=1, seed=1, progress=False).tree["posterior"]
 
 
+def test_a_name_that_no_file_holds_is_refused_before_the_fit() -> None:
+    @dataclass(frozen=True)
+    class Rate(Ageing):
+        def bind(self, table: Any, scale: Any) -> Term:
+            slope = linear("rate 1/h", rm.Prior("Normal", sigma=scale.response))
+            return Term(self.label, self.layer, slope.params, slope.coefficients, lambda other, fresh_levels=(): Contribution())
+
+    with pytest.raises(rm.ModelError, match="no file can hold a variable called 'rate 1/h'; name it .*stored_name"):
+        rm.Model("y", theory=THEORY.Constant(), material=Rate("t")).bind(pd.DataFrame({"y": [1.0, 2.0, 2.5], "t": [0.0, 1.0, 2.0]}))
+
+
 def test_a_raw_expression_runs_on_nuts_alone() -> None:
     from realmat.engines import exact
 

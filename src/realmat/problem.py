@@ -15,7 +15,7 @@ import numpy as np
 from realmat.component import Component, Scale
 from realmat.data import Table, cells
 from realmat.errors import ModelError
-from realmat.terms import Coefficients, Contribution, Noise, Param, Rows, Term
+from realmat.terms import Coefficients, Contribution, Noise, Param, Rows, Term, stored_name
 
 LINKS = ("identity", "log")
 
@@ -111,6 +111,10 @@ def _unique_names(terms: Sequence[Term]) -> None:
         for name in dict.fromkeys([p.name for p in term.params] + [c.name for c in term.coefficients]):
             if name in seen:
                 raise ModelError(f"{name!r} is a variable of both {seen[name]!r} and {term.component!r}; give one of them another name=.")
+            if name != stored_name(name):
+                raise ModelError(
+                    f"{term.component!r}: no file can hold a variable called {name!r}; name it realmat.terms.stored_name({name!r})."
+                )
             seen[name] = term.component
 
 

@@ -207,7 +207,7 @@ class _Slopes:
     def of(cls, owner: Impurities, tau: Prior | float, size: float, states: Mapping[str, State]) -> _Slopes:
         label, x = owner.label, owner.misfits()
         kind = "departure" if owner.explain else "slope"
-        names = tuple(f"{label}_{c}_{kind}" for c in owner.columns)
+        names = tuple(stored_name(f"{label}_{c}_{kind}") for c in owner.columns)
         scale_params, sd = hyper(f"{label}_scale", tau)
         pool = Prior("Normal", mu=0.0, sigma=f"{label}_scale" if isinstance(tau, Prior) else tau)
         params = (*scale_params, *(Param(n, pool) for n, c in zip(names, owner.columns, strict=True) if c in states))
