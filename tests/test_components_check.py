@@ -132,7 +132,7 @@ def test_a_name_that_no_file_holds_is_refused_before_the_fit() -> None:
             slope = linear("rate 1/h", rm.Prior("Normal", sigma=scale.response))
             return Term(self.label, self.layer, slope.params, slope.coefficients, lambda other, fresh_levels=(): Contribution())
 
-    with pytest.raises(rm.ModelError, match="no file can hold a variable called 'rate 1/h'; name it .*stored_name"):
+    with pytest.raises(rm.ModelError, match=r"no file can hold a variable called 'rate 1/h'; name it .*stored_name"):
         rm.Model("y", theory=THEORY.Constant(), material=Rate("t")).bind(pd.DataFrame({"y": [1.0, 2.0, 2.5], "t": [0.0, 1.0, 2.0]}))
 
 

@@ -106,6 +106,7 @@ class Spread:
         pattern, leaf = system.pattern, system.leaf
         tie = sparse.csr_matrix((0, system.rest)) if leaf is None else leaf.gram
         self._tie = tie.indptr.astype(np.int32), tie.indices.astype(np.int32), tie.data.astype(float)
+        self._kind = np.zeros(0, dtype=np.int64) if leaf is None else leaf.kind.astype(np.int64)
         self._rows = matrix.indptr.astype(np.int32), system.place[matrix.indices].astype(np.int32), matrix.data.astype(float)
         self._tree = pattern.ptr, pattern.rows, pattern.lead
         self._reach = spread_kernels.reaches(*self._rows[:2], *self._tree, system.rest, *self._tie[:2])
@@ -116,15 +117,16 @@ class Spread:
         scales = np.ones((n, 1)) if scales is None else scales
         if isinstance(solved, Singly):
             return np.stack([self._single(solved, i, scales[i]) for i in range(n)])
-        pattern, leaf = self._system.pattern, self._system.leaf
+        pattern = self._system.pattern
         gain, sd = (np.zeros((n, 1)), np.zeros((n, 1))) if solved.leaf is None else solved.leaf
-        kind = np.zeros(0, dtype=np.int64) if leaf is None else leaf.kind.astype(np.int64)
         groups = len(self._members)
         out = np.empty((len(solved.xs), groups * self._pairs, solved.xs.shape[2]))
-        of_leaf = (*self._tie, kind, blocks(gain), blocks(sd))
-        rows = (*self._rows, self._scale_of, blocks(scales), *self._reach)
+        tree = (*self._tree, pattern.dense, self._system.rest)
+        rows, leaf = (*self._rows, self._scale_of), (*self._tie, self._kind)
         with np.errstate(all="ignore"):
-            spread_kernels.covariances(solved.xs, *self._tree, pattern.dense, self._system.rest, *rows, *of_leaf, self._members, out)
+            spread_kernels.covariances(
+                solved.xs, tree, rows, blocks(scales), self._reach, leaf, blocks(gain), blocks(sd), self._members, out
+            )
         return unblocked(out, n).reshape(n, groups, self._pairs)[:, :, self._pair]
 
     @cached_property

@@ -10,6 +10,7 @@ from realmat.gaussian.lanes import LANES, add_product, set_product
 
 Array = np.ndarray
 _BLOCKS = "float64[:, :, ::1]"
+_FIRST = 1 << 40  # taken from columns of the leaf: they sort before all others, and are negative
 
 
 @njit(f"({INT32}, {INT32}, {INT64}, {INT32}, int64, int64, {INT32}, {INT32})", **FAST)
@@ -18,7 +19,7 @@ def reaches(
 ) -> tuple[Array, Array]:
     """Which lead columns a forward solution of each row meets: those on the elimination-tree paths of its entries, sorted.
 
-    Entries in the leaf (from column `rest` on) enter through the columns that they are tied to, and are listed themselves, last.
+    Entries in the leaf (from column `rest` on) enter through the columns that they are tied to, and are listed themselves, first.
     """
     mark = np.full(lead, -1, np.int64)
     out_ptr = np.zeros(len(indptr), np.int64)
@@ -44,12 +45,12 @@ def reaches(
             grown = np.empty(max(2 * len(out), size + count + own), np.int64)
             grown[:size] = out[:size]
             out = grown
-        out[size : size + count] = np.sort(found[:count])
-        size += count
         for a in range(indptr[r], indptr[r + 1]):
             if indices[a] >= rest:
-                out[size] = indices[a]
+                out[size] = indices[a] - _FIRST
                 size += 1
+        out[size : size + count] = np.sort(found[:count])
+        size += count
         out_ptr[r + 1] = size
     return out_ptr, out[:size].copy()
 
@@ -93,75 +94,92 @@ def _overlap(reach: Array, i: int, i_end: int, j: int, j_end: int, half: Array, 
     set_product(out, place, total, 0, one, 0, 1.0)
 
 
-@njit(
-    f"({_BLOCKS}, {INT64}, {INT32}, int64, int64, int64, {INT32}, {INT32}, {VECTOR}, {INT64}, {_BLOCKS}, {INT64}, {INT64}, "
-    f"{INT32}, {INT32}, {VECTOR}, {INT64}, {_BLOCKS}, {_BLOCKS}, int64[:, ::1], {_BLOCKS})",
-    **FAST,
-)
+@njit(**FAST)
+def _enter(
+    z: Array,
+    r: int,
+    rows: tuple[Array, ...],
+    scale: Array,
+    rest: int,
+    leaf: tuple[Array, ...],
+    gain: Array,
+    sd: Array,
+    half: Array,
+    at: int,
+) -> int:
+    """Put a row into z, and its entries in the leaf into the square root from ``half[at]`` on. Returns how many these are."""
+    indptr, indices, data, scale_of = rows
+    tie_ptr, tie_idx, tie, kind = leaf
+    one, left = np.ones((1, LANES)), np.empty((1, LANES))
+    own = 0
+    for e in range(indptr[r], indptr[r + 1]):
+        j = indices[e] - rest
+        if j < 0:
+            add_product(z, indices[e], scale, scale_of[e], one, 0, data[e])
+            continue
+        set_product(half, at + own, scale, scale_of[e], sd, kind[j], data[e])
+        own += 1
+        set_product(left, 0, scale, scale_of[e], gain, kind[j], -data[e])
+        for q in range(tie_ptr[j], tie_ptr[j + 1]):
+            add_product(z, tie_idx[q], left, 0, one, 0, tie[q])
+    return own
+
+
+@njit(**FAST)
+def _longest(members: Array, reach_ptr: Array, d: int) -> int:
+    """Numbers in the square roots of the rows of the largest group."""
+    most = 0
+    for g in range(len(members)):
+        total = 0
+        for r in members[g]:
+            total += reach_ptr[r + 1] - reach_ptr[r] + d
+        most = max(most, total)
+    return most
+
+
+_ROWS = f"Tuple(({INT32}, {INT32}, {VECTOR}, {INT64}))"  # csr arrays, and a number for each entry (or for each piece of the leaf)
+_TREE = f"Tuple(({INT64}, {INT32}, int64, int64, int64))"
+_REACH = f"Tuple(({INT64}, {INT64}))"
+
+
+@njit(f"({_BLOCKS}, {_TREE}, {_ROWS}, {_BLOCKS}, {_REACH}, {_ROWS}, {_BLOCKS}, {_BLOCKS}, int64[:, ::1], {_BLOCKS})", **FAST)
 def covariances(
     xs: Array,
-    ptr: Array,
-    rows: Array,
-    lead: int,
-    d: int,
-    rest: int,
-    indptr: Array,
-    indices: Array,
-    data: Array,
-    scale_of: Array,
+    tree: tuple[Array, Array, int, int, int],
+    combined: tuple[Array, ...],
     scales: Array,
-    reach_ptr: Array,
-    reach: Array,
-    tie_ptr: Array,
-    tie_idx: Array,
-    tie: Array,
-    kind: Array,
+    reached: tuple[Array, Array],
+    leaf: tuple[Array, ...],
     gain: Array,
     sd: Array,
     members: Array,
     out: Array,
 ) -> None:
-    """Covariances of combinations of coefficients (csr rows under `scales`) within each group of `members`.
+    """Covariances of combinations of coefficients (csr rows, with the scale of each entry) within each group of `members`.
 
-    `out` has shape (blocks, groups x pairs, 8), a pair for each two members, a <= b. `gain` and `sd`, (blocks, classes, 8), are w / D and
-    1 / sqrt(D) of the leaf.
+    `tree` is ptr, rows, lead, dense and rest. `out` has shape (blocks, groups x pairs, 8), a pair for each two members, a <= b. `leaf` is
+    what ties it to other columns and the class of each piece; `gain` and `sd`, (blocks, classes, 8), are w / D and 1 / sqrt(D).
     """
-    groups, size = members.shape
-    most = 0
-    for g in range(groups):
-        total = 0
-        for a in range(size):
-            total += reach_ptr[members[g, a] + 1] - reach_ptr[members[g, a]] + d
-        most = max(most, total)
-    one, left = np.ones((1, LANES)), np.empty((1, LANES))
-    half, starts = np.empty((most, LANES)), np.empty(size, np.int64)
+    ptr, rows, lead, d, rest = tree
+    reach_ptr, reach = reached
+    size = members.shape[1]
+    half, starts = np.empty((_longest(members, reach_ptr, d), LANES)), np.empty(size, np.int64)
     z, inverse, root = np.zeros((lead + d, LANES)), np.empty((lead + d, LANES)), np.empty((lead + d, LANES))
     trailing = np.arange(lead, lead + d).astype(np.int32)
     for b in range(len(xs)):
-        x, scale, w, s = xs[b], scales[b], gain[b], sd[b]
+        x = xs[b]
         _pivots(x, ptr, lead, d, inverse, root)
         place = 0
-        for g in range(groups):
+        for group in members:
             at = 0
             for a in range(size):
-                r = members[g, a]
+                r = group[a]
                 starts[a] = at
-                for e in range(indptr[r], indptr[r + 1]):
-                    j = indices[e] - rest
-                    if j < 0:
-                        add_product(z, indices[e], scale, scale_of[e], one, 0, data[e])
-                        continue
-                    set_product(left, 0, scale, scale_of[e], w, kind[j], -data[e])
-                    for q in range(tie_ptr[j], tie_ptr[j + 1]):
-                        add_product(z, tie_idx[q], left, 0, one, 0, tie[q])
+                at += _enter(z, r, combined, scales[b], rest, leaf, gain[b], sd[b], half, at)
                 for q in range(reach_ptr[r], reach_ptr[r + 1]):
                     j = reach[q]
-                    if j < lead:
+                    if j >= 0:
                         _eliminate(z, j, x, ptr[j] + j, rows[ptr[j] : ptr[j + 1]], inverse, root, half, at)
-                        at += 1
-                for e in range(indptr[r], indptr[r + 1]):
-                    if indices[e] >= rest:
-                        set_product(half, at, scale, scale_of[e], s, kind[indices[e] - rest], data[e])
                         at += 1
                 for c in range(d):
                     start = ptr[lead] + lead + c * (d + 1)
@@ -169,7 +187,8 @@ def covariances(
                     at += 1
             for a in range(size):
                 for c in range(a, size):
-                    i, j = members[g, a], members[g, c]
-                    ends = reach_ptr[i], reach_ptr[i + 1], reach_ptr[j], reach_ptr[j + 1]
-                    _overlap(reach, ends[0], ends[1], ends[2], ends[3], half, starts[a], starts[c], d, out[b], place)
+                    i, j = group[a], group[c]
+                    _overlap(
+                        reach, reach_ptr[i], reach_ptr[i + 1], reach_ptr[j], reach_ptr[j + 1], half, starts[a], starts[c], d, out[b], place
+                    )
                     place += 1
