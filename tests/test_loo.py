@@ -206,13 +206,18 @@ def test_chunks_do_not_change_the_result(materials: tuple[pd.DataFrame, Posterio
 @pytest.mark.parametrize("k", [0.1, 0.4, 0.8, 1.5])
 @pytest.mark.parametrize(("n", "r_eff"), [(100, 1.0), (300, 0.2), (300, 1.0), (4000, 0.5)])
 def test_weights_are_smoothed_as_by_arviz(k: float, n: int, r_eff: float) -> None:
-    log_weight = -k * np.log1p(-np.random.default_rng(int(10 * k)).random(n))  # Pareto
-    want, k_hat = array_stats.psislw(-log_weight, r_eff=r_eff)
-    got = pareto.smoothed(log_weight, r_eff)
-    assert got[1] == pytest.approx(float(k_hat), abs=1e-6)
-    np.testing.assert_allclose(got[0], want, atol=1e-6)
-    if r_eff == 1:
-        assert pareto.shape(np.exp(log_weight)) == pytest.approx(float(k_hat), abs=1e-6)
+    """Several sets at once; one of equal weights among them has no k-hat and stays as it is."""
+    log_weight = -k * np.log1p(-np.random.default_rng(int(10 * k)).random((n, 3)))  # Pareto
+    log_weight[:, 1] = 0.0
+    got, k_hat = pareto.smoothed(log_weight, r_eff)
+    assert np.isnan(k_hat[1])
+    np.testing.assert_allclose(got[:, 1], -np.log(n))
+    for g in (0, 2):
+        want, wanted = array_stats.psislw(-log_weight[:, g], r_eff=r_eff)
+        assert k_hat[g] == pytest.approx(float(wanted), abs=1e-6)
+        np.testing.assert_allclose(got[:, g], want, atol=1e-6)
+        if r_eff == 1:
+            assert pareto.shape(np.exp(log_weight[:, g])) == pytest.approx(float(wanted), abs=1e-6)
 
 
 def test_a_density_that_does_not_depend_on_psi_needs_no_weights() -> None:

@@ -46,8 +46,9 @@ def psis(log_likelihood: np.ndarray, r_eff: float) -> tuple[np.ndarray, np.ndarr
     """
     draws, groups = log_likelihood.shape
     log_weight, k_hat = np.full((draws, groups), -np.log(draws)), np.zeros(groups)
-    for g in np.flatnonzero(np.ptp(log_likelihood, axis=0) > 1e-10):
-        log_weight[:, g], k_hat[g] = pareto.smoothed(-log_likelihood[:, g], r_eff)
+    uneven = np.flatnonzero(np.ptp(log_likelihood, axis=0) > 1e-10)
+    if len(uneven):
+        log_weight[:, uneven], k_hat[uneven] = pareto.smoothed(-log_likelihood[:, uneven], r_eff)
     return log_weight, np.where(np.isnan(k_hat), np.inf, k_hat)
 
 
