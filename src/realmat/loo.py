@@ -10,7 +10,9 @@ sampling of (psi, b), and refitted where that fails.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,7 @@ _MOST_DRAWS, _FEWEST_DRAWS = 1000, 200
 _WORK = 3e5  # draws x (group, cell) pairs beyond which draws are thinned
 _WORN = 0.7  # share of effective draws below which psi is drawn anew for a group
 _MOST_ADAPTED = 40
+_MOST_THREADS = 8
 _NUMBERS = 2e7  # predictive moments held at once
 
 
@@ -180,13 +183,19 @@ def _integrated(posterior: Posterior, groups: Groups, indices: np.ndarray, tick:
         np.zeros((len(indices), pairs), dtype=np.float32),
         np.zeros((len(indices), pairs), dtype=np.float32),
     )
-    for start in range(0, len(indices), leaver.most):
-        where = slice(start, min(start + leaver.most, len(indices)))
+
+    def work(where: slice) -> int:
         rngs = [np.random.default_rng([11, int(i)]) for i in indices[where]]
         at = leaver.at(posterior.batch(indices[where]), len(rngs), rngs)
         out.left_out[where], out.mean[where], out.variance[where] = at.left_out, at.mean, at.variance
-        if tick is not None:
-            tick(where.stop)
+        return where.stop
+
+    parts = [slice(start, min(start + leaver.most, len(indices))) for start in range(0, len(indices), leaver.most)]
+    # compiled loops share the processor well; what is drawn anew goes through Python, whose lock would eat the gain
+    with ThreadPoolExecutor(1 if leaver.resampled else min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
+        for done in pool.map(work, parts):
+            if tick is not None:
+                tick(done)
     return out
 
 
