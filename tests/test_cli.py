@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat.cli import main
+from realmat.cli import run
 from realmat.templates.writing import write
 
 COMMAND = Path(sys.executable).with_name("realmat")
@@ -41,9 +41,7 @@ def realmat(*arguments: object, cwd: Path | None = None, status: int = 0) -> Don
         patch.setattr(sys, "argv", ["realmat", *map(str, arguments)])
         patch.setenv("NO_COLOR", "1")
         patch.chdir(cwd or Path.cwd())
-        with pytest.raises(SystemExit) as stop:
-            main()
-    done = Done(int(stop.value.code or 0), out.getvalue(), err.getvalue())
+        done = Done(run(), out.getvalue(), err.getvalue())
     assert done.status == status, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return done

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 import warnings
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 _DEBUG = "--debug"
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -15,34 +16,47 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 
 
 def main() -> None:
-    """Run the command that the arguments name, and exit: 0 done, 1 it could not be done, 2 wrong usage, 130 interrupted."""
+    """The command as a process of its own: `run`, and out."""
+    _keep_memory()
+    status = run()
+    if status:
+        sys.exit(status)
+    os._exit(0)  # everything is written; taking a thousand modules and large arrays apart would take half a second
+
+
+def run() -> int:
+    """Run the command that the arguments name; its exit status: 0 done, 1 it could not be done, 2 wrong usage, 130 interrupted."""
     debug = _DEBUG in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != _DEBUG]
     if not debug:
         warnings.simplefilter("ignore")
-    _keep_memory()
     from realmat.cli.app import app
     from realmat.errors import RealmatError
 
+    status = 0
     try:
-        app(prog_name="realmat")
+        try:
+            app(prog_name="realmat")
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
     except RealmatError as error:
         if debug:
             raise
-        _stop(str(error), 1)
-    except SystemExit as stop:
-        if stop.code == _INTERRUPTED:
-            _stop("interrupted; nothing was left half written.", _INTERRUPTED)
-        raise
+        return _said(str(error), 1)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has left, as in `realmat list | head -1`
-        sys.exit(1)
+        return 1
     except Exception as error:
         if _from_interrupt(error):
-            _stop("interrupted; nothing was left half written.", _INTERRUPTED)
-        if debug:
+            status = _INTERRUPTED
+        elif debug:
             raise
-        _stop(f"an error inside realmat, {type(error).__name__}: {error}\nRun it again with {_DEBUG} to see where, and report it.", 1)
+        else:
+            told = f"an error inside realmat, {type(error).__name__}: {error}"
+            return _said(f"{told}\nRun it again with {_DEBUG} to see where, and report it.", 1)
+    return _said("interrupted; nothing was left half written.", status) if status == _INTERRUPTED else status
 
 
 def _keep_memory() -> None:
@@ -66,6 +80,6 @@ def _from_interrupt(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _stop(message: str, status: int) -> None:
+def _said(message: str, status: int) -> int:
     print(f"realmat: {message}", file=sys.stderr)
-    sys.exit(status)
+    return status
