@@ -74,6 +74,7 @@ def renew(system: System, theta: np.ndarray, density: Density, centred: np.ndarr
     for part in system.parts:
         part.recentred()
     system._fix_rows()
+    system.__dict__.pop("many", None)  # what it keeps of the old measurements
 
 
 Look = Callable[[dict[str, float], np.ndarray], np.ndarray]
@@ -142,7 +143,7 @@ def check_joint_distribution(system: System, look: Look, starts: int) -> None:
         state = augment._State(theta.copy(), system.example_auxiliary(), system.centre(b), rng)
         for _ in range(ITERATIONS):
             renew(system, state.theta, density, state.b, rng)
-            sampler.iterate(state)
+            sampler.iterate([state])
         differences.append(seen(state.theta, system.natural(state.b)) - seen(theta, b))
         moved += state.theta != theta
     found = np.array(differences)

@@ -12,6 +12,7 @@ from scipy import special
 
 from realmat import terms
 from realmat.gaussian.family import Family
+from realmat.gaussian.lifted import Batch
 from realmat.gaussian.system import System
 from realmat.terms import Values
 
@@ -58,15 +59,36 @@ def _beyond(limit: np.ndarray, side: np.ndarray, nu: float, rng: np.random.Gener
     return -side * special.stdtrit(nu, np.maximum(special.stdtr(nu, reach) * u, _SMALLEST))
 
 
-def log_local(system: System, values: Values) -> float:
-    """log p(lambda | nu) of all local factors among the values."""
-    total = 0.0
-    for family in system.families:
-        if family.local:
-            half, factor = 0.5 * degrees(family, values), values[family.local]
-            constant = len(factor) * (half * np.log(half) - special.gammaln(half))
-            total += float(constant - np.sum((half + 1) * np.log(factor) + half / factor))
-    return total
+class LocalPrior:
+    """log p(lambda | nu) of all local factors, at many nu: of the factors it needs two sums.
+
+    Parameters
+    ----------
+    system : System
+    factors : mapping of name to array of shape (rows, n)
+    """
+
+    def __init__(self, system: System, factors: Batch) -> None:
+        self._sums = [
+            (family, len(own), np.log(own).sum(axis=0), (1 / own).sum(axis=0))
+            for family in system.families
+            if family.local
+            for own in [factors[family.local]]
+        ]
+
+    def log(self, values: Batch, n: int) -> np.ndarray | float:
+        """At `n` values of psi, the last axis of `values`: a multiple of the sets of factors, which repeat."""
+        total: np.ndarray | float = 0.0
+        for family, size, logs, inverses in self._sums:
+            assert family.noise.nu is not None
+            half = 0.5 * terms.degrees(family.noise.nu, values)
+            total = (
+                total
+                + size * (half * np.log(half) - special.gammaln(half))
+                - (half + 1) * np.tile(logs, n // len(logs))
+                - half * np.tile(inverses, n // len(inverses))
+            )
+        return total
 
 
 def log_density(family: Family, residual: np.ndarray, variance: np.ndarray, nu: float) -> float:

@@ -14,7 +14,6 @@ from realmat.gaussian import kernels
 from realmat.terms import Values
 
 if TYPE_CHECKING:
-    from realmat.gaussian.part import Memo
     from realmat.gaussian.system import System
 
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -54,7 +53,7 @@ class Conditional:
         log p(y | psi), with b integrated out.
     """
 
-    def __init__(self, system: System, values: Values, memo: Memo | None = None) -> None:
+    def __init__(self, system: System, values: Values) -> None:
         self.system = system
         self.values = values
         pattern = system.pattern
@@ -67,7 +66,7 @@ class Conditional:
         side += system.fixed_side
         at_reference += 0.5 * float(np.sum(np.log(precision[own]))) - 0.5 * _LOG_2PI * np.count_nonzero(own)
         for part in system.moving:
-            at_reference += part.add(values, x, side, memo)
+            at_reference += part.add(values, x, side)
         leaf_square, leaf_log_det = self._eliminate_leaf(x, side)
         log_det = leaf_log_det + kernels.factor(x, pattern.ptr, pattern.targets, pattern.lead, pattern.full, pattern.dense)
         self._x = x
@@ -145,7 +144,10 @@ class Conditional:
 
     def draw_centred(self, rng: np.random.Generator) -> np.ndarray:
         """One exact draw of b - b0, in elimination order."""
-        noise = rng.standard_normal(self.system.size)
+        return self.completed(rng.standard_normal(self.system.size))
+
+    def completed(self, noise: np.ndarray) -> np.ndarray:
+        """The same from standard normals."""
         rest = self.system.rest
         return self._with_leaf(self._backward(self._half + noise[:rest]), noise[rest:])
 

@@ -30,9 +30,9 @@ _NEARLY = 0.3  # share of numbers that are not zero from which a matrix is bette
 
 
 class Many:
-    """Evaluates a system at batches of psi.
+    """Evaluates a system at batches of psi; very large ones psi by psi.
 
-    Auxiliary values of Student t or censored parts belong to psi. Systems that have them, and very large ones, are evaluated psi by psi.
+    Auxiliary values of Student t or censored parts belong to psi.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Many:
     def __init__(self, system: System) -> None:
         self.system = system
         largest = max(system.pattern.flat, system.size, 1)
-        self._singly = system.augmented or largest > _LARGE
+        self._singly = largest > _LARGE
         self.most = 1
         if self._singly:
             return
@@ -175,7 +175,11 @@ class Solved:
         return self._completed(rng.standard_normal((len(self.log_marginal), self._system.size)))
 
     def _completed(self, b: np.ndarray) -> np.ndarray:
-        """b from standard normals of its shape."""
+        self.centred(b)
+        return np.asarray(batch_kernels.natural(b, self._system.place, self._system.shift))
+
+    def centred(self, b: np.ndarray) -> None:
+        """Turn standard normals (n, coefficients) into draws of b - b0, in elimination order, in place."""
         system, pattern = self._system, self._system.pattern
         with np.errstate(all="ignore"):
             bs = blocks(b[:, : system.rest])
@@ -185,7 +189,6 @@ class Solved:
         b[:, : system.rest] = unblocked(bs, len(b))
         if self.leaf is not None:
             system.many.tied.complete(b, *self.leaf)
-        return np.asarray(batch_kernels.natural(b, system.place, system.shift))
 
 
 class Singly:
@@ -214,6 +217,11 @@ class Singly:
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """As `Solved.draw`."""
         return np.array([np.full(self._system.size, np.nan) if one is None else one.draw(rng) for one in self.each])
+
+    def centred(self, b: np.ndarray) -> None:
+        """As `Solved.centred`."""
+        for row, one in zip(b, self.each, strict=True):
+            row[:] = np.nan if one is None else one.completed(row)
 
 
 class _Tied:

@@ -132,6 +132,18 @@ class LiftedRows:
             return np.broadcast_to(f.key_u2, (n, len(f.key_u2)))
         return np.ascontiguousarray(f.of_scales(self._noise(values, n)).T)
 
+    def by_row(self, values: Batch, n: int) -> np.ndarray:
+        """Variance of a single measurement by row, shape (n, rows), local factors included where they are among the values."""
+        f = self.family
+        own = self.variance(values, n)[:, f.key]
+        return own * values[f.local].T if f.local in values else own
+
+    def measured(self, values: Batch) -> np.ndarray:
+        """y less its known offset and centre, shape (rows, n or 1), latent values in place of censored ones."""
+        f = self.family
+        known = np.broadcast_to(np.asarray(f.known + f.centre, dtype=float), (len(f.y),))
+        return values[f.latent] - known[:, None] if f.latent in values else f.y[:, None]
+
     def scales(self, values: Batch, n: int) -> np.ndarray:
         """Value of each scale, shape (n, scales)."""
         return np.array([np.broadcast_to(scale(values, n), (n,)) for scale in self._scales]).T
@@ -152,10 +164,13 @@ class ManyRows:
         self.part = part
         self.given = LiftedRows(f)
         keys = len(f.key_u2)
-        self._within = np.bincount(f.key, weights=f.within, minlength=keys)
-        self._totals = np.bincount(f.key, weights=f.count, minlength=keys)
+        # with auxiliary values every row has a variance of its own
+        self._key = np.arange(len(f.y)) if f.augmented else f.key
+        self._within = f.within if f.augmented else np.bincount(f.key, weights=f.within, minlength=keys)
+        self._totals = f.count if f.augmented else np.bincount(f.key, weights=f.count, minlength=keys)
         slots = keys * len(f.scales) * (len(f.scales) + 1) // 2
-        self.by_row = not part.few and (keys > FEW_KEYS or slots > _MOST_SLOTS or slots * pattern.flat > _MOST_NUMBERS)
+        many = keys > FEW_KEYS or slots > _MOST_SLOTS or slots * pattern.flat > _MOST_NUMBERS
+        self.by_row = not part.few and (f.augmented or many)
         self.slots: list[Slot] = []
         self.sides = np.zeros((0, pattern.size))
         if part.few:
@@ -181,14 +196,14 @@ class ManyRows:
 
     def at(self, values: Batch, n: int) -> At:
         """Weights, and log p(rows | b = b0, psi)."""
-        precision = 1.0 / self.given.variance(values, n)
+        precision = 1.0 / (self.given.by_row(values, n) if self.family.augmented else self.given.variance(values, n))
         log = -0.5 * ((_LOG_2PI - np.log(precision)) @ self._totals)
         if self.part.few:
             return At(precision, precision, log - 0.5 * precision @ self.part.squares)
         f = self.family
         scales = self.given.scales(values, n)
-        residual = np.broadcast_to(f.y[:, None] - self.given.offset(values, n), (len(f.y), n))
-        single = precision.T[f.key]
+        residual = np.broadcast_to(self.given.measured(values) - self.given.offset(values, n), (len(f.y), n))
+        single = precision.T[self._key]
         log = log - 0.5 * (precision @ self._within + f.count @ (single * residual**2))
         if self.by_row:
             return At(np.zeros((n, 0)), np.zeros((n, 0)), log, more=(scales, precision, residual.T))
@@ -203,5 +218,5 @@ class ManyRows:
         if at.more:
             scales, precision, residual = (blocks(x) for x in at.more)
             f, m = self.family, self.family.matrix
-            rows = (m.indptr, m.indices, m.data, f.scale_of, scales, f.count, f.key, precision, residual)
+            rows = (m.indptr, m.indices, m.data, f.scale_of, scales, f.count, self._key, precision, residual)
             batch_kernels.assemble(xs, sides, *rows, self.part.places)

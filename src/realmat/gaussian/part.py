@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -27,26 +26,6 @@ def laid_out(where: np.ndarray, values: np.ndarray, flat: int) -> Slot:
     full = np.zeros(flat)
     full[where] = values
     return slice(None), full
-
-
-@dataclass
-class _Added:
-    """What rows add to P, to the right-hand side and to the density, and all that it depends on."""
-
-    variance: np.ndarray
-    scales: np.ndarray
-    offset: np.ndarray
-    local: np.ndarray | None
-    latent: np.ndarray | None
-    x: np.ndarray = field(init=False)
-    side: np.ndarray = field(init=False)
-    log: float = field(init=False)
-
-    def like(self, other: _Added) -> bool:
-        """Whether nothing has changed; auxiliary values are drawn anew or the very same."""
-        same = self.local is other.local and self.latent is other.latent
-        pairs = ((self.variance, other.variance), (self.scales, other.scales), (self.offset, other.offset))
-        return same and all(np.array_equal(a, b) for a, b in pairs)
 
 
 class Part:
@@ -93,10 +72,9 @@ class Part:
                 rows = np.flatnonzero(f.key == k)
                 self.sides[k] = (f.matrix[rows].T @ (f.count[rows] * f.y[rows]))[: self.pattern.size]
 
-    def add(self, p: Values, x: np.ndarray, side: np.ndarray, memo: Memo | None = None) -> float:
+    def add(self, p: Values, x: np.ndarray, side: np.ndarray) -> float:
         """Add A' W A to the flat array `x` and A' W (y - offset) to `side`, both in elimination order.
 
-        With a `memo`, rows that were added at the same weights, scales and offsets a moment ago are not summed again.
         Returns log p(rows | b = b0, psi).
         """
         f = self.family
@@ -108,24 +86,8 @@ class Part:
                 x[where] += gram / variance[k]
                 side += self.sides[k] / variance[k]
             return float(-0.5 * np.sum(self.totals * (np.log(variance) + _LOG_2PI) + self.squares / variance))
-        scales, offset = f.scale_values(p), np.asarray(f.offset(p))
-        if memo is None:
-            return self._add_rows(p, variance, scales, offset, x, side)
-        at = _Added(variance, scales, offset, p.get(f.local), p.get(f.latent))
-        known = memo.setdefault(self, [])
-        found = next((other for other in known if at.like(other)), at)
-        if found is at:
-            at.x, at.side = np.zeros_like(x), np.zeros_like(side)
-            at.log = self._add_rows(p, variance, scales, offset, at.x, at.side)
-            known[:] = [at, *known[:1]]
-        x += found.x
-        side += found.side
-        return found.log
-
-    def _add_rows(self, p: Values, variance: np.ndarray, scales: np.ndarray, offset: np.ndarray, x: np.ndarray, side: np.ndarray) -> float:
-        f, m = self.family, self.family.matrix
-        by_row = f.by_row(variance, p)
-        residual = f.values(p) - offset
+        scales, by_row = f.scale_values(p), f.by_row(variance, p)
+        m, residual = f.matrix, f.values(p) - f.offset(p)
         kernels.assemble(x, side, m.indptr, m.indices, m.data, f.scale_of, scales, f.count / by_row, residual, self.places)
         squares = f.count * residual**2 + f.within
         return float(-0.5 * np.sum(f.count * (np.log(by_row) + _LOG_2PI) + squares / by_row))
@@ -141,7 +103,3 @@ class Part:
             return float(-0.5 * np.sum(self.totals * (np.log(variance) + _LOG_2PI) + by_key / variance))
         variance = f.row_variance(p)
         return float(-0.5 * np.sum(f.count * (np.log(variance) + _LOG_2PI) + squares / variance))
-
-
-Memo = dict[Part, list[_Added]]
-"""The last two sums of every family at changing psi and the same auxiliary values."""

@@ -68,10 +68,7 @@ class Response:
         """At psi of a batch, which is the last axis of the values; local variance factors are included where they are among them."""
         family = self.family
         offset = np.broadcast_to(self._given.offset(values, n), (len(family.y), n))[self.cells].T + self._known
-        variance = self._given.variance(values, n)[:, family.key[self.cells]]
-        if family.local and family.local in values:
-            variance = variance * values[family.local][self.cells].T
-        return At(self._given.scales(values, n), offset, variance)
+        return At(self._given.scales(values, n), offset, self._given.by_row(values, n)[:, self.cells])
 
     def mean(self, at: At, b: np.ndarray) -> np.ndarray:
         """The noiseless values, shape (n, cells), at coefficients of shape (n, coefficients), natural order."""

@@ -24,7 +24,7 @@ from realmat.gaussian.conditional import Conditional
 from realmat.gaussian.family import Family, example_values, of_prior, of_rows
 from realmat.gaussian.many import Many
 from realmat.gaussian.ordering import Pattern
-from realmat.gaussian.part import Memo, Part
+from realmat.gaussian.part import Part
 from realmat.problem import Problem
 from realmat.terms import Contribution, Values, evaluate
 
@@ -165,26 +165,24 @@ class System:
                 self.fixed_log += part.add({}, self.fixed, self.fixed_side)
         self.moving = [part for part in self.parts if not part.constant]
 
-    def at(self, values: Values, memo: Memo | None = None) -> Conditional:
+    def at(self, values: Values) -> Conditional:
         """Factorise at psi.
 
         Parameters
         ----------
         values : mapping of parameter name to value
             Auxiliary values of Student t or censored parts belong to it.
-        memo : dict, optional
-            Keeps what rows add from one call to the next, where psi changes and the auxiliary values do not.
 
         Raises
         ------
         realmat.FitError
             If the matrix is not positive definite at these values.
         """
-        return Conditional(self, values, memo)
+        return Conditional(self, values)
 
     @cached_property
     def many(self) -> Many:
-        """The same at many psi at once; only without Student t or censored parts."""
+        """The same at many psi at once."""
         return Many(self)
 
     def log_marginal(self, values: Values) -> float:

@@ -15,23 +15,21 @@ Proposals adapt during warm-up only, pooled over chains; warm-up ends when the c
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from realmat.engines.exact.explore import mode
 from realmat.engines.exact.local import Local, Site
-from realmat.engines.exact.proposals import Proposals, Tally, acceptance
+from realmat.engines.exact.proposals import Proposal, Proposals, Tally, acceptance
 from realmat.engines.exact.space import Density
 from realmat.engines.progress import Progress
 from realmat.errors import FitError
 from realmat.gaussian import System, auxiliary
-from realmat.gaussian.part import Memo
+from realmat.gaussian.many import Singly, Solved
 from realmat.gaussian.singles import Singles
-from realmat.gaussian.system import Conditional
 from realmat.posterior import Draws
 
 _LOCAL_MOVES, _OFTEN, _DEAR = 2, 0.6, 3000  # one where proposals are accepted more often, or more effects make it most of an iteration
@@ -51,35 +49,22 @@ class _State:
     tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
 
 
-class _Surrogate(Density):
-    """The density without heavy tails or censoring: its mode is a place to start, with degrees of freedom from their prior."""
+class _Site:
+    """log p(psi | auxiliary values, y) of all chains, up to a constant, each with auxiliary values of its own: shape (rows, chains)."""
 
-    def __init__(self, system: System, aux: dict[str, np.ndarray]) -> None:
-        super().__init__(system)
-        self.aux = aux
+    def __init__(self, density: Density, aux: Mapping[str, np.ndarray]) -> None:
+        self._density, self._aux = density, aux
+        self._local = auxiliary.LocalPrior(density.system, aux)
 
-    def one(self, theta: np.ndarray) -> float:
-        self.evaluations += 1
-        values = self.space.values(theta)
-        return self.space.log_prior(theta, values) + self.system.log_marginal({**values, **self.aux})
-
-
-def _collapsed(
-    density: Density, theta: np.ndarray, aux: dict[str, np.ndarray], memo: Memo | None = None
-) -> tuple[float, Conditional | None]:
-    """log p(psi | auxiliary values, y) up to a constant, and the coefficients' conditional distribution."""
-    with np.errstate(all="ignore"):
-        values = density.space.values(theta)
-        prior = density.space.log_prior(theta, values)
-        if not np.isfinite(prior):
-            return -np.inf, None
-        everything = {**values, **aux}
-        try:
-            conditional = density.system.at(everything, memo)
-        except FitError:
-            return -np.inf, None
-        value = prior + conditional.log_marginal + auxiliary.log_local(density.system, everything)
-    return (value, conditional) if np.isfinite(value) else (-np.inf, None)
+    def at(self, thetas: np.ndarray) -> tuple[np.ndarray, Solved | Singly]:
+        """Log densities at one theta of each chain, or several, chain after chain; and the coefficients' conditional distributions."""
+        n = len(thetas)
+        with np.errstate(all="ignore"):
+            values, prior = self._density.space.many(thetas)
+            aux = {name: np.tile(own, n // own.shape[1]) for name, own in self._aux.items()}
+            solved = self._density.system.many.at({**values, **aux}, n)
+            total = prior + solved.log_marginal + self._local.log(values, n)
+        return np.where(np.isfinite(total), total, -np.inf), solved
 
 
 class _Sampler:
@@ -101,27 +86,29 @@ class _Sampler:
 
     def run(self, states: Sequence[_State], count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Iterations of all chains, some at a time: theta and b (natural order), each of shape (chains, iterations, size)."""
+        system = self.density.system
         for start in range(0, count, _BLOCK):
-            several = partial(self._several, count=min(_BLOCK, count - start))
-            thetas, b = zip(*self.density.map(several, states), strict=True)
-            yield np.array(thetas), np.array(b)
+            thetas, b = [], []
+            for _ in range(min(_BLOCK, count - start)):
+                self.iterate(states)
+                thetas.append([state.theta for state in states])
+                b.append([system.natural(state.b) for state in states])
+            yield np.array(thetas).swapaxes(0, 1), np.array(b).swapaxes(0, 1)
 
-    def _several(self, state: _State, count: int) -> tuple[np.ndarray, np.ndarray]:
-        thetas, b = [], []
-        for _ in range(count):
-            self.iterate(state)
-            thetas.append(state.theta)
-            b.append(self.density.system.natural(state.b))
-        return np.array(thetas), np.array(b)
+    def iterate(self, states: Sequence[_State]) -> None:
+        """One iteration of every chain: each by itself, then all together."""
+        for _ in self.density.map(self._uncollapsed, states):
+            pass
+        self._collapsed(states)
 
-    def iterate(self, state: _State) -> None:
+    def _uncollapsed(self, state: _State) -> None:
+        """Steps given coefficients."""
         if self.singles.blocks:
             self.singles.move({**self.density.space.values(state.theta), **state.aux}, state.b, state.rng)
         if "local" in self.moves:
             self._local(state)
         values = self.density.space.values(state.theta)
         state.aux = auxiliary.draw_centred(self.density.system, values, state.b, state.rng)
-        state.b = self._collapsed(state).draw_centred(state.rng)
 
     def _local(self, state: _State) -> None:
         site = Site(self.local, state.theta, state.b)
@@ -137,24 +124,47 @@ class _Sampler:
         if self.local.effects is not None:
             state.b[self.local.effects.columns[self.local.effects.chosen]] = effects
 
-    def _collapsed(self, state: _State) -> Conditional:
-        memo: Memo = {}
-        here, conditional = _collapsed(self.density, state.theta, state.aux, memo)
-        for name in self.collapsed:
-            moves, tally = self.moves[name], state.tallies[name]
-            proposal = moves.propose(state.theta, state.rng, tally)
-            value, other = _collapsed(self.density, proposal.there, state.aux, memo)
-            if moves.accept(proposal, value - here, state.rng, tally):
-                state.theta, here, conditional = proposal.there, value, other
-        if conditional is None:
+    def _collapsed(self, states: Sequence[_State]) -> None:
+        """Steps with the coefficients integrated out, and the coefficients."""
+        n, names = len(states), self.collapsed
+        site = _Site(self.density, {name: np.stack([state.aux[name] for state in states], axis=-1) for name in states[0].aux})
+        # where the chains stand is evaluated along with their first proposals: eight psi take hardly longer than four
+        proposals = self._proposals(names[0], states) if names else []
+        logs, solved = site.at(np.array([*(state.theta for state in states), *(p.there for p in proposals)]))
+        here, of_chain = logs[:n].copy(), [(solved, c) for c in range(n)]
+        for k, name in enumerate(names):
+            if k:
+                proposals = self._proposals(name, states)
+                logs, solved = site.at(np.array([p.there for p in proposals]))
+            first = len(logs) - n
+            for c, (state, proposal) in enumerate(zip(states, proposals, strict=True)):
+                value = logs[first + c]
+                if self.moves[name].accept(proposal, value - here[c], state.rng, state.tallies[name]):
+                    state.theta, here[c], of_chain[c] = proposal.there, value, (solved, first + c)
+        if not np.isfinite(here).all():
             raise FitError("the model is not identified at some parameter values: its precision matrix is not positive definite.")
-        return conditional
+        _draw(states, of_chain)
+
+    def _proposals(self, name: str, states: Sequence[_State]) -> list[Proposal]:
+        return [self.moves[name].propose(state.theta, state.rng, state.tallies[name]) for state in states]
 
     def adapt(self, history: np.ndarray, rng: np.random.Generator, states: Sequence[_State]) -> None:
         for name, moves in self.moves.items():
             moves.adapt(history, rng, [state.tallies[name] for state in states])
         for state in states:
             state.tallies.clear()
+
+
+def _draw(states: Sequence[_State], of_chain: Sequence[tuple[Solved | Singly, int]]) -> None:
+    """Coefficients of every chain: given the place of its psi in a factorised batch."""
+    for solved in {id(solved): solved for solved, _ in of_chain}.values():
+        own = [(state, place) for state, (one, place) in zip(states, of_chain, strict=True) if one is solved]
+        b = np.zeros((len(solved.log_marginal), len(states[0].b)))
+        for state, place in own:
+            b[place] = state.rng.standard_normal(b.shape[1])
+        solved.centred(b)
+        for state, place in own:
+            state.b = b[place]
 
 
 def _swaps(local: Local) -> list[np.ndarray]:
@@ -231,22 +241,24 @@ class Chains:
 def _start(logs: Density, density: Density, chains: int, seed: int) -> tuple[list[_State], np.ndarray]:
     """Scattered starting points and a guess of the covariance, found in logarithms of positive parameters."""
     system = density.system
-    surrogate = _Surrogate(system, system.example_auxiliary())
-    location, covariance = mode(surrogate)
+    aux = system.example_auxiliary()
+    location, covariance = mode(Density(system, aux=aux))  # without heavy tails or censoring
     covariance = np.clip(covariance, -4.0, 4.0) if np.all(np.isfinite(covariance)) else np.eye(len(location))
     factor = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(location)))
+    site = _Site(density, {name: values[:, None] for name, values in aux.items()})
     states = []
     for c in range(chains):
         rng = np.random.default_rng([seed, 5, c])
-        conditional = None
         for spread in (1.0, 0.3, 0.0):
             theta = density.space.theta(logs.space.values(location + spread * factor @ rng.standard_normal(len(location))))
-            conditional = _collapsed(density, theta, surrogate.aux)[1]
-            if conditional is not None:
+            value, solved = site.at(theta[None])
+            if np.isfinite(value[0]):
                 break
-        if conditional is None:
+        else:
             raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
-        states.append(_State(theta, surrogate.aux, conditional.draw_centred(rng), rng))
+        b = rng.standard_normal((1, system.size))
+        solved.centred(b)
+        states.append(_State(theta, aux, b[0], rng))
     centre = density.space.theta(logs.space.values(location))
     slope = np.where(density.space.powers > 0, density.space.powers * centre, 1.0)
     return states, covariance * np.outer(slope, slope)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,9 +19,13 @@ _SHORT = 32  # a shorter batch costs more than its share
 
 
 class Density:
-    """log p(theta | y) up to a constant, with the coefficients integrated out; `powers` choose the coordinates (see `Space`)."""
+    """log p(theta | y) up to a constant, with the coefficients integrated out; `powers` choose the coordinates (see `Space`).
 
-    def __init__(self, system: System, powers: np.ndarray | None = None) -> None:
+    Student t and censored parts have auxiliary values `aux`, by name, each of shape (rows,).
+    """
+
+    def __init__(self, system: System, powers: np.ndarray | None = None, aux: Mapping[str, np.ndarray] | None = None) -> None:
+        self.aux = aux or {}
         self.system = system
         self.space = Space(system.problem.params, powers)
         self.evaluations = 0
@@ -30,21 +33,8 @@ class Density:
         self._threads = 1 if alone else min(os.cpu_count() or 1, _MOST_THREADS)
         self._pool = None if alone else ThreadPoolExecutor(self._threads)
 
-    def one(self, theta: np.ndarray) -> float:
-        """At one theta of shape (size,); -inf where it cannot be evaluated."""
-        self.evaluations += 1
-        with np.errstate(all="ignore"):
-            values = self.space.values(theta)
-            prior = self.space.log_prior(theta, values)
-            if not math.isfinite(prior):
-                return -math.inf
-            value = prior + self.system.log_marginal(values)
-        return value if math.isfinite(value) else -math.inf
-
     def many(self, thetas: np.ndarray) -> np.ndarray:
         """At thetas of shape (n, size)."""
-        if self.system.augmented:
-            return np.fromiter(self.map(self.one, thetas), dtype=float, count=len(thetas))
         out = np.full(len(thetas), -np.inf)
 
         def work(where: slice) -> None:
@@ -73,7 +63,8 @@ class Density:
         self.evaluations += n
         with np.errstate(all="ignore"):
             values, prior = self.space.many(thetas)
-            solved = self.system.many.at(values, n)
+            fixed = {name: np.broadcast_to(value[:, None], (len(value), n)) for name, value in self.aux.items()}
+            solved = self.system.many.at({**values, **fixed}, n)
             total = prior + solved.log_marginal
         return np.where(np.isfinite(total), total, -np.inf), solved
 
