@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -177,8 +178,16 @@ class Newcomers:
 
     def _combined(self, p: Values) -> tuple[np.ndarray, np.ndarray]:
         """Precision and precision-weighted mean of all readings of each row's specimen."""
+        return self._weighted(self.unstated(p, np) ** 2) if np.any(self.u2 == 0) else self._stated
+
+    @cached_property
+    def _stated(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same where every reading states its u: for every psi."""
+        return self._weighted(0.0)
+
+    def _weighted(self, unstated: float) -> tuple[np.ndarray, np.ndarray]:
         size = int(self.codes.max(initial=-1)) + 2  # the last one belongs to code -1
-        u2 = np.where(self.u2 == 0, self.unstated(p, np) ** 2, self.u2)
+        u2 = np.where(self.u2 == 0, unstated, self.u2)
         weight = np.where(self.present, np.minimum(1 / u2, 1e150), 0.0)
         total = np.bincount(self.codes % size, weights=weight, minlength=size)
         mean = np.bincount(self.codes % size, weights=weight * self.value, minlength=size) / np.maximum(total, 1e-300)
