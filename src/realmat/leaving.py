@@ -19,7 +19,8 @@ import numpy as np
 
 from realmat.errors import FitError
 from realmat.gaussian import System
-from realmat.gaussian.lifted import Batch
+from realmat.gaussian.conditional import NOT_IDENTIFIED
+from realmat.gaussian.lifted import Batch, part_of
 from realmat.gaussian.many import Singly, Solved
 from realmat.gaussian.spread import Response, Spread
 from realmat.grouping import Groups, of_rows
@@ -100,7 +101,7 @@ class Leaver:
         out = LeftOutDensities(np.zeros((n, size)), np.zeros((n, pairs)), np.zeros((n, pairs)))
         solved = self.system.many.at(values, n)
         if not np.isfinite(solved.log_marginal).all():
-            raise FitError("the model is not identified at some parameter values: its precision matrix is not positive definite.")
+            raise FitError(NOT_IDENTIFIED)
         at, b = self.response.at(values, n), solved.mean()
         mean = self.response.mean(at, b)[:, self._cell]
         variance = at.variance[:, self._cell]
@@ -129,7 +130,7 @@ class Leaver:
         means, covariances = block.cavity()
         apart = block.apart()
         for i, rng in enumerate(rngs):
-            psi = {name: v[..., i] for name, v in values.items()}
+            psi = part_of(values, i)
             nu = None if rows.noise.nu is None else float(degrees(rows.noise.nu, psi))
             single = block.variance[i] / psi[f"{rows.name}_local"][cells] if nu else block.variance[i]
             effects = joined([o.at(k, psi, b[i], self.system.columns) for o in self.owned])

@@ -10,7 +10,6 @@ sampling of (psi, b), and refitted where that fails.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from scipy import sparse
 
 from realmat.contributions import Stream
 from realmat.gaussian import System
+from realmat.gaussian.lifted import part_of, slices
 from realmat.grouping import Groups, groups_of, of_rows
 from realmat.importance import adapt, good_k, psis, relative_efficiency
 from realmat.leaving import Leaver
@@ -29,6 +29,7 @@ from realmat.posterior import Posterior
 from realmat.problem import Problem, nonlinear_terms
 from realmat.scores import row_scores, summary
 from realmat.space import Space
+from realmat.threads import workers
 
 if TYPE_CHECKING:
     import arviz as az
@@ -39,7 +40,6 @@ _MOST_DRAWS, _FEWEST_DRAWS = 1000, 200
 _WORK = 3e5  # draws x (group, cell) pairs beyond which draws are thinned
 _WORN = 0.7  # share of effective draws below which psi is drawn anew for a group
 _MOST_ADAPTED = 40
-_MOST_THREADS = 8
 _NUMBERS = 2e7  # predictive moments held at once
 
 
@@ -190,10 +190,9 @@ def _integrated(posterior: Posterior, groups: Groups, indices: np.ndarray, tick:
         out.left_out[where], out.mean[where], out.variance[where] = at.left_out, at.mean, at.variance
         return where.stop
 
-    parts = [slice(start, min(start + leaver.most, len(indices))) for start in range(0, len(indices), leaver.most)]
     # compiled loops share the processor well; what is drawn anew goes through Python, whose lock would eat the gain
-    with ThreadPoolExecutor(1 if leaver.resampled else min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
-        for done in pool.map(work, parts):
+    with ThreadPoolExecutor(1 if leaver.resampled else workers()) as pool:
+        for done in pool.map(work, slices(len(indices), leaver.most)):
             if tick is not None:
                 tick(done)
     return out
@@ -243,8 +242,9 @@ def _adapt(posterior: Posterior, groups: Groups, indices: np.ndarray, scored: _S
             continue
         members = np.flatnonzero(groups.group == g)
         used = np.flatnonzero(np.exp(weight))
-        for some in np.split(used, np.arange(alone.most, len(used), alone.most)):
-            at = alone.at({name: v[..., some] for name, v in values.items()}, len(some))
+        for part in slices(len(used), alone.most):
+            some = used[part]
+            at = alone.at(part_of(values, some), len(some))
             here = np.ix_(some, members)
             scored.left_out[some, g], scored.mean[here], scored.variance[here] = at.left_out[:, 0], at.mean, at.variance
         log_weight[:, g], k_hat[g] = weight, k

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from realmat.contributions import Stream
+from realmat.gaussian.lifted import slices
 from realmat.gaussian.spread import Spread
 from realmat.pointwise import log_density
 from realmat.posterior import Posterior
@@ -92,8 +93,7 @@ def _marginal(posterior: Posterior, top: list[Coefficients], b: dict[str, np.nda
     spread = Spread(system, sparse.identity(system.size, format="csr")[columns], np.arange(len(columns))[None])
     values = np.concatenate([b[c.name] for c in top], axis=1) if top else np.zeros((len(indices), 0))
     out = np.empty(len(indices))
-    for start in range(0, len(indices), system.many.most):
-        where = slice(start, start + system.many.most)
+    for where in slices(len(indices), system.many.most):
         solved = system.many.at(posterior.batch(indices[where]), len(indices[where]))
         out[where] = solved.log_marginal
         if top:

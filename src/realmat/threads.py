@@ -1,11 +1,19 @@
-"""Threads of the linear algebra library underneath NumPy."""
+"""How many threads work side by side, here and in the linear algebra library underneath NumPy."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+
+_MOST = 8
+
+
+def workers() -> int:
+    """Threads that share out work over psi or chains."""
+    return min(os.cpu_count() or 1, _MOST)
 
 
 @contextmanager

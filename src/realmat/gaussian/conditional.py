@@ -16,6 +16,7 @@ from realmat.terms import Values
 if TYPE_CHECKING:
     from realmat.gaussian.system import System
 
+NOT_IDENTIFIED = "the model is not identified at some parameter values: its precision matrix is not positive definite."
 _LOG_2PI = float(np.log(2 * np.pi))
 _SMALL = 1e6  # multiply-adds below which BLAS is done before sparse matrices have been looked at
 _DENSE_GAIN = 40  # multiply-adds that BLAS does in the time of a sparse one
@@ -76,7 +77,7 @@ class Conditional:
             self._dense, info = lapack.dpotrf(block, lower=1, clean=1, overwrite_a=0)
             log_det = log_det + 2 * np.sum(np.log(np.diag(self._dense))) if info == 0 else np.nan
         if not np.isfinite(log_det):
-            raise FitError("the model is not identified at some parameter values: its precision matrix is not positive definite.")
+            raise FitError(NOT_IDENTIFIED)
         self.log_det = float(log_det)
         self._half, square = self._forward(side)
         self.log_marginal = at_reference + 0.5 * (square + leaf_square) + 0.5 * system.size * _LOG_2PI - 0.5 * self.log_det
@@ -140,14 +141,10 @@ class Conditional:
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """One exact draw of b, natural order."""
-        return self.system.natural(self.draw_centred(rng))
-
-    def draw_centred(self, rng: np.random.Generator) -> np.ndarray:
-        """One exact draw of b - b0, in elimination order."""
-        return self.completed(rng.standard_normal(self.system.size))
+        return self.system.natural(self.completed(rng.standard_normal(self.system.size)))
 
     def completed(self, noise: np.ndarray) -> np.ndarray:
-        """The same from standard normals."""
+        """A draw of b - b0, in elimination order, from standard normals."""
         rest = self.system.rest
         return self._with_leaf(self._backward(self._half + noise[:rest]), noise[rest:])
 

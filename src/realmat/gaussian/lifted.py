@@ -46,6 +46,16 @@ class Lifted:
         return (self._way or one_by_one)(function, values, n)
 
 
+def part_of(values: Batch, where: slice | np.ndarray | int) -> dict[str, np.ndarray]:
+    """Some psi of a batch, or a single one."""
+    return {name: v[..., where] for name, v in values.items()}
+
+
+def slices(n: int, size: int) -> list[slice]:
+    """0 to n in steps of `size`."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
 def together(function: Function, values: Batch, n: int) -> np.ndarray:
     """All psi at once, the batch as last axis."""
     out = np.asarray(function(values, np), dtype=float)
@@ -60,12 +70,12 @@ def over_rows(function: Function, values: Batch, n: int) -> np.ndarray:
 
 def one_by_one(function: Function, values: Batch, n: int) -> np.ndarray:
     """Every psi by itself."""
-    single = ({name: v[..., i] for name, v in values.items()} for i in range(n))
+    single = (part_of(values, i) for i in range(n))
     return np.stack([np.asarray(function(p, np), dtype=float) for p in single], axis=-1)
 
 
 def _agrees(way: Callable[[Function, Batch, int], np.ndarray], function: Function, values: Batch, n: int) -> bool:
-    few = {name: v[..., :_TRIED] for name, v in values.items()}
+    few = part_of(values, slice(_TRIED))
     truth = one_by_one(function, few, _TRIED)
     try:
         # also at the batch's own length: a row of numbers could be as long as the trial

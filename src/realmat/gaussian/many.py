@@ -16,7 +16,7 @@ from realmat.errors import FitError
 from realmat.gaussian import batch_kernels
 from realmat.gaussian.conditional import Conditional
 from realmat.gaussian.lanes import LANES, blocks, unblocked
-from realmat.gaussian.lifted import Batch, Lifted
+from realmat.gaussian.lifted import Batch, Lifted, part_of, slices
 from realmat.gaussian.many_parts import LiftedRows, ManyPriors, ManyRows, Sums
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ class Many:
 
     def log_marginal(self, values: Batch, n: int) -> np.ndarray:
         """log p(y | psi) at a batch of any length, shape (n,); -inf where the numbers break down."""
-        parts = [slice(start, min(start + self.most, n)) for start in range(0, n, self.most)]
-        each = [self.at({name: v[..., part] for name, v in values.items()}, part.stop - part.start).log_marginal for part in parts]
+        each = [self.at(part_of(values, part), part.stop - part.start).log_marginal for part in slices(n, self.most)]
         return np.concatenate([np.zeros(0), *each])
 
     def _eliminate_leaf(self, values: Batch, n: int, log: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
@@ -205,7 +204,7 @@ class Singly:
         self.each: list[Conditional | None] = []
         for i in range(n):
             try:
-                self.each.append(system.at({name: v[..., i] for name, v in values.items()}))
+                self.each.append(system.at(part_of(values, i)))
             except FitError:
                 self.each.append(None)
         self.log_marginal = np.array([-np.inf if one is None else one.log_marginal for one in self.each])

@@ -28,6 +28,7 @@ from realmat.engines.exact.space import Density
 from realmat.engines.progress import Progress
 from realmat.errors import FitError
 from realmat.gaussian import System, auxiliary
+from realmat.gaussian.conditional import NOT_IDENTIFIED
 from realmat.gaussian.many import Singly, Solved
 from realmat.gaussian.singles import Singles
 from realmat.posterior import Draws
@@ -142,7 +143,7 @@ class _Sampler:
                 if self.moves[name].accept(proposal, value - here[c], state.rng, state.tallies[name]):
                     state.theta, here[c], of_chain[c] = proposal.there, value, (solved, first + c)
         if not np.isfinite(here).all():
-            raise FitError("the model is not identified at some parameter values: its precision matrix is not positive definite.")
+            raise FitError(NOT_IDENTIFIED)
         _draw(states, of_chain)
 
     def _proposals(self, name: str, states: Sequence[_State]) -> list[Proposal]:

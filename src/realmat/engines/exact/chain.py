@@ -14,7 +14,7 @@ import numpy as np
 
 from realmat.engines.exact.explore import Explored
 from realmat.engines.exact.mixture import Mixture
-from realmat.engines.exact.space import slices
+from realmat.gaussian.lifted import slices
 
 Keep = Callable[[int, np.ndarray], None]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from realmat.gaussian import System
+from realmat.gaussian.lifted import slices
 from realmat.gaussian.many import Singly, Solved
 from realmat.space import Space
+from realmat.threads import workers
 
 _MANY = 5000  # rows with auxiliary values of their own beyond which threads pay: below, the interpreter lock eats the gain
-_MOST_THREADS = 8
 _SHORT = 32  # a shorter batch costs more than its share
 
 
@@ -30,7 +30,7 @@ class Density:
         self.space = Space(system.problem.params, powers)
         self.evaluations = 0
         alone = system.augmented and len(system.families[0].y) <= _MANY
-        self._threads = 1 if alone else min(os.cpu_count() or 1, _MOST_THREADS)
+        self._threads = 1 if alone else workers()
         self._pool = None if alone else ThreadPoolExecutor(self._threads)
 
     def many(self, thetas: np.ndarray) -> np.ndarray:
@@ -71,8 +71,3 @@ class Density:
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
         """`map`, over all cores where the work is large enough for that to pay."""
         return map(function, items) if self._pool is None else self._pool.map(function, items)
-
-
-def slices(n: int, size: int) -> list[slice]:
-    """0 to n in steps of `size`."""
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
