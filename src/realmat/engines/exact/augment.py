@@ -9,6 +9,7 @@ One iteration, each step leaving the joint posterior as it is:
 4. scales, then all other hyperparameters, given the auxiliary values, coefficients integrated out (one factorisation a proposal);
 5. b given psi and the auxiliary values, exactly.
 
+Chains take steps 1 to 3 each by itself, 4 and 5 together, in batches (`realmat.gaussian.many`).
 Proposals adapt during warm-up only, pooled over chains; warm-up ends when the chains agree.
 """
 
@@ -36,7 +37,7 @@ from realmat.posterior import Draws
 _LOCAL_MOVES, _OFTEN, _DEAR = 2, 0.6, 3000  # one where proposals are accepted more often, or more effects make it most of an iteration
 _TOGETHER, _MOST_MOVES = 3, 3  # hyperparameters that one collapsed move of all others is for, and the most such moves
 _SHORTEST, _LONGEST = 200, 1500
-_BLOCK = 10  # iterations of a chain between two reports of progress; an interrupt waits for them
+_BLOCK = 10  # iterations of a chain between two reports of progress; an interrupt loses those since the last
 _AGREED = 1.05
 _POWER = 0.25  # scales and degrees of freedom move in fourth roots: their logarithms have endless tails towards zero
 
