@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 import realmat as rm
-from realmat.budget import budget
-from realmat.posterior import Draws, Posterior
-from realmat.predict import predict
+from realmat.attribution.budget import budget
+from realmat.attribution.predict import predict
+from realmat.posterior.draws import Draws, Posterior
 
 ROWS, SPECIMENS, MATERIALS, LABS, DRAWS = 100_000, 20_000, 2000, 20, 1000
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from realmat.posterior import Draws, Posterior
-from realmat.problem import Problem
+from realmat.posterior.draws import Draws, Posterior
+from realmat.terms.problem import Problem
 
 
 def exact_moments(rng: np.random.Generator, mean: np.ndarray, cov: np.ndarray, draws: int) -> np.ndarray:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from realmat.priors import Prior
-from realmat.problem import Problem
-from realmat.terms import Coefficients, Noise, Rows, degrees, evaluate
+from realmat.terms.priors import Prior
+from realmat.terms.problem import Problem
+from realmat.terms.term import Coefficients, Noise, Rows, degrees, evaluate
 
 
 def frozen(prior: Prior, lookup: Mapping[str, Any]) -> Any:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 import realmat as rm
-from realmat.budget import Budget, budget
-from realmat.intervals import settings
+from realmat.attribution.budget import Budget, budget
+from realmat.support.intervals import settings
 
 MATERIAL, SPECIMEN, NOISE, LAB = 0.5, 0.4, 0.3, 0.25
 STATE, SLOPE, STATE_U = 0.5, 1.2, 0.2

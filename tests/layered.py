@@ -7,7 +7,7 @@ import pandas as pd
 
 import realmat as rm
 from realmat.fit import Fit
-from realmat.posterior import Draws, Posterior
+from realmat.posterior.draws import Draws, Posterior
 
 TRUTH = {
     "impurity_O_wppm_slope": 12.0,

@@ -11,12 +11,12 @@ from scipy import sparse, stats
 from scipy.special import softmax
 
 import realmat as rm
-from realmat.advise import advise
+from realmat.algebra import System, dense
+from realmat.attribution.advise import advise
 from realmat.engines import exact
-from realmat.gaussian import System, dense
-from realmat.posterior import Draws, Posterior
-from realmat.problem import Problem
-from realmat.terms import Noise, Piece, measured
+from realmat.posterior.draws import Draws, Posterior
+from realmat.terms.problem import Problem
+from realmat.terms.term import Noise, Piece, measured
 
 P = rm.Prior
 VALUES = {"unresolved_material_scale": 0.6, "unresolved_specimen_scale": 0.4, "effect_z_slope": 0.5, "effect_z_sd": 1.0}
@@ -194,7 +194,7 @@ def expected_fall(posterior: Posterior, line: object, k: int, goal: object, indi
 
 
 def test_with_uncertain_hyperparameters_the_ranking_is_that_of_simulated_measurements(uncertain: Posterior) -> None:
-    from realmat.candidates import fitted_rows, new_pieces, repeats, states
+    from realmat.attribution.candidates import fitted_rows, new_pieces, repeats, states
 
     found = advise(uncertain).table.set_index("what")
     indices = uncertain.thin(120)
@@ -211,7 +211,7 @@ def test_with_uncertain_hyperparameters_the_ranking_is_that_of_simulated_measure
 
 
 def test_effects_that_are_not_linear_are_served_by_draws(uncertain: Posterior, monkeypatch: pytest.MonkeyPatch) -> None:
-    from realmat import advise as module
+    from realmat.attribution import advise as module
 
     exactly = advise(uncertain).table.set_index("what")["fall"]
     monkeypatch.setattr(module, "nonlinear_terms", lambda problem: [("effect_z", None)])

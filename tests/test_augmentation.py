@@ -16,10 +16,10 @@ import pytest
 from scipy import stats
 
 import realmat as rm
+from realmat.algebra import System, local_effects
 from realmat.engines.exact import augment
 from realmat.engines.exact.space import Density
-from realmat.gaussian import System, local_effects
-from realmat.prior_draws import draw
+from realmat.posterior.prior_draws import draw
 
 BOUND = 4.5
 LIMIT = 0.0  # of the data drawn anew

@@ -13,11 +13,11 @@ from attribution import by_hand, exact_moments
 from scipy import stats
 
 import realmat as rm
-from realmat.budget import Budget, budget
-from realmat.data import Column, Table
-from realmat.posterior import Posterior
-from realmat.predict import predict
-from realmat.terms import Coefficients, Contribution, Term
+from realmat.attribution.budget import Budget, budget
+from realmat.attribution.predict import predict
+from realmat.posterior.draws import Posterior
+from realmat.table.table import Column, Table
+from realmat.terms.term import Coefficients, Contribution, Term
 
 DRAWS = 1000
 

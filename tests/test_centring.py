@@ -11,8 +11,8 @@ import pytest
 from scipy import sparse
 
 import realmat as rm
-from realmat import centring, pymc_route
-from realmat.terms import Coefficients
+from realmat.engines import centring, pymc_route
+from realmat.terms.term import Coefficients
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pytest
 from scipy.optimize import minimize
 
 import realmat as rm
-from realmat.comparison import Comparison, compare
 from realmat.fit import Fit
+from realmat.validation.comparison import Comparison, compare
 
 
 @pytest.fixture(scope="module")

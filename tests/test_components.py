@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat.component import Scale
-from realmat.gaussian import System, dense
+from realmat.algebra import System, dense
 from realmat.material.phase_fraction import bounded
 from realmat.material.porosity import LAWS
 from realmat.material.solvent import FORMS
-from realmat.problem import Problem
-from realmat.terms import Contribution, evaluate
+from realmat.terms.component import Scale
+from realmat.terms.problem import Problem
+from realmat.terms.term import Contribution, evaluate
 
 
 def bind(df: pd.DataFrame, component: Any, link: str = "identity", **changes: Any) -> tuple[rm.Model, Problem, Contribution]:

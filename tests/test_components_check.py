@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat.component import Component, PriorLike, hyper, linear
-from realmat.data import Column
-from realmat.examples import example_table
-from realmat.terms import Coefficients, Contribution, Param, Piece, Term
+from realmat.table.table import Column
+from realmat.terms.component import Component, PriorLike, hyper, linear
+from realmat.terms.examples import example_table
+from realmat.terms.term import Coefficients, Contribution, Param, Piece, Term
 from realmat.testing import check_component
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat.hilbert import KERNELS, Basis
-from realmat.problem import Problem
-from realmat.terms import Contribution, evaluate
+from realmat.terms.hilbert import KERNELS, Basis
+from realmat.terms.problem import Problem
+from realmat.terms.term import Contribution, evaluate
 
 
 def bind(df: pd.DataFrame, component: Any) -> tuple[rm.Model, Problem, Contribution]:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat.data import cells
+from realmat.table.table import cells
 
 MODEL = rm.Model(
     "y",

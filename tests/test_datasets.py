@@ -19,7 +19,7 @@ from pymatgen.core import Composition
 
 import realmat as rm
 from realmat.datasets import absorption, band_gap, fetch, formulas, interlaboratory, subsized_tensile
-from realmat.units import parse
+from realmat.table.units import parse
 
 NAMES = tuple(rm.datasets.list()["name"])
 PACKAGED = ("formation_enthalpy", "interlaboratory")

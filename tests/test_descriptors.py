@@ -12,7 +12,7 @@ import pytest
 from pymatgen.core import Composition, Element, Lattice, Structure
 
 import realmat as rm
-from realmat.units import parse
+from realmat.table.units import parse
 
 composition: Callable[..., pd.DataFrame] = rm.descriptors.composition
 structure: Callable[..., pd.DataFrame] = rm.descriptors.structure

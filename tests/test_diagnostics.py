@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 import realmat as rm
-from realmat.diagnostics import check, warning
 from realmat.engines import exact
-from realmat.posterior import Draws, Posterior
-from realmat.sensitivity import sensitivity
+from realmat.posterior.draws import Draws, Posterior
+from realmat.validation.diagnostics import check, warning
+from realmat.validation.sensitivity import sensitivity
 
 
 def table(tails: float | None = None, seed: int = 0) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import realmat as rm
-from realmat import pointwise
+from realmat.posterior import pointwise
 
 
 def layered(seed: int = 1) -> pd.DataFrame:

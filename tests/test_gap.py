@@ -8,13 +8,13 @@ import pytest
 from attribution import by_hand, exact_moments
 
 import realmat as rm
-from realmat.budget import budget
-from realmat.gap import Gap, explained, gap
-from realmat.laboratory import repeatability
+from realmat.attribution.budget import budget
+from realmat.attribution.gap import Gap, explained, gap
+from realmat.attribution.laboratory import repeatability
 from realmat.plots.calibration import calibration, coverage
 from realmat.plots.parity import parity
 from realmat.plots.style import svg
-from realmat.posterior import Posterior
+from realmat.posterior.draws import Posterior
 
 DRAWS = 1000
 

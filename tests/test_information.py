@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat import information as module
-from realmat.gaussian import dense
-from realmat.information import information, typical_values
-from realmat.problem import Problem
+from realmat.algebra import dense
+from realmat.attribution import information as module
+from realmat.attribution.information import information, typical_values
+from realmat.terms.problem import Problem
 
 
 def problem(seed: int = 0) -> Problem:

@@ -8,9 +8,9 @@ import pytest
 from scipy import integrate, stats
 
 import realmat as rm
-from realmat import leaving
-from realmat.gaussian import System, dense
-from realmat.grouping import groups_of, of_rows
+from realmat.algebra import System, dense
+from realmat.posterior.grouping import groups_of, of_rows
+from realmat.validation import leaving
 
 
 def table(seed: int = 3, materials: int = 7) -> pd.DataFrame:

@@ -15,16 +15,16 @@ from scipy import integrate, sparse, stats
 from scipy.special import logsumexp
 
 import realmat as rm
-from realmat import loo as loo_module
-from realmat import pareto
-from realmat.component import Component, Scale
-from realmat.data import Table
 from realmat.engines import exact
-from realmat.loo import left_out, loo, psis
-from realmat.posterior import Posterior
-from realmat.problem import Problem
-from realmat.scores import crps
-from realmat.terms import Coefficients, Contribution, Piece, Term
+from realmat.posterior.draws import Posterior
+from realmat.support import pareto
+from realmat.table.table import Table
+from realmat.terms.component import Component, Scale
+from realmat.terms.problem import Problem
+from realmat.terms.term import Coefficients, Contribution, Piece, Term
+from realmat.validation import loo as loo_module
+from realmat.validation.loo import left_out, loo, psis
+from realmat.validation.scores import crps
 
 
 def fitted(problem: Problem, draws: int = 1000, seed: int = 1) -> Posterior:

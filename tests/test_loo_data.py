@@ -8,7 +8,7 @@ import numpy as np
 from arviz_stats.base import array_stats
 
 import realmat as rm
-from realmat import pointwise
+from realmat.posterior import pointwise
 
 
 def test_every_molecule_can_be_left_out_of_freesolv(data_dir: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import realmat as rm
-from realmat.priors import families
+from realmat.terms.priors import families
 
 FULL = rm.Model(
     "ys",

@@ -2,7 +2,7 @@
 
 import time
 
-from realmat.notice import notice
+from realmat.support.notice import notice
 
 
 def test_says_its_line_where_the_wait_is_long(capsys):

@@ -13,10 +13,9 @@ import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat import centring
-from realmat.engines import nuts
-from realmat.posterior import Draws
-from realmat.problem import Problem
+from realmat.engines import centring, nuts
+from realmat.posterior.draws import Draws
+from realmat.terms.problem import Problem
 
 SCHOOLS = pd.DataFrame(
     {"school": list("ABCDEFGH"), "y": [28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0], "u": [15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0]}

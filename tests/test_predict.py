@@ -10,8 +10,8 @@ from attribution import by_hand
 from scipy import optimize, stats
 
 import realmat as rm
-from realmat.posterior import Posterior
-from realmat.predict import mixture_quantile, predict
+from realmat.attribution.predict import mixture_quantile, predict
+from realmat.posterior.draws import Posterior
 
 DRAWS = 1000
 LOW, HIGH = 0.055, 0.945

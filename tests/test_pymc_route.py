@@ -12,9 +12,9 @@ import pytest
 from scipy import stats
 
 import realmat as rm
-from realmat import centring, pymc_route
-from realmat.component import Component
-from realmat.terms import Coefficients, Contribution, Param, Term
+from realmat.engines import centring, pymc_route
+from realmat.terms.component import Component
+from realmat.terms.term import Coefficients, Contribution, Param, Term
 
 
 def make_table(n: int = 36) -> pd.DataFrame:

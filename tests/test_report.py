@@ -18,7 +18,7 @@ import pytest
 import xarray as xr
 
 import realmat as rm
-from realmat.budget import Budget
+from realmat.attribution.budget import Budget
 from realmat.fit import Fit
 from realmat.plots.model import cards
 from realmat.report import charts, markdown, page, render, words

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat.gaussian import System, dense
-from realmat.problem import Problem
+from realmat.algebra import System, dense
+from realmat.terms.problem import Problem
 
 TINY = (1e-3, 1e-6, 1e-8, 1e-10, 1e-12, 1e-30)
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import realmat as rm
+from realmat.attribution.separability import component_correlation, contraction, inseparable_groups, separate
 from realmat.engines import exact
-from realmat.posterior import Draws, Posterior
-from realmat.separability import component_correlation, contraction, inseparable_groups, separate
+from realmat.posterior.draws import Draws, Posterior
 
 
 def design(materials: int = 30, pieces: int = 3, repeats: int = 2, labs: int = 4, seed: int = 0) -> pd.DataFrame:

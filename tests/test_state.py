@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 
 import realmat as rm
-from realmat.gaussian import System
-from realmat.problem import Problem
-from realmat.readings import IDENTITY, LOG, power, read, rows_in
-from realmat.state import LatentState
-from realmat.terms import evaluate
+from realmat.algebra import System
+from realmat.terms.problem import Problem
+from realmat.terms.readings import IDENTITY, LOG, power, read, rows_in
+from realmat.terms.state import LatentState
+from realmat.terms.term import evaluate
 
 EXACT = {"theory": rm.theory.Constant(0.0), "observation": rm.observation.Normal()}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realmat import ModelError, units
+from realmat import ModelError
+from realmat.table import units
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,21 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from realmat import moved
 from realmat.errors import DataError, FileError, FitError, ModelError, RealmatError
 
 _PUBLIC = {
     "Model": "realmat.fit",  # not its own module: what fitting needs is loaded with it, and the first fit takes as long as the next
-    "Prior": "realmat.priors",
-    "Component": "realmat.component",
+    "Prior": "realmat.terms.priors",
+    "Component": "realmat.terms.component",
     "Fit": "realmat.fit",
     "load": "realmat.fit",
-    "compare": "realmat.comparison",
-    "cross_validate": "realmat.cross_validation",
+    "compare": "realmat.validation.comparison",
+    "cross_validate": "realmat.validation.cross_validation",
 }
 _MODULES = ("theory", "material", "observation", "datasets", "descriptors", "templates", "testing", "units")
+
+moved.install()
 
 __all__ = [*_PUBLIC, *_MODULES, "DataError", "FileError", "FitError", "ModelError", "RealmatError", "__version__"]
 

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realmat.data import Table
 from realmat.engines import choice
 from realmat.errors import FileError, RealmatError
 from realmat.model import Model
-from realmat.posterior import Posterior
-from realmat.problem import Problem
-from realmat.threads import one_blas_thread
+from realmat.posterior.draws import Posterior
+from realmat.support.threads import one_blas_thread
+from realmat.table.table import Table
+from realmat.terms.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from realmat.advise import Advice
-    from realmat.budget import Budget
-    from realmat.diagnostics import Check
-    from realmat.gap import Gap
-    from realmat.loo import LeftOut
+    from realmat.attribution.advise import Advice
+    from realmat.attribution.budget import Budget
+    from realmat.attribution.gap import Gap
+    from realmat.validation.diagnostics import Check
+    from realmat.validation.loo import LeftOut
 
 
 _QUICK = 5000  # rows up to which a fit without some of them takes seconds
@@ -62,7 +62,7 @@ class Fit:
     @cached_property
     def tree(self) -> xr.DataTree:
         """All groups as an `xarray.DataTree`, made when first asked for."""
-        from realmat import tree
+        from realmat.posterior import tree
 
         return tree.build(self.posterior, self.model.to_dict())
 
@@ -93,9 +93,9 @@ class Fit:
 
     @one_blas_thread()
     def budget(self, new: str = "observation", data: pd.DataFrame | None = None, **kwargs: Any) -> Budget:
-        """The uncertainty budget (see `realmat.budget.budget`)."""
-        from realmat.budget import budget
-        from realmat.separability import inseparable_groups
+        """The uncertainty budget (see `realmat.attribution.budget.budget`)."""
+        from realmat.attribution.budget import budget
+        from realmat.attribution.separability import inseparable_groups
 
         joined = kwargs.pop("joined", None)
         if joined is None:
@@ -104,15 +104,15 @@ class Fit:
 
     @one_blas_thread()
     def gap(self) -> Gap:
-        """From theory to measurement, specimen by specimen (see `realmat.gap.gap`)."""
-        from realmat.gap import gap
+        """From theory to measurement, specimen by specimen (see `realmat.attribution.gap.gap`)."""
+        from realmat.attribution.gap import gap
 
         return gap(self.posterior, unit=self.model.unit)
 
     @one_blas_thread()
     def repeatability(self, **kwargs: Any) -> Any:
-        """Repeatability s_r and reproducibility s_R, and the bias of each lab (ISO 5725; see `realmat.laboratory`)."""
-        from realmat.laboratory import repeatability
+        """Repeatability s_r and reproducibility s_R, and the bias of each lab (ISO 5725; see `realmat.attribution.laboratory`)."""
+        from realmat.attribution.laboratory import repeatability
 
         return repeatability(self.posterior, unit=self.model.unit, **kwargs)
 
@@ -120,20 +120,20 @@ class Fit:
     def predict(
         self, data: pd.DataFrame | None = None, new: str = "observation", draws: int | None = None, seed: int | None = None
     ) -> xr.Dataset:
-        """Predictions for rows (see `realmat.predict.predict`); the rows of the fit by default."""
-        from realmat.predict import predict
+        """Predictions for rows (see `realmat.attribution.predict.predict`); the rows of the fit by default."""
+        from realmat.attribution.predict import predict
 
         return predict(self.posterior, self._table(data), new=new, draws=draws, seed=self._seed(seed))
 
     @one_blas_thread()
     def advise(self, actions: Any = None, target: Any = None, costs: Any = None, **kwargs: Any) -> Advice:
-        """What to measure next (see `realmat.advise.advise`)."""
-        from realmat.advise import advise
+        """What to measure next (see `realmat.attribution.advise.advise`)."""
+        from realmat.attribution.advise import advise
 
         return advise(self.posterior, actions=actions, target=target, costs=costs, read=self.model.prediction_table, **kwargs)
 
     def loo(self, by: Any = "observation", refit: bool | None = None, **kwargs: Any) -> Any:
-        """Leave-one-group-out cross-validation with the coefficients integrated out, as `az.ELPDData` (see `realmat.loo.loo`).
+        """Leave-one-group-out cross-validation with the coefficients integrated out, as `az.ELPDData` (see `realmat.validation.loo.loo`).
 
         Groups for which importance sampling fails are refitted without (`refit`; by default on the exact engine with up to 5000 rows, where
         that is quick; elsewhere their k-hat stays as it is and `az.ELPDData` warns).
@@ -142,8 +142,8 @@ class Fit:
 
     @one_blas_thread()
     def left_out(self, by: Any = "observation", refit: bool | None = None, **kwargs: Any) -> LeftOut:
-        """As `loo`, with the left-out prediction of every row (see `realmat.loo.left_out`)."""
-        from realmat.loo import left_out
+        """As `loo`, with the left-out prediction of every row (see `realmat.validation.loo.left_out`)."""
+        from realmat.validation.loo import left_out
 
         quick = self.facts.get("engine") == "exact" and len(self.problem.table) <= _QUICK
         again = quick if refit is None else refit
@@ -157,8 +157,8 @@ class Fit:
 
     @one_blas_thread()
     def check(self) -> Check:
-        """Convergence, calibration, sensitivity: a table, and text that says what to do (see `realmat.diagnostics.check`)."""
-        from realmat.diagnostics import check
+        """Convergence, calibration, sensitivity: a table, and text that says what to do (see `realmat.validation.diagnostics.check`)."""
+        from realmat.validation.diagnostics import check
 
         return check(self.posterior)
 
@@ -234,7 +234,7 @@ def load(path: str | Path) -> Fit:
     """
     import xarray as xr
 
-    from realmat import tree as layout
+    from realmat.posterior import tree as layout
 
     source = Path(path)
     if not source.exists():

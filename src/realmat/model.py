@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from realmat.component import Component, freeze
-from realmat.data import Column, Table, read_table
 from realmat.errors import ModelError
 from realmat.observation import Normal
-from realmat.problem import LINKS, Problem, bind
+from realmat.table.table import Column, Table
+from realmat.table.validated import validated
+from realmat.terms.component import Component, freeze
+from realmat.terms.problem import LINKS, Problem, bind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +156,7 @@ class Model:
         realmat.DataError
             With every problem, column and row.
         """
-        return read_table(data, self.columns(response), self.levels, self.units, self.response, self.link)
+        return validated(data, self.columns(response), self.levels, self.units, self.response, self.link)
 
     def bind(self, data: pd.DataFrame | Table) -> Problem:
         """Bind to a table: what engines work on."""
@@ -167,7 +168,7 @@ class Model:
         wanted = [c for c in self.columns(response=False) if c.name in data.columns or not c.optional]
         if self.response in data.columns and data[self.response].notna().all():
             wanted = [*self.columns()[:1], *wanted]
-        return read_table(data, wanted, self.levels, self.units, self.response, self.link)
+        return validated(data, wanted, self.levels, self.units, self.response, self.link)
 
     def fit(
         self,
@@ -210,8 +211,8 @@ class Model:
         return fit(self, data, engine, draws, chains, seed, progress, **options)
 
     def check(self, data: pd.DataFrame) -> Any:
-        """Before the fit: columns, what was measured, and which layers this design can separate (see `realmat.separability`)."""
-        from realmat.separability import design_check
+        """Before the fit: columns, what was measured, and which layers this design can separate (`realmat.attribution.separability`)."""
+        from realmat.attribution.separability import design_check
 
         return design_check(self, data)
 
@@ -220,7 +221,7 @@ class Model:
         import numpy as np
         import xarray as xr
 
-        from realmat import pointwise, prior_draws, tree
+        from realmat.posterior import pointwise, prior_draws, tree
 
         prior = prior_draws.draw(self.bind(data), draws, seed)
         predicted, _, kept = pointwise.groups(prior, seed, likelihood=False)
@@ -230,7 +231,7 @@ class Model:
 
     def to_pymc(self, data: pd.DataFrame) -> Any:
         """The same model as a `pymc.Model` with named dims, every component visible."""
-        from realmat.pymc_route import build
+        from realmat.engines.pymc_route import build
 
         return build(self.bind(data))
 

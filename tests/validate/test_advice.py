@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 import realmat as rm
+from realmat.algebra import System
 from realmat.fit import Fit
-from realmat.gaussian import System
 
 MATERIALS, VALUES = 12, 30
 half = rm.Prior("HalfNormal", sigma=1)

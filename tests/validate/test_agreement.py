@@ -20,8 +20,8 @@ import pytest
 
 import realmat as rm
 from realmat.engines import exact, nuts
-from realmat.posterior import Draws
-from realmat.problem import Problem
+from realmat.posterior.draws import Draws
+from realmat.terms.problem import Problem
 
 BOUND = 4.5
 MOST_DIVERGING = 40  # 1 % of the draws

@@ -20,7 +20,7 @@ from scipy import integrate, stats
 
 import realmat as rm
 from realmat.engines import exact
-from realmat.problem import Problem
+from realmat.terms.problem import Problem
 
 BOUND = 4.5  # standard errors; 7e-6 two-sided for each of 34 comparisons
 _STEP, _REACH, _SHARP = 0.18, 5.4, 2

@@ -15,8 +15,8 @@ from arviz_stats.base import array_stats
 
 import realmat as rm
 from realmat.engines import exact
-from realmat.posterior import Posterior
-from realmat.problem import Problem
+from realmat.posterior.draws import Posterior
+from realmat.terms.problem import Problem
 from realmat.testing.simulate import simulate
 
 REPLICATES = 500

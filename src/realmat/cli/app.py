@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from realmat.fit import Fit
-    from realmat.shown import Shown
+    from realmat.support.shown import Shown
 
 app = typer.Typer(
     add_completion=False,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from realmat.shown import Shown
+    from realmat.support.shown import Shown
 
 _PIPED = 160  # columns where the output is not a terminal, so that tables keep theirs
 
@@ -33,7 +33,7 @@ def heading(text: str) -> None:
 
 def grid(table: pd.DataFrame, title: str = "", index: str = "") -> Any:
     """A DataFrame as a table that fits the terminal; `index` heads its index, which is left out without one."""
-    from realmat.shown import significant
+    from realmat.support.shown import significant
 
     shown = table.map(significant)
     whole = [table[name].dtype.kind in "fiu" for name in table]
@@ -49,7 +49,7 @@ class _Grid:
         self.shown, self.whole, self.title = shown, whole, title
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-        from realmat.shown import narrowed, rich_table
+        from realmat.support.shown import narrowed, rich_table
 
         shown, whole, left_out = narrowed(self.shown, self.whole, options.max_width)
         yield rich_table(shown, whole, self.title)

@@ -7,8 +7,8 @@ from typing import Any
 
 from realmat.engines import exact
 from realmat.errors import FitError, ModelError
-from realmat.posterior import Draws
-from realmat.problem import Problem
+from realmat.posterior.draws import Draws
+from realmat.terms.problem import Problem
 
 ENGINES = ("auto", "exact", "nuts")
 

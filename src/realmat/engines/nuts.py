@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realmat import centring
+from realmat.algebra.family import example_values
+from realmat.engines import centring
+from realmat.engines.pymc_route import build
 from realmat.errors import FitError
-from realmat.gaussian.family import example_values
-from realmat.posterior import Draws
-from realmat.problem import Problem
-from realmat.pymc_route import build
+from realmat.posterior.draws import Draws
+from realmat.terms.problem import Problem
 
 if TYPE_CHECKING:
     import pymc as pm

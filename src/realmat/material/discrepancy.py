@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import sparse
 
-from realmat.component import Component, PriorLike, Scale, freeze, hyper
-from realmat.data import Column, Table
 from realmat.errors import DataError, ModelError
-from realmat.hilbert import KERNELS, Basis
-from realmat.priors import Prior
-from realmat.terms import Coefficients, Contribution, Fresh, Function, Piece, Term
+from realmat.table.table import Column, Table
+from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper
+from realmat.terms.hilbert import KERNELS, Basis
+from realmat.terms.priors import Prior
+from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Piece, Term
 
 
 @dataclass(frozen=True)

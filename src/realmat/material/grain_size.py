@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from realmat.component import Component, PriorLike, Scale, hyper
-from realmat.data import Column, Table
-from realmat.effect import complete, remoteness, slope_term, state_term
 from realmat.errors import ModelError
-from realmat.priors import Prior
-from realmat.readings import LOG, Transform, check_numbers, power, reading_columns
-from realmat.state import LatentState
-from realmat.terms import Contribution, Term
+from realmat.table.table import Column, Table
+from realmat.terms.component import Component, PriorLike, Scale, hyper
+from realmat.terms.effect import complete, remoteness, slope_term, state_term
+from realmat.terms.priors import Prior
+from realmat.terms.readings import LOG, Transform, check_numbers, power, reading_columns
+from realmat.terms.state import LatentState
+from realmat.terms.term import Contribution, Term
 
 
 @dataclass(frozen=True)

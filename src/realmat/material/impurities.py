@@ -10,15 +10,15 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 
-from realmat.component import Component, Parameter, PriorLike, Scale, freeze, hyper, join, linear, reject_unknown
-from realmat.data import Column, Table
-from realmat.effect import added, complete
 from realmat.errors import DataError, ModelError
 from realmat.material.impurity import content
-from realmat.priors import Prior
-from realmat.readings import check_numbers, reading_columns
-from realmat.state import LatentState, State
-from realmat.terms import Coefficients, Contribution, Function, Param, Piece, Term, stored_name
+from realmat.table.table import Column, Table
+from realmat.terms.component import Component, Parameter, PriorLike, Scale, freeze, hyper, join, linear, reject_unknown
+from realmat.terms.effect import added, complete
+from realmat.terms.priors import Prior
+from realmat.terms.readings import check_numbers, reading_columns
+from realmat.terms.state import LatentState, State
+from realmat.terms.term import Coefficients, Contribution, Function, Param, Piece, Term, stored_name
 
 PROPERTIES = ("size_misfit", "valence_misfit")
 Given = Mapping[str, str | float] | float | None

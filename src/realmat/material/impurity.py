@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from realmat.component import Component, PriorLike, Scale
-from realmat.data import Column, Table
-from realmat.effect import remoteness, slope_term
 from realmat.errors import ModelError
-from realmat.readings import LOG, Transform, check_numbers, power, reading_columns
-from realmat.state import LatentState
-from realmat.terms import Term
+from realmat.table.table import Column, Table
+from realmat.terms.component import Component, PriorLike, Scale
+from realmat.terms.effect import remoteness, slope_term
+from realmat.terms.readings import LOG, Transform, check_numbers, power, reading_columns
+from realmat.terms.state import LatentState
+from realmat.terms.term import Term
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from realmat.component import Component, PriorLike, Scale, hyper
-from realmat.data import Column, Table
-from realmat.effect import complete, state_term
 from realmat.errors import ModelError
-from realmat.priors import Prior
-from realmat.readings import check_numbers, reading_columns
-from realmat.state import Effect, LatentState
-from realmat.terms import Contribution, Function, Term
+from realmat.table.table import Column, Table
+from realmat.terms.component import Component, PriorLike, Scale, hyper
+from realmat.terms.effect import complete, state_term
+from realmat.terms.priors import Prior
+from realmat.terms.readings import check_numbers, reading_columns
+from realmat.terms.state import Effect, LatentState
+from realmat.terms.term import Contribution, Function, Term
 
 
 @dataclass(frozen=True)

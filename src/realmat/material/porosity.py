@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from realmat.component import Component, PriorLike, Scale
-from realmat.data import Column, Table
-from realmat.effect import remoteness, slope_term
 from realmat.errors import ModelError
-from realmat.priors import Prior
-from realmat.readings import Transform, check_numbers, reading_columns
-from realmat.state import LatentState
-from realmat.terms import Term
+from realmat.table.table import Column, Table
+from realmat.terms.component import Component, PriorLike, Scale
+from realmat.terms.effect import remoteness, slope_term
+from realmat.terms.priors import Prior
+from realmat.terms.readings import Transform, check_numbers, reading_columns
+from realmat.terms.state import LatentState
+from realmat.terms.term import Term
 
 LAWS = {
     "exponential": (Transform(lambda x: -x, lambda x: -np.ones_like(x), lambda z: -z, falling=True), Prior("Normal", mu=4.0, sigma=4.0)),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from realmat.component import Component, PriorLike, Scale
-from realmat.data import Column, Table
 from realmat.material.unresolved import Unresolved
-from realmat.terms import Term
+from realmat.table.table import Column, Table
+from realmat.terms.component import Component, PriorLike, Scale
+from realmat.terms.term import Term
 
 
 @dataclass(frozen=True)

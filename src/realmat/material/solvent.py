@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from realmat.component import Component, PriorLike, Scale
-from realmat.data import Column, Table
-from realmat.effect import joined, remoteness, slope_term
 from realmat.errors import ModelError
 from realmat.material.unresolved import Unresolved
-from realmat.readings import IDENTITY, Transform, check_numbers, reading_columns
-from realmat.state import LatentState
-from realmat.terms import Term
+from realmat.table.table import Column, Table
+from realmat.terms.component import Component, PriorLike, Scale
+from realmat.terms.effect import joined, remoteness, slope_term
+from realmat.terms.readings import IDENTITY, Transform, check_numbers, reading_columns
+from realmat.terms.state import LatentState
+from realmat.terms.term import Term
 
 FORMS = {
     "linear": IDENTITY,

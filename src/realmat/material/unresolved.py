@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from realmat.component import Component, PriorLike, Scale, hyper, indicator
-from realmat.data import ROW, Column, Table, rows_text
 from realmat.errors import DataError, ModelError
-from realmat.population import group_of
-from realmat.priors import Prior
-from realmat.readings import rows_in
-from realmat.terms import Coefficients, Contribution, Fresh, Function, Param, Piece, Term
+from realmat.table.table import ROW, Column, Table, rows_text
+from realmat.terms.component import Component, PriorLike, Scale, hyper, indicator
+from realmat.terms.population import group_of
+from realmat.terms.priors import Prior
+from realmat.terms.readings import rows_in
+from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Param, Piece, Term
 
 
 @dataclass(frozen=True)

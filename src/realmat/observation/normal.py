@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from realmat.component import Component, PriorLike, Scale, freeze, hyper, indicator
-from realmat.data import Column, Table, rows_text
 from realmat.errors import DataError, ModelError
 from realmat.material.unresolved import tail
-from realmat.priors import Prior, as_prior
-from realmat.terms import Coefficients, Contribution, Fresh, Function, Noise, Param, Piece, Term
+from realmat.table.table import Column, Table, rows_text
+from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper, indicator
+from realmat.terms.priors import Prior, as_prior
+from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Noise, Param, Piece, Term
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from realmat.component import PriorLike
 from realmat.observation.normal import Normal
+from realmat.terms.component import PriorLike
 
 
 @dataclass(frozen=True)

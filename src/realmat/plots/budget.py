@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realmat.plots.style import LAYER_COLOURS, SHADES, figure, ink, layer_paint, shade, theme
-from realmat.shown import significant
+from realmat.support.shown import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from realmat.budget import Budget
+    from realmat.attribution.budget import Budget
 
 
 def plot_budget(budget: Budget, dark: bool = False) -> Figure:

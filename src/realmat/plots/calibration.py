@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from realmat.loo import LeftOut
-    from realmat.posterior import Posterior
+    from realmat.posterior.draws import Posterior
+    from realmat.validation.loo import LeftOut
 
 
 def plot_calibration(posterior: Posterior, by: str | None = None, left_out: LeftOut | None = None, dark: bool = False) -> Figure:
@@ -30,7 +30,7 @@ def plot_calibration(posterior: Posterior, by: str | None = None, left_out: Left
     dark : bool
         For a dark page.
     """
-    from realmat.loo import left_out as leave_out
+    from realmat.validation.loo import left_out as leave_out
 
     made = left_out or leave_out(posterior, by or ("material" if "material" in posterior.problem.table.levels else "observation"))
     return calibration({f"each {made.by} left out": made.table["pit"].to_numpy(dtype=float)}, dark)

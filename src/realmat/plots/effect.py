@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from realmat import prior_draws
-from realmat.component import Component
-from realmat.data import Column, Table, read_table
 from realmat.errors import ModelError
-from realmat.examples import LEVELS, example_table
-from realmat.intervals import interval, words
 from realmat.observation import Normal
 from realmat.plots import style
-from realmat.posterior import Posterior
-from realmat.problem import Problem, bind
-from realmat.terms import Contribution, Values, evaluate
+from realmat.posterior import prior_draws
+from realmat.posterior.draws import Posterior
+from realmat.support.intervals import interval, words
+from realmat.table.table import Column, Table
+from realmat.table.validated import validated
+from realmat.terms.component import Component
+from realmat.terms.examples import LEVELS, example_table
+from realmat.terms.problem import Problem, bind
+from realmat.terms.term import Contribution, Values, evaluate
 from realmat.theory import Constant
 
 if TYPE_CHECKING:
@@ -94,11 +95,11 @@ def _prior(component: Component, seed: int) -> Posterior:
     needs = [need for part in parts for need in part.needs()] + [Column("y", "response")] + [Column(c, c, kind="label") for c in LEVELS]
     levels = {level: level for level in LEVELS}
     try:
-        problem = bind("y", "identity", parts, read_table(frame, needs, levels, None, "y", "identity"))
+        problem = bind("y", "identity", parts, validated(frame, needs, levels, None, "y", "identity"))
     except ModelError as error:
         if "log" not in str(error):
             raise
-        problem = bind("y", "log", parts, read_table(frame, needs, levels, None, "y", "log"))
+        problem = bind("y", "log", parts, validated(frame, needs, levels, None, "y", "log"))
     return prior_draws.draw(problem, _DRAWS, seed)
 
 

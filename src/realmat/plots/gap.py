@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realmat.plots.style import LAYER_COLOURS, RESIDUAL, figure, ink, shade, theme
-from realmat.shown import plus_minus, significant
+from realmat.support.shown import plus_minus, significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from realmat.gap import Gap
+    from realmat.attribution.gap import Gap
 
 
 def plot_gap(gap: Gap, specimen: Any, dark: bool = False) -> Figure:

@@ -11,7 +11,7 @@ from realmat.plots.style import LAYER_COLOURS, figure, ink, theme
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from realmat.laboratory import Laboratory
+    from realmat.attribution.laboratory import Laboratory
 
 MOST = 40  # laboratories beyond which only those with the largest biases are shown
 

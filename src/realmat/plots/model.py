@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from realmat.plots.style import LAYER_COLOURS, RESIDUAL, WIDTH, figure, ink, shade, theme
-from realmat.terms import LAYERS
+from realmat.terms.term import LAYERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from realmat.model import Model
-    from realmat.problem import Problem
-    from realmat.terms import Term
+    from realmat.terms.problem import Problem
+    from realmat.terms.term import Term
 
 HEADINGS = {"theory": "Theory: the ideal material", "material": "Material: the real specimen", "observation": "Observation: the laboratory"}
 _ACROSS, _LINE, _PAD = 3, 0.135, 0.1  # at most so many cards side by side; inches

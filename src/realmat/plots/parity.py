@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from realmat.plots.style import LAYER_COLOURS, figure, ink, theme
-from realmat.shown import significant
+from realmat.support.shown import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from realmat.loo import LeftOut
-    from realmat.posterior import Posterior
+    from realmat.posterior.draws import Posterior
+    from realmat.validation.loo import LeftOut
 
 BARS = 60  # beyond so many points each bar would hide its neighbours: one typical bar stands for all
 RASTER = 2000  # beyond so many points they are drawn as one image
@@ -44,8 +44,8 @@ def plot_parity(
     dark : bool
         For a dark page.
     """
-    from realmat.budget import budget
-    from realmat.loo import left_out as leave_out
+    from realmat.attribution.budget import budget
+    from realmat.validation.loo import left_out as leave_out
 
     made = left_out or leave_out(posterior, by or ("material" if "material" in posterior.problem.table.levels else "observation"))
     new = made.by if made.by in ("material", "specimen") else "observation"

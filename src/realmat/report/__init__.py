@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from realmat.errors import FileError
 
 if TYPE_CHECKING:
-    from realmat.comparison import Comparison
     from realmat.fit import Fit
+    from realmat.validation.comparison import Comparison
 
 SUFFIXES = (".html", ".htm", ".md")
 

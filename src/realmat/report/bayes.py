@@ -15,7 +15,7 @@ from markupsafe import Markup
 from realmat.plots import style
 from realmat.report.tables import declared
 from realmat.report.words import count
-from realmat.terms import stored_name
+from realmat.terms.term import stored_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from realmat.posterior import Posterior
+    from realmat.posterior.draws import Posterior
 
 MOST_PARAMETERS = 8
 _DRAWS = 200  # of each chain in a rank plot, so that a page stays small
@@ -60,14 +60,14 @@ class Bayes:
     @cached_property
     def prior(self) -> xr.Dataset:
         """Draws from the prior, by name."""
-        from realmat import prior_draws, tree
+        from realmat.posterior import prior_draws, tree
 
         return tree.variables(prior_draws.draw(self.problem, _PRIOR_DRAWS, self.seed))
 
     @cached_property
     def posterior(self) -> xr.Dataset:
         """Draws from the posterior, by name."""
-        from realmat import tree
+        from realmat.posterior import tree
 
         return tree.variables(self.source)
 
@@ -126,7 +126,7 @@ class Bayes:
         import arviz_plots as azp
         import xarray as xr
 
-        from realmat.predict import simulate
+        from realmat.attribution.predict import simulate
 
         y = stored_name(self.problem.response)
         made = simulate(self.source, None, "observation", _PREDICTIVE, np.random.default_rng([self.seed, 23]))

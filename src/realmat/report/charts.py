@@ -13,12 +13,12 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from realmat.report.words import layer_class, number, plus_minus, records, u_text
-from realmat.shown import percent
+from realmat.support.shown import percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from realmat.budget import Budget
+    from realmat.attribution.budget import Budget
 
 
 BARS = 150  # points that can each have their error bar

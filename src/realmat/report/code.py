@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from realmat.component import Component
-from realmat.priors import Prior
+from realmat.terms.component import Component
+from realmat.terms.priors import Prior
 
 if TYPE_CHECKING:
     from realmat.model import Model

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realmat.budget import Budget
-from realmat.checks import BAD, Check
-from realmat.diagnostics import DRAWS, check
+from realmat.attribution.budget import Budget
+from realmat.attribution.separability import inseparable_groups
 from realmat.errors import RealmatError
-from realmat.loo import LeftOut, left_out
-from realmat.problem import Problem
-from realmat.separability import inseparable_groups
+from realmat.support.checks import BAD, Check
+from realmat.terms.problem import Problem
+from realmat.validation.diagnostics import DRAWS, check
+from realmat.validation.loo import LeftOut, left_out
 
 if TYPE_CHECKING:
+    from realmat.attribution.gap import Gap
+    from realmat.attribution.laboratory import Laboratory
     from realmat.fit import Fit
-    from realmat.gap import Gap
-    from realmat.laboratory import Laboratory
     from realmat.model import Model
-    from realmat.posterior import Posterior
-    from realmat.shown import Shown
+    from realmat.posterior.draws import Posterior
+    from realmat.support.shown import Shown
 
 MOST_LEFT_OUT = 5000  # rows
 

@@ -21,7 +21,7 @@ from realmat.report.render import render, write_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from realmat.comparison import Comparison
+    from realmat.validation.comparison import Comparison
 
 Figures = dict[str, Callable[[], "Figure"]]
 _DPI = 150

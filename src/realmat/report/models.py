@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from realmat.diagnostics import warning
 from realmat.report import bayes, charts, predictions, tables, words
 from realmat.report.page import bands
 from realmat.report.reproduce import facts_table, snippet
+from realmat.validation.diagnostics import warning
 
 if TYPE_CHECKING:
-    from realmat.comparison import Comparison
     from realmat.fit import Fit
-    from realmat.loo import LeftOut
+    from realmat.validation.comparison import Comparison
+    from realmat.validation.loo import LeftOut
 
 SECTIONS = {
     "comparison": "Which model predicts best",

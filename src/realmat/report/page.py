@@ -13,12 +13,12 @@ from realmat.report import bayes, charts, predictions, tables, words
 from realmat.report.bayes import Bayes
 from realmat.report.findings import Findings
 from realmat.report.reproduce import facts_table, snippet
-from realmat.terms import LAYERS
+from realmat.terms.term import LAYERS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from realmat.gap import Gap
+    from realmat.attribution.gap import Gap
 
 MOST_PIECES = 2000  # in the chooser of specimens
 _NOSCRIPT = 3  # further waterfalls where scripts are off

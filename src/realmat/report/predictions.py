@@ -10,12 +10,12 @@ import pandas as pd
 
 from realmat.report.charts import BARS
 from realmat.report.words import number
-from realmat.terms import LAYERS
+from realmat.terms.term import LAYERS
 
 if TYPE_CHECKING:
-    from realmat.budget import Budget
-    from realmat.loo import LeftOut
-    from realmat.problem import Problem
+    from realmat.attribution.budget import Budget
+    from realmat.terms.problem import Problem
+    from realmat.validation.loo import LeftOut
 
 MOST_POINTS = 3000
 CAPTION = "Strokes from thick to thin: 2 u of theory, of theory and the real material, and of a whole measurement."

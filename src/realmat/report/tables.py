@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realmat.budget_text import subject
+from realmat.attribution.budget_text import subject
 from realmat.report.words import MINUS, count, layer_class, number, plus_minus, records, u_text
 
 if TYPE_CHECKING:
     import pandas as pd
     from markupsafe import Markup
 
-    from realmat.budget import Budget
-    from realmat.data import Table
-    from realmat.gap import Gap
-    from realmat.loo import LeftOut
-    from realmat.priors import Prior
-    from realmat.problem import Problem
+    from realmat.attribution.budget import Budget
+    from realmat.attribution.gap import Gap
+    from realmat.table.table import Table
+    from realmat.terms.priors import Prior
+    from realmat.terms.problem import Problem
+    from realmat.validation.loo import LeftOut
 
 MOST_ROWS = 250
 _ALIKE = 8  # columns of one role that have a row each
@@ -86,8 +86,8 @@ def from_frame(frame: pd.DataFrame, caption: str, note: str = "", index: str = "
 
 def budget(b: Budget, unit: str) -> Grid:
     """The budget, a part in a row."""
-    from realmat.intervals import words
     from realmat.report.charts import share_bar
+    from realmat.support.intervals import words
 
     rows = [
         [
@@ -212,7 +212,7 @@ def priors(problem: Problem, prior: Any, posterior: Any, most: int = 60) -> Grid
     prior, posterior : xarray.Dataset
         Draws by name.
     """
-    from realmat.intervals import interval, words
+    from realmat.support.intervals import interval, words
 
     rows = []
     for name, layer, described, size in declared(problem):
@@ -252,7 +252,7 @@ def short(prior: Prior) -> str:
 
     Examples
     --------
-    >>> from realmat.priors import Prior
+    >>> from realmat.terms.priors import Prior
     >>> short(Prior("HalfNormal", sigma=14.4492)), short(Prior("Normal", mu=0, sigma="scale", lower=0))
     ('HalfNormal(14.4)', 'Normal(0, scale) above 0')
     """

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realmat.budget_text import LAYER, THING, subject
-from realmat.shown import percent, significant
+from realmat.attribution.budget_text import LAYER, THING, subject
+from realmat.support.shown import percent, significant
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from realmat.budget import Budget
-    from realmat.loo import LeftOut
+    from realmat.attribution.budget import Budget
     from realmat.model import Model
-    from realmat.problem import Problem
     from realmat.report.findings import Findings
+    from realmat.terms.problem import Problem
+    from realmat.validation.loo import LeftOut
 
 
 def layer_class(layer: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from realmat.errors import RealmatError
-from realmat.shown import Shown
+from realmat.support.shown import Shown
 
 
 class Skipped(Exception):

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realmat import prior_draws
-from realmat.component import Component
+from realmat.algebra import System, dense
+from realmat.algebra.family import example_values
 from realmat.engines import exact
 from realmat.errors import DataError, ModelError
-from realmat.examples import LEVELS, example_table
-from realmat.gaussian import System, dense
-from realmat.gaussian.family import example_values
 from realmat.model import Model
-from realmat.problem import Problem
-from realmat.terms import Contribution, Term, evaluate
+from realmat.posterior import prior_draws
+from realmat.terms.component import Component
+from realmat.terms.examples import LEVELS, example_table
+from realmat.terms.problem import Problem
+from realmat.terms.term import Contribution, Term, evaluate
 from realmat.testing.checks import Checks, Skipped, run
 from realmat.testing.simulate import contribution_of, mean_of, simulate
 from realmat.theory import Constant
@@ -128,7 +128,7 @@ def _round_trip(case: _Case) -> None:
 
 
 def _columns(case: _Case) -> str:
-    from realmat import units
+    from realmat.table import units
 
     model, _ = case.bound
     needs = [column for column in case.component.needs() if case.levels.get(column.name, column.name) in case.data.columns]
@@ -228,7 +228,7 @@ def _told(values: Mapping[str, Any]) -> str:
 
 
 def _pymc(case: _Case) -> str:
-    from realmat import pymc_route
+    from realmat.engines import pymc_route
 
     problem, label = case.problem, case.component.label
     total = f"{label}_contribution"

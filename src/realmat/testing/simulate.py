@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from realmat import prior_draws
-from realmat.problem import Problem
-from realmat.terms import Contribution, Noise, Rows, Values, degrees, evaluate
+from realmat.posterior import prior_draws
+from realmat.terms.problem import Problem
+from realmat.terms.term import Contribution, Noise, Rows, Values, degrees, evaluate
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from realmat import units
-from realmat.component import Component
+from realmat.attribution.separability import explain, separate
 from realmat.engines import exact
 from realmat.engines.choice import run as sample
 from realmat.errors import DataError, ModelError
 from realmat.fit import Fit, load
 from realmat.model import Model
-from realmat.posterior import Posterior
-from realmat.problem import Problem
-from realmat.separability import explain, separate
+from realmat.posterior.draws import Posterior
+from realmat.table import units
 from realmat.templates import Template, get
 from realmat.templates.finding import found
-from realmat.terms import stored_name
+from realmat.terms.component import Component
+from realmat.terms.problem import Problem
+from realmat.terms.term import stored_name
 from realmat.testing.checks import Checks, Skipped, run
 from realmat.testing.simulate import simulate
 

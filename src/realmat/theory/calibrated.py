@@ -8,14 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from realmat.component import Component, Parameter, PriorLike, Scale, hyper, join, linear
-from realmat.data import Column, Table, rows_text
-from realmat.effect import added, state_term
 from realmat.errors import DataError
-from realmat.priors import Prior
-from realmat.readings import IDENTITY, LOG, check_numbers, constant_within
-from realmat.state import LatentState
-from realmat.terms import Contribution, Term, stored_name
+from realmat.table.table import Column, Table, rows_text
+from realmat.terms.component import Component, Parameter, PriorLike, Scale, hyper, join, linear
+from realmat.terms.effect import added, state_term
+from realmat.terms.priors import Prior
+from realmat.terms.readings import IDENTITY, LOG, check_numbers, constant_within
+from realmat.terms.state import LatentState
+from realmat.terms.term import Contribution, Term, stored_name
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from realmat.component import Component, PriorLike, Scale, linear
-from realmat.data import Table
-from realmat.priors import Prior
-from realmat.terms import Contribution, Term
+from realmat.table.table import Table
+from realmat.terms.component import Component, PriorLike, Scale, linear
+from realmat.terms.priors import Prior
+from realmat.terms.term import Contribution, Term
 
 
 @dataclass(frozen=True)

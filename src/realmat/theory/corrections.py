@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from realmat.component import Component, PriorLike, Scale, freeze
-from realmat.data import Column, Table
-from realmat.effect import pooled_term
 from realmat.errors import ModelError
-from realmat.terms import Term
+from realmat.table.table import Column, Table
+from realmat.terms.component import Component, PriorLike, Scale, freeze
+from realmat.terms.effect import pooled_term
+from realmat.terms.term import Term
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from realmat.component import Component, PriorLike, Scale, freeze, hyper, reject_unknown
-from realmat.data import Column, Table, rows_text
 from realmat.errors import ModelError
-from realmat.priors import Prior, as_prior
-from realmat.terms import Contribution, Param, Term, Values
+from realmat.table.table import Column, Table, rows_text
+from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper, reject_unknown
+from realmat.terms.priors import Prior, as_prior
+from realmat.terms.term import Contribution, Param, Term, Values
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Function(Component):
         known = {**dict.fromkeys(self.params, ""), **dict.fromkeys(self.arguments, ""), **self.units}
         if self.unit is None or not all(known.values()):
             return
-        from realmat import units
+        from realmat.table import units
 
         numbers = {**dict.fromkeys(self.arguments, 1.0), **{key: _median(prior) for key, prior in self.params.items()}}
         try:

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from realmat import pareto
+from realmat.algebra import System
 from realmat.engines.exact import chain, fallback
 from realmat.engines.exact.explore import explore
 from realmat.engines.exact.store import Store
 from realmat.engines.progress import Progress
 from realmat.errors import FitError
-from realmat.gaussian import System
-from realmat.posterior import Draws
-from realmat.problem import Problem, nonlinear_terms
-from realmat.threads import one_blas_thread
+from realmat.posterior.draws import Draws
+from realmat.support import pareto
+from realmat.support.threads import one_blas_thread
+from realmat.terms.problem import Problem, nonlinear_terms
 
 K_HAT_LIMIT = 0.7
 EFFICIENCY_LIMIT = 0.1

@@ -2,14 +2,14 @@
 
 One iteration, each step leaving the joint posterior as it is:
 
-1. single coefficients with censored rows, latent values integrated out (`realmat.gaussian.singles`);
+1. single coefficients with censored rows, latent values integrated out (`realmat.algebra.singles`);
 2. hyperparameters of heavy-tailed or censored parts, with local effects, given the other coefficients, all auxiliary values integrated out
    (`local`);
 3. auxiliary values given psi and b, exactly;
 4. scales, then all other hyperparameters, given the auxiliary values, coefficients integrated out (one factorisation a proposal);
 5. b given psi and the auxiliary values, exactly.
 
-Chains take steps 1 to 3 each by itself, 4 and 5 together, in batches (`realmat.gaussian.many`).
+Chains take steps 1 to 3 each by itself, 4 and 5 together, in batches (`realmat.algebra.many`).
 Proposals adapt during warm-up only, pooled over chains; warm-up ends when the chains agree.
 """
 
@@ -22,17 +22,17 @@ from typing import Any
 
 import numpy as np
 
+from realmat.algebra import System, auxiliary
+from realmat.algebra.conditional import NOT_IDENTIFIED
+from realmat.algebra.many import Singly, Solved
+from realmat.algebra.singles import Singles
 from realmat.engines.exact.explore import mode
 from realmat.engines.exact.local import Local, Site
 from realmat.engines.exact.proposals import Proposal, Proposals, Tally, acceptance
 from realmat.engines.exact.space import Density
 from realmat.engines.progress import Progress
 from realmat.errors import FitError
-from realmat.gaussian import System, auxiliary
-from realmat.gaussian.conditional import NOT_IDENTIFIED
-from realmat.gaussian.many import Singly, Solved
-from realmat.gaussian.singles import Singles
-from realmat.posterior import Draws
+from realmat.posterior.draws import Draws
 
 _LOCAL_MOVES, _OFTEN, _DEAR = 2, 0.6, 3000  # one where proposals are accepted more often, or more effects make it most of an iteration
 _TOGETHER, _MOST_MOVES = 3, 3  # hyperparameters that one collapsed move of all others is for, and the most such moves

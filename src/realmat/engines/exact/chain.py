@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from realmat.algebra.lifted import slices
 from realmat.engines.exact.explore import Explored
 from realmat.engines.exact.mixture import Mixture
-from realmat.gaussian.lifted import slices
 
 Keep = Callable[[int, np.ndarray], None]
 

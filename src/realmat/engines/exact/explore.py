@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
+from realmat.algebra import System
 from realmat.engines.exact import mixture as mix
 from realmat.engines.exact.space import Density
 from realmat.errors import FitError
-from realmat.gaussian import System
 
 _FAIR, _GOOD = 0.4, 0.5
 _ROUNDS = 8

@@ -2,7 +2,7 @@
 
 Local factors pin the hyperparameters they were drawn with, and so do effects of specimens measured once: which part of a deviation is
 noise and which the specimen's own is then nearly fixed by the current draw of the effects. So psi moves together with the local effects U
-(`realmat.gaussian.local_effects`), local factors and latent values integrated out. A move to psi' draws every U from its grid at psi' and
+(`realmat.algebra.local_effects`), local factors and latent values integrated out. A move to psi' draws every U from its grid at psi' and
 is accepted with the ratio of  p(psi) prod p(U, y | psi, rest) / q_psi(U);  the ratio inside hardly depends on U, and the grids need not be
 exact (a pseudo-marginal Metropolis step: Andrieu & Roberts, Annals of Statistics 37, 697, 2009).
 """
@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from realmat.gaussian import System, auxiliary, local_effects
-from realmat.gaussian.family import Family
-from realmat.gaussian.local_effects import LocalEffects
-from realmat.space import Space
-from realmat.terms import Values, degrees, evaluate
+from realmat.algebra import System, auxiliary, local_effects
+from realmat.algebra.family import Family
+from realmat.algebra.local_effects import LocalEffects
+from realmat.algebra.space import Space
+from realmat.terms.term import Values, degrees, evaluate
 
 
 class _Reads(dict[str, Any]):

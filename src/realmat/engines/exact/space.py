@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from realmat.gaussian import System
-from realmat.gaussian.lifted import slices
-from realmat.gaussian.many import Singly, Solved
-from realmat.space import Space
-from realmat.threads import workers
+from realmat.algebra import System
+from realmat.algebra.lifted import slices
+from realmat.algebra.many import Singly, Solved
+from realmat.algebra.space import Space
+from realmat.support.threads import workers
 
 _MANY = 5000  # rows with auxiliary values of their own beyond which threads pay: below, the interpreter lock eats the gain
 _SHORT = 32  # a shorter batch costs more than its share

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from realmat.algebra import System
+from realmat.algebra.space import Space
 from realmat.engines.exact import chain
 from realmat.engines.exact.space import Density
-from realmat.gaussian import System
-from realmat.posterior import Draws
-from realmat.space import Space
+from realmat.posterior.draws import Draws
 
 
 @dataclass

@@ -1,0 +1,183 @@
+"""The coefficients at one psi, exactly."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import lapack, solve_triangular
+
+from realmat.algebra import kernels
+from realmat.errors import FitError
+from realmat.terms.term import Values
+
+if TYPE_CHECKING:
+    from realmat.algebra.system import System
+
+NOT_IDENTIFIED = "the model is not identified at some parameter values: its precision matrix is not positive definite."
+_LOG_2PI = float(np.log(2 * np.pi))
+_SMALL = 1e6  # multiply-adds below which BLAS is done before sparse matrices have been looked at
+_DENSE_GAIN = 40  # multiply-adds that BLAS does in the time of a sparse one
+
+
+class Halves(NamedTuple):
+    """A square root of the covariance of some quantities: it is Y Y' + D D', with Y sparse and D dense, a row for each quantity."""
+
+    sparse: sparse.csr_matrix
+    dense: np.ndarray
+
+    def variances(self) -> np.ndarray:
+        """Variance of each quantity, shape (rows,)."""
+        y = self.sparse
+        row = np.repeat(np.arange(y.shape[0]), np.diff(y.indptr))
+        return np.bincount(row, weights=y.data**2, minlength=y.shape[0]) + np.einsum("ij,ij->i", self.dense, self.dense)
+
+    def add_covariance(self, other: Halves, out: np.ndarray) -> None:
+        """Add the covariance with other quantities to `out`, shape (rows, rows of the other)."""
+        a, b = self.sparse.tocsc(), other.sparse.tocsc()
+        busy = np.diff(a.indptr) * np.diff(b.indptr) > out.size / _DENSE_GAIN
+        busy |= out.size * a.shape[1] < _SMALL
+        out += np.hstack([a[:, busy].toarray(), self.dense]) @ np.hstack([b[:, busy].toarray(), other.dense]).T
+        if not busy.all():
+            few = (a[:, ~busy] @ b[:, ~busy].T).tocoo()
+            out[few.row, few.col] += few.data
+
+
+class Conditional:
+    """b | psi, y at one psi: a factorised precision matrix and what follows from it.
+
+    Attributes
+    ----------
+    log_marginal : float
+        log p(y | psi), with b integrated out.
+    """
+
+    def __init__(self, system: System, values: Values) -> None:
+        self.system = system
+        self.values = values
+        pattern = system.pattern
+        x = system.fixed.copy()
+        prior_mean, precision = system.prior_moments(values)
+        side = precision[: system.rest] * prior_mean[: system.rest]
+        x[pattern.diagonal] += precision[: system.rest]
+        own = precision > 0
+        at_reference = system.fixed_log - 0.5 * float(side @ prior_mean[: system.rest])
+        side += system.fixed_side
+        at_reference += 0.5 * float(np.sum(np.log(precision[own]))) - 0.5 * _LOG_2PI * np.count_nonzero(own)
+        for part in system.moving:
+            at_reference += part.add(values, x, side)
+        leaf_square, leaf_log_det = self._eliminate_leaf(x, side)
+        log_det = leaf_log_det + kernels.factor(x, pattern.ptr, pattern.targets, pattern.lead, pattern.full, pattern.dense)
+        self._x = x
+        self._dense = np.zeros((0, 0))
+        if pattern.dense:
+            block = x[pattern.base :].reshape((pattern.dense, pattern.dense), order="F")
+            self._dense, info = lapack.dpotrf(block, lower=1, clean=1, overwrite_a=0)
+            log_det = log_det + 2 * np.sum(np.log(np.diag(self._dense))) if info == 0 else np.nan
+        if not np.isfinite(log_det):
+            raise FitError(NOT_IDENTIFIED)
+        self.log_det = float(log_det)
+        self._half, square = self._forward(side)
+        self.log_marginal = at_reference + 0.5 * (square + leaf_square) + 0.5 * system.size * _LOG_2PI - 0.5 * self.log_det
+
+    def _eliminate_leaf(self, x: np.ndarray, side: np.ndarray) -> tuple[float, float]:
+        """Take the leaf out of P and of the right-hand side; returns its share of side' P^-1 side and of log det P."""
+        leaf = self.system.leaf
+        if leaf is None:
+            return 0.0, 0.0
+        w, pivots, at_nodes = leaf.at(self.values)
+        factor = w * w / at_nodes
+        x -= factor @ leaf.pair_sums
+        side -= factor @ leaf.side_sums
+        return float(factor @ leaf.square_sums), float(leaf.members @ np.log(pivots))
+
+    def _with_leaf(self, rest: np.ndarray, noise: np.ndarray | float = 0.0) -> np.ndarray:
+        """All coefficients from those of the rest: the leaf given them, at its mean plus `noise` in its own standard deviations."""
+        leaf = self.system.leaf
+        if leaf is None:
+            return rest
+        w, pivots, _ = leaf.at(self.values)
+        own = pivots[leaf.kind]
+        return np.concatenate([rest, w * (leaf.side - leaf.gram @ rest) / own + noise / np.sqrt(own)])
+
+    def _forward(self, side: np.ndarray) -> tuple[np.ndarray, float]:
+        """L^-1 side with unit variances, and its sum of squares side' P^-1 side."""
+        pattern, x = self.system.pattern, self._x
+        z = side.copy()
+        kernels.forward(x, pattern.ptr, pattern.rows, pattern.lead, z)
+        z[: pattern.lead] /= np.sqrt(kernels.pivots(x, pattern.ptr, pattern.lead))
+        if pattern.dense:
+            z[pattern.lead :] = lapack.dtrtrs(self._dense, z[pattern.lead :], lower=1)[0]
+        return z, float(z @ z)
+
+    def _backward(self, half: np.ndarray) -> np.ndarray:
+        """L^-T half, in elimination order."""
+        pattern, x = self.system.pattern, self._x
+        b = half.copy()
+        b[: pattern.lead] /= np.sqrt(kernels.pivots(x, pattern.ptr, pattern.lead))
+        if pattern.dense:
+            b[pattern.lead :] = lapack.dtrtrs(self._dense, b[pattern.lead :], lower=1, trans=1)[0]
+        kernels.backward(x, pattern.ptr, pattern.rows, pattern.lead, b)
+        return b
+
+    @cached_property
+    def centred(self) -> np.ndarray:
+        """E[b | psi, y] - b0, in elimination order."""
+        return self._with_leaf(self._backward(self._half))
+
+    @property
+    def mean(self) -> np.ndarray:
+        """E[b | psi, y], shape (coefficients,), natural order."""
+        return self.system.natural(self.centred)
+
+    def log_density(self, b: np.ndarray) -> float:
+        """log p(b | psi, y) at `b`, natural order; slow, for checks."""
+        n = self.system.size
+        deviation = (b - self.mean)[None, :]
+        precision = np.linalg.inv(self.cov(sparse.identity(n, format="csr")))
+        return float(-0.5 * (deviation @ precision @ deviation.T).item() - 0.5 * n * _LOG_2PI + 0.5 * self.log_det)
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """One exact draw of b, natural order."""
+        return self.system.natural(self.completed(rng.standard_normal(self.system.size)))
+
+    def completed(self, noise: np.ndarray) -> np.ndarray:
+        """A draw of b - b0, in elimination order, from standard normals."""
+        rest = self.system.rest
+        return self._with_leaf(self._backward(self._half + noise[:rest]), noise[rest:])
+
+    def halves(self, matrix: sparse.csr_matrix) -> Halves:
+        """A square root of X P^-1 X' for X (rows x coefficients, natural order)."""
+        system, pattern = self.system, self.system.pattern
+        ordered = sparse.csr_matrix((matrix.data, system.place[matrix.indices].astype(np.int32), matrix.indptr), shape=matrix.shape)
+        ordered, own = self._past_leaf(ordered)
+        arrays = (ordered.indptr.astype(np.int32), ordered.indices.astype(np.int32), ordered.data.astype(float))
+        ptr, idx, val, dense = kernels.spread(*arrays, self._x, pattern.ptr, pattern.rows, pattern.lead, system.rest)
+        half = solve_triangular(self._dense, dense.T, lower=True).T if pattern.dense else dense
+        lead = sparse.csr_matrix((val, idx, ptr), shape=(matrix.shape[0], max(pattern.lead, 1)))
+        return Halves(lead if own is None else sparse.hstack([lead, own], format="csr"), half)
+
+    def _past_leaf(self, ordered: sparse.csr_matrix) -> tuple[sparse.csr_matrix, sparse.csr_matrix | None]:
+        """Rows of coefficients once the leaf is eliminated, and the leaf's part of their square root."""
+        leaf, rest = self.system.leaf, self.system.rest
+        if leaf is None:
+            return ordered, None
+        w, pivots, _ = leaf.at(self.values)
+        touching = ordered[:, rest:].tocsr()
+        inverse = sparse.diags(1 / pivots[leaf.kind])
+        remaining = (ordered[:, :rest] - w * (touching @ inverse @ leaf.gram)).tocsr()
+        return remaining, (touching @ inverse.sqrt()).tocsr()
+
+    def cov(self, left: sparse.csr_matrix, right: sparse.csr_matrix | None = None) -> np.ndarray:
+        """Covariance of X b and Y b given psi and y: dense, shape (rows of X, rows of Y)."""
+        a = self.halves(left)
+        b = a if right is None else self.halves(right)
+        out = np.zeros((len(a.dense), len(b.dense)))
+        a.add_covariance(b, out)
+        return out
+
+    def variances(self, matrix: sparse.csr_matrix) -> np.ndarray:
+        """Variances of X b given psi and y, shape (rows,)."""
+        return self.halves(matrix).variances()

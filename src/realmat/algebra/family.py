@@ -1,0 +1,225 @@
+"""Measured rows in the form the exact algebra needs: sparse rows under a few scales, and weights by key.
+
+A *key* is a distinct noise variance ``u^2 + scales(psi)[group]^2``: with one unknown common noise a million rows share one key, and
+their Gram matrix is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from realmat.terms.term import Coefficients, Function, Known, Noise, Piece, Rows, Values, evaluate
+
+
+@dataclass
+class Family:
+    """Rows ``y ~ N(A(psi) b + offset(psi), variance(psi) / count)``, columns in elimination order.
+
+    Attributes
+    ----------
+    matrix : csr, shape (rows, coefficients)
+        Entries without their scales; a column may stand twice in a row under two scales.
+    scale_of : int array, one per stored entry
+        Which of `scales` multiplies the entry; 0 is the constant 1.
+    key : int array of shape (rows,)
+        Variance key of each row; `key_u2` and `key_group` describe the keys.
+    known : array or float
+        Offsets that do not depend on psi, already subtracted from `y`.
+    local : str
+        Name of the local variance factors of a Student t among the values, one per row.
+    latent : str
+        Name of the values that replace censored ones.
+    centre : array or float
+        A b0 of the reference b0, already subtracted from `y`.
+    least : array of shape (keys,) or float
+        Least variance of rows whose noise is an inferred scale alone.
+    """
+
+    name: str
+    y: np.ndarray
+    count: np.ndarray
+    within: np.ndarray
+    matrix: sparse.csr_matrix
+    scale_of: np.ndarray
+    scales: Sequence[Function | None]
+    offsets: Sequence[Function]
+    known: np.ndarray | float
+    noise: Noise
+    key: np.ndarray
+    key_u2: np.ndarray
+    key_group: np.ndarray
+    local: str = ""
+    latent: str = ""
+    centre: np.ndarray | float = 0.0
+    least: np.ndarray | float = 0.0
+
+    @property
+    def augmented(self) -> bool:
+        """Whether rows have local scales or censored values, so that every row needs its own weight or value."""
+        return bool(self.local or self.latent)
+
+    def entries(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places in the matrix's data that belong to chosen columns (bool by column), and their rows."""
+        inside = np.flatnonzero(chosen[self.matrix.indices])
+        return inside, np.repeat(np.arange(len(self.y)), np.diff(self.matrix.indptr))[inside]
+
+    def recentre(self, shift: np.ndarray) -> None:
+        """Subtract A b0 of a reference `shift` b0 (zero on every column that a scale multiplies) from the values."""
+        self.centre = self.matrix @ shift
+        self.y = self.y - self.centre
+
+    @property
+    def scaled_columns(self) -> np.ndarray:
+        """Columns that some scale multiplies."""
+        return np.unique(self.matrix.indices[self.scale_of > 0])
+
+    @cached_property
+    def _alike(self) -> bool:
+        """Whether all rows have the first inferred scale."""
+        return not np.any(self.key_group)
+
+    def variance(self, p: Values) -> np.ndarray:
+        """Variance of a single measurement by key, shape (keys,)."""
+        if self.noise.scales is None:
+            return self.key_u2
+        return self.of_scales(np.asarray(self.noise.scales(p, np), dtype=float))
+
+    def of_scales(self, scales: np.ndarray) -> np.ndarray:
+        """The same from the inferred scales, shape (groups,), or (groups, n) at n psi, which gives (keys, n)."""
+        u2, least = (x if scales.ndim == 1 else np.reshape(x, (-1, 1)) for x in (self.key_u2, self.least))
+        if self._alike:
+            return np.maximum(u2 + scales[0] ** 2, least)
+        scales = np.concatenate([scales, np.zeros((1, *scales.shape[1:]))])  # group -1 reads the zero
+        return np.maximum(u2 + scales[self.key_group] ** 2, least)
+
+    def row_variance(self, p: Values) -> np.ndarray:
+        """Variance of a single measurement by row, shape (rows,), local factors included."""
+        return self.by_row(self.variance(p), p)
+
+    def by_row(self, variance: np.ndarray, p: Values) -> np.ndarray:
+        """The same from the variances by key."""
+        own = variance[self.key]
+        return own * p[self.local] if self.local and self.local in p else own
+
+    def values(self, p: Values) -> np.ndarray:
+        """y less its known offset and centre, with censored values replaced by their current latent ones."""
+        return p[self.latent] - self.known - self.centre if self.latent and self.latent in p else self.y
+
+    def scale_values(self, p: Values) -> np.ndarray:
+        """Value of each scale at psi, shape (scales,)."""
+        return np.array([evaluate(f, p) for f in self.scales], dtype=float)
+
+    def offset(self, p: Values) -> np.ndarray | float:
+        """Part of the mean that depends on psi alone."""
+        return sum((f(p, np) for f in self.offsets), 0.0)
+
+    def at(self, p: Values) -> sparse.csr_matrix:
+        """The matrix A(psi)."""
+        if len(self.scales) == 1:
+            return self.matrix
+        scaled = self.matrix.data * self.scale_values(p)[self.scale_of]
+        return sparse.csr_matrix((scaled, self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape)
+
+
+def of_rows(rows: Rows, places: Mapping[str, np.ndarray], size: int) -> Family:
+    """From declared rows; `places` gives the position of each coefficient of each block."""
+    noise = rows.noise
+    censored = noise.censored is not None and bool(np.any(noise.censored != 0))
+    family = _build(
+        rows.name, rows.y, rows.count, rows.within, [piece for _, piece in rows.pieces], [f for _, f in rows.offsets], noise, places, size
+    )
+    family.local = f"{rows.name}_local" if noise.nu else ""
+    family.latent = f"{rows.name}_latent" if censored else ""
+    return family
+
+
+def of_prior(block: Coefficients, places: Mapping[str, np.ndarray], size: int, example: Values) -> Family:
+    """The prior of a block as rows ``mean = b - sum M b_parent + sd * normal``.
+
+    For a mean that depends on other coefficients, or a Student t. `example` holds any valid psi, to see whether sd is one number or
+    one for each coefficient.
+    """
+    n = block.size
+    sd = block.sd
+    by_row = np.ndim(evaluate(sd, example)) == 1
+    group = np.arange(n) if by_row else np.zeros(n, dtype=int)
+    noise = Noise(np.zeros(n), group, lambda p, xp: evaluate(sd, p) if by_row else np.array([evaluate(sd, p)]), nu=block.nu)
+    pieces = [Piece(block.name, sparse.identity(n, format="csr")), *(Piece(parent, -matrix) for parent, matrix in block.parents)]
+    own = block.mean
+    offsets: list[Function] = [lambda p, xp: -own(p, xp)] if callable(own) else []
+    mean = np.zeros(n) if callable(own) else np.broadcast_to(np.asarray(own, dtype=float), (n,)).copy()
+    family = _build(f"{block.name}_prior", mean, np.ones(n), np.zeros(n), pieces, offsets, noise, places, size)
+    family.local = f"{block.name}_local" if block.nu else ""
+    return family
+
+
+def _build(
+    name: str,
+    y: np.ndarray,
+    count: np.ndarray,
+    within: np.ndarray,
+    pieces: Sequence[Piece],
+    offsets: Sequence[Function],
+    noise: Noise,
+    places: Mapping[str, np.ndarray],
+    size: int,
+) -> Family:
+    matrix, scale_of, scales = _stack(len(y), pieces, places, size)
+    keys, key = np.unique(np.column_stack([noise.u**2, noise.group.astype(float)]), axis=0, return_inverse=True)
+    known = sum((f.values for f in offsets if isinstance(f, Known)), 0.0)
+    rest = tuple(f for f in offsets if not isinstance(f, Known))
+    values = np.asarray(y, dtype=float) - known
+    return Family(
+        name, values, count, within, matrix, scale_of, scales, rest, known, noise, key.ravel(), keys[:, 0], keys[:, 1].astype(int)
+    )
+
+
+def _stack(
+    n: int, pieces: Sequence[Piece], places: Mapping[str, np.ndarray], size: int
+) -> tuple[sparse.csr_matrix, np.ndarray, list[Function | None]]:
+    """All pieces side by side as one csr matrix in elimination order, each entry knowing its scale."""
+    scales: list[Function | None] = [None]
+    row_parts, column_parts, data_parts, scale_parts = [], [], [], []
+    for piece in pieces:
+        coo = piece.matrix.tocoo()
+        keep = coo.data != 0
+        which = 0
+        if piece.scale is not None:
+            scales.append(piece.scale)
+            which = len(scales) - 1
+        row_parts.append(coo.row[keep])
+        column_parts.append(places[piece.coefficients][coo.col[keep]])
+        data_parts.append(coo.data[keep])
+        scale_parts.append(np.full(int(keep.sum()), which))
+    if not row_parts:
+        return sparse.csr_matrix((n, size)), np.zeros(0, dtype=int), scales
+    row, column = np.concatenate(row_parts), np.concatenate(column_parts)
+    order = np.lexsort((column, row))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n))]).astype(np.int32)
+    data = np.concatenate(data_parts)[order].astype(float)
+    matrix = sparse.csr_matrix((data, column[order].astype(np.int32), indptr), shape=(n, size))
+    return matrix, np.concatenate(scale_parts)[order], scales
+
+
+def variance_error(name: str) -> str:
+    """What to say when a row has no noise at all."""
+    return f"rows of {name!r} have zero variance: every measured row needs a stated u or an inferred scale."
+
+
+def example_values(params: Sequence[Any]) -> dict[str, Any]:
+    """A valid psi: the median of each prior, references resolved in order."""
+    values: dict[str, Any] = {}
+    pending = list(params)
+    while pending:
+        ready = [q for q in pending if all(r in values for r in q.prior.references)]
+        for q in ready or pending[:1]:
+            median = q.prior.median({**dict.fromkeys(q.prior.references, 1.0), **values})
+            values[q.name] = median if q.coords is None else np.full(q.size, median)
+            pending.remove(q)
+    return values

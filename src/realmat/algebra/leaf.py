@@ -1,0 +1,161 @@
+"""Eliminating the largest group effect in closed form, by classes.
+
+A *leaf* is a block of independent effects, one for each piece, that only the response touches, each row at most once. With a common
+noise variance 1/w and prior precision q, effect j with g_j measurements has D_j = w g_j + q, and eliminating it leaves
+
+    S = P - sum_j w^2 G_j' G_j / D_j
+
+where G_j is the row of the Gram matrix that ties it to the other coefficients. D_j depends on j through g_j alone, so pieces with
+equally many measurements are summed once and for all: the cost of an evaluation does not grow with the number of pieces. Where there are
+many classes, 1 / D as a function of g is interpolated between Chebyshev points, to rounding: its pole is at g = -q / w <= 0, so that twenty
+points are enough for any interval whose ends differ by a factor of two (Trefethen, Approximation Theory and Practice, 2013, theorem 8.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from realmat.algebra.family import Family
+from realmat.terms.term import Coefficients, Function, Values, evaluate
+
+Positions = Callable[[sparse.coo_matrix], tuple[np.ndarray, np.ndarray]]
+_MOST_NUMBERS = 40_000_000
+_SCATTERED = 4.0  # a scattered multiply-add costs as much as so many in a row
+_FEWEST = 8
+_RATIO = 2.0  # between the ends of an interval of interpolation
+_ROUNDING = 1e-16
+
+
+def find(families: Sequence[Family], blocks: Sequence[Coefficients], columns: dict[str, slice], example: Values) -> Coefficients | None:
+    """The largest block that can be a leaf; None where there is none, or it would not pay. Matrices in natural order."""
+    response = families[0]
+    simple = len(response.key_u2) == 1 and not response.augmented and len(response.scales) == 1 and not response.offsets
+    if not simple:
+        return None
+    elsewhere = [np.unique(f.matrix.indices) for f in families[1:]]
+    touched = np.unique(np.concatenate(elsewhere)) if elsewhere else np.zeros(0, dtype=int)
+    for block in sorted(blocks, key=lambda b: -b.size):
+        where = columns[block.name]
+        own = block.size >= _FEWEST and not (block.parents or block.nu) and not callable(block.mean) and np.all(np.asarray(block.mean) == 0)
+        if not own or np.ndim(evaluate(block.sd, example)) or np.any((touched >= where.start) & (touched < where.stop)):
+            continue
+        sub = response.matrix[:, where.start : where.stop]
+        if np.diff(sub.indptr).max(initial=0) <= 1:
+            return block
+    return None
+
+
+@dataclass
+class Leaf:
+    """The leaf of a system; arrays in elimination order, the leaf's own columns last.
+
+    Attributes
+    ----------
+    gram : csr, shape (pieces, other coefficients)
+    own : array of shape (pieces,)
+        Sum of counts of each piece, g_j.
+    kind : int array of shape (pieces,)
+        The class of each piece; `level` and `members` describe the classes.
+    nodes : array of shape (nodes,)
+        Numbers of measurements at which 1 / D is evaluated; `spread` of shape (nodes, classes) interpolates between them.
+    pair_sums : array of shape (nodes, flat)
+        Weighted sums over the pieces of G_j' G_j, at the flat positions of the factor.
+    """
+
+    family: Family
+    sd: Function | float | np.ndarray
+    gram: sparse.csr_matrix
+    own: np.ndarray
+    kind: np.ndarray
+    level: np.ndarray
+    members: np.ndarray
+    nodes: np.ndarray
+    spread: np.ndarray
+    rows: sparse.csr_matrix
+    pair_sums: np.ndarray
+    side_sums: np.ndarray
+    square_sums: np.ndarray
+    side: np.ndarray
+
+    def refresh(self) -> None:
+        """The response has moved: recompute what depends on it."""
+        f = self.family
+        self.side = self.rows.T @ (f.count * f.y)
+        classes = sparse.csr_matrix(
+            (np.ones(len(self.kind)), (self.kind, np.arange(len(self.kind)))), shape=(len(self.level), len(self.kind))
+        )
+        self.side_sums = self.spread @ np.asarray((classes @ self.gram.multiply(self.side[:, None]).tocsr()).toarray())
+        self.square_sums = self.spread @ (classes @ self.side**2)
+
+    def at(self, p: Values) -> tuple[float, np.ndarray, np.ndarray]:
+        """w, D by class and D at the nodes, at psi."""
+        w = 1.0 / float(self.family.variance(p)[0])
+        q = 1.0 / float(evaluate(self.sd, p)) ** 2
+        return w, w * self.level + q, w * self.nodes + q
+
+
+def structure(response: Family, rest: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix, np.ndarray]:
+    """Leaf rows (rows x pieces), Gram with the other coefficients (pieces x rest) and own sums, from the ordered response matrix."""
+    rows = response.matrix[:, rest:].tocsr()
+    weighted = rows.multiply(response.count[:, None]).tocsr()
+    gram = (weighted.T @ response.matrix[:, :rest]).tocsr()
+    own = np.asarray(rows.multiply(weighted).sum(axis=0)).ravel()
+    return rows, gram, own
+
+
+def too_large(gram: sparse.csr_matrix, own: np.ndarray, flat: int) -> bool:
+    """Whether sums by class would cost more, each evaluation, than eliminating the pieces one by one."""
+    classes = len(interpolation(np.unique(own))[0])
+    height = np.diff(gram.indptr).astype(float)
+    one_by_one = _SCATTERED * float(np.sum((height + 1) * (height + 2) / 2))
+    return classes * flat > min(one_by_one, _MOST_NUMBERS)
+
+
+def build(response: Family, block: Coefficients, rest: int, positions: Positions, flat: int) -> Leaf:
+    """The leaf of an ordered system; `positions` gives flat positions of an upper-triangular matrix."""
+    rows, gram, own = structure(response, rest)
+    level, kind, members = np.unique(own, return_inverse=True, return_counts=True)
+    nodes, spread = interpolation(level)
+    pair_sums = np.zeros((len(nodes), flat))
+    for node, share in enumerate(spread[:, kind]):
+        used = np.flatnonzero(share)
+        mine = gram[used]
+        where, values = positions(sparse.triu((mine.T @ mine.multiply(share[used, None]).tocsr()).tocsr()).tocoo())
+        pair_sums[node, where] = values
+    empty = np.zeros(0)
+    leaf = Leaf(response, block.sd, gram, own, kind, level, members, nodes, spread, rows, pair_sums, empty, empty, empty)
+    leaf.refresh()
+    return leaf
+
+
+def interpolation(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes, and weights of shape (nodes, levels), that give 1 / (w g + q) at sorted positive levels g to rounding, for any w and q.
+
+    Examples
+    --------
+    >>> level = np.arange(900.0, 1100.0)
+    >>> nodes, spread = interpolation(level)
+    >>> len(nodes), bool(np.allclose(1 / (3 * nodes + 5) @ spread, 1 / (3 * level + 5), rtol=1e-13, atol=0))
+    (14, True)
+    """
+    nodes, blocks, start = [], [], 0
+    while start < len(level):
+        stop = int(np.searchsorted(level, _RATIO * level[start], side="right"))
+        own = level[start:stop]
+        middle, half = 0.5 * (own[-1] + own[0]), 0.5 * (own[-1] - own[0])
+        pole = middle / half if half > 0 else np.inf
+        most = int(np.ceil(-np.log(_ROUNDING) / np.arccosh(pole))) + 1 if half > 0 else 1
+        if most < len(own):
+            x = np.cos(np.pi * (np.arange(most) + 0.5) / most)
+            nodes.append(middle + half * x)
+            degrees = np.polynomial.chebyshev.chebvander((own - middle) / half, most - 1)
+            blocks.append(np.linalg.solve(np.polynomial.chebyshev.chebvander(x, most - 1).T, degrees.T))
+        else:
+            nodes.append(own)
+            blocks.append(np.eye(len(own)))
+        start = stop
+    return np.concatenate(nodes), sparse.block_diag([sparse.coo_array(block) for block in blocks]).toarray()

@@ -1,0 +1,85 @@
+"""Functions of psi at many psi at once.
+
+Components write functions of one psi: ``f(p, xp)``. Most are arithmetic on scalars, and give the right numbers when every parameter is an
+array with the batch as its last axis; others spread scalars over rows, and do when the batch comes first and the rows after. What a
+function takes is tried on the first batch, element by element; one that takes neither is called psi by psi from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from realmat.terms.term import Function
+
+Batch = Mapping[str, np.ndarray]
+_TRIED = 3
+
+
+class Lifted:
+    """A function of psi, or a constant, that takes a batch.
+
+    Parameters
+    ----------
+    function : callable or float or array
+        ``f(p, xp)``, of any shape.
+    """
+
+    def __init__(self, function: Function | float | np.ndarray) -> None:
+        self.function = function
+        self._way: Callable[[Function, Batch, int], np.ndarray] | None = None
+
+    def __call__(self, values: Batch, n: int) -> np.ndarray:
+        """Values with the batch as last axis, which has length 1 where psi does not matter.
+
+        Parameters
+        ----------
+        values : mapping of parameter name to array
+            Batch as last axis, of length `n`.
+        """
+        function = self.function
+        if not callable(function):
+            return np.asarray(function, dtype=float)[..., None]
+        if self._way is None and n > _TRIED:
+            self._way = next((way for way in (together, over_rows) if _agrees(way, function, values, n)), one_by_one)
+        return (self._way or one_by_one)(function, values, n)
+
+
+def part_of(values: Batch, where: slice | np.ndarray | int) -> dict[str, np.ndarray]:
+    """Some psi of a batch, or a single one."""
+    return {name: v[..., where] for name, v in values.items()}
+
+
+def slices(n: int, size: int) -> list[slice]:
+    """0 to n in steps of `size`."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def together(function: Function, values: Batch, n: int) -> np.ndarray:
+    """All psi at once, the batch as last axis."""
+    out = np.asarray(function(values, np), dtype=float)
+    return np.broadcast_to(out, (n,)) if out.ndim == 0 else out
+
+
+def over_rows(function: Function, values: Batch, n: int) -> np.ndarray:
+    """All psi at once, scalars as columns: what a function spreads over rows stands beside them."""
+    out = np.asarray(function({name: v[:, None] if v.ndim == 1 else v for name, v in values.items()}, np), dtype=float)
+    return out.T
+
+
+def one_by_one(function: Function, values: Batch, n: int) -> np.ndarray:
+    """Every psi by itself."""
+    single = (part_of(values, i) for i in range(n))
+    return np.stack([np.asarray(function(p, np), dtype=float) for p in single], axis=-1)
+
+
+def _agrees(way: Callable[[Function, Batch, int], np.ndarray], function: Function, values: Batch, n: int) -> bool:
+    few = part_of(values, slice(_TRIED))
+    truth = one_by_one(function, few, _TRIED)
+    try:
+        # also at the batch's own length: a row of numbers could be as long as the trial
+        found, shape = way(function, few, _TRIED), way(function, values, n).shape
+    except (ValueError, TypeError, IndexError, AttributeError):
+        return False
+    return found.shape == truth.shape and shape == (*truth.shape[:-1], n) and np.allclose(found, truth, rtol=1e-12, equal_nan=True)

@@ -1,0 +1,241 @@
+"""The linear-Gaussian system at many psi at once: what `Conditional` computes for one, in compiled loops.
+
+Exploring the hyperparameters needs thousands of evaluations of a small system each; Python's share of one is then larger than the
+algebra's. Here functions of psi are evaluated for a whole batch, what depends on psi through a few numbers enters as weighted sums, and
+factorisation, solution and draws run eight psi side by side without returning to Python. `Conditional` is the reference that tests
+compare with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from realmat.algebra import batch_kernels
+from realmat.algebra.conditional import Conditional
+from realmat.algebra.lanes import LANES, blocks, unblocked
+from realmat.algebra.lifted import Batch, Lifted, part_of, slices
+from realmat.algebra.many_parts import LiftedRows, ManyPriors, ManyRows, Sums
+from realmat.errors import FitError
+
+if TYPE_CHECKING:
+    from realmat.algebra.leaf import Leaf
+    from realmat.algebra.system import System
+
+_LOG_2PI = float(np.log(2 * np.pi))
+_NUMBERS = 2_000_000  # held at once by a batch
+_LARGE = 2_000_000  # numbers of one psi from which it fills a processor by itself
+_NEARLY = 0.3  # share of numbers that are not zero from which a matrix is better held as dense
+
+
+class Many:
+    """Evaluates a system at batches of psi; very large ones psi by psi.
+
+    Auxiliary values of Student t or censored parts belong to psi.
+
+    Parameters
+    ----------
+    system : System
+
+    Attributes
+    ----------
+    most : int
+        Largest batch whose numbers stay in the cache.
+    """
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        largest = max(system.pattern.flat, system.size, 1)
+        self._singly = largest > _LARGE
+        self.most = 1
+        if self._singly:
+            return
+        rows = [ManyRows(part, system.pattern) for part in system.moving]
+        self._parts: list[ManyPriors | ManyRows] = [*(ManyPriors(system, *prior) for prior in system.moving_priors), *rows]
+        longest = max((len(part.family.y) for part in rows if not part.part.few), default=0)
+        self.most = int(np.clip(_NUMBERS // max(largest, longest), LANES, 256)) // LANES * LANES
+        self._constant = 0.5 * _LOG_2PI * sum(block.size for block in system.linked)
+        if system.leaf is not None:
+            self._response, self._leaf_sd = LiftedRows(system.families[0]), Lifted(system.leaf.sd)
+        own = system.fixed_precision[: system.rest]
+        self._log = system.fixed_log + 0.5 * float(np.sum(np.log(system.fixed_precision[system.fixed_precision > 0])))
+        self._log -= 0.5 * float(own @ system.fixed_mean[: system.rest] ** 2)
+        self._stack(own)
+
+    def _stack(self, own: np.ndarray) -> None:
+        """P and the right-hand side as sums whose weights depend on psi: 1, precisions, scales, and what the leaf takes."""
+        system = self.system
+        x = system.fixed.copy()
+        x[system.pattern.diagonal] += own
+        self._sums = Sums(system.pattern.flat)
+        self._sums.add(slice(None), x)
+        sides = [(own * system.fixed_mean[: system.rest] + system.fixed_side)[None]]
+        for part in self._parts:
+            for where, values in part.slots:
+                self._sums.add(where, values)
+            sides.append(part.sides)
+        leaf = system.leaf
+        if leaf is not None:
+            for values in leaf.pair_sums:
+                self._sums.add(slice(None), values)
+            sides.append(leaf.side_sums)
+        self._sums.freeze()
+        self._sides = np.concatenate(sides)
+        if leaf is not None:
+            leaf.pair_sums = self._sums.whole[-len(leaf.nodes) :]  # held once: it may be large
+            self.tied = _Tied(leaf, system.pattern.lead)
+
+    def at(self, values: Batch, n: int) -> Solved | Singly:
+        """Factorise at every psi of a batch.
+
+        Parameters
+        ----------
+        values : mapping of parameter name to array
+            The batch, of length `n`, is the last axis.
+        """
+        if self._singly:
+            return Singly(self.system, values, n)
+        pattern = self.system.pattern
+        log = np.full(n, self._log)
+        with np.errstate(all="ignore"):
+            weights, of_sides = [np.ones((n, 1))], [np.ones((n, 1))]
+            given = [(part, part.at(values, n)) for part in self._parts]
+            for _, at in given:
+                weights.append(at.slots)
+                of_sides.append(at.sides)
+                log += at.log
+            leaf = None
+            if self.system.leaf is not None:
+                leaf, taken = self._eliminate_leaf(values, n, log)
+                weights.append(taken)
+                of_sides.append(taken)
+            xs = self._sums.at(np.concatenate(weights, axis=1))
+            side = np.concatenate(of_sides, axis=1) @ self._sides
+            for _, at in given:
+                if at.side is not None:
+                    side += at.side
+            sides = blocks(side)
+            for part, at in given:
+                part.add(at, xs, sides)
+            batch_kernels.solve(xs, sides, pattern.ptr, pattern.rows, pattern.targets, pattern.lead, pattern.full, pattern.dense)
+            pivots = xs[:, pattern.diagonal]
+            log += 0.5 * unblocked(np.sum(sides * sides / pivots - np.log(pivots), axis=1, keepdims=True), n)[:, 0] + self._constant
+        return Solved(self.system, xs, sides, pivots, log, leaf)
+
+    def log_marginal(self, values: Batch, n: int) -> np.ndarray:
+        """log p(y | psi) at a batch of any length, shape (n,); -inf where the numbers break down."""
+        each = [self.at(part_of(values, part), part.stop - part.start).log_marginal for part in slices(n, self.most)]
+        return np.concatenate([np.zeros(0), *each])
+
+    def _eliminate_leaf(self, values: Batch, n: int, log: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """As `Conditional` does: w / D and 1 / sqrt(D) by class, both of shape (n, classes), and weights of the leaf's sums."""
+        leaf = self.system.leaf
+        assert leaf is not None
+        w = 1.0 / self._response.variance(values, n)[:, 0]
+        q = 1.0 / np.broadcast_to(self._leaf_sd(values, n), (n,)) ** 2
+        pivots = w[:, None] * leaf.level + q[:, None]
+        factor = (w * w)[:, None] / (w[:, None] * leaf.nodes + q[:, None])
+        log += 0.5 * (factor @ leaf.square_sums - np.log(pivots) @ leaf.members)
+        return (w[:, None] / pivots, 1.0 / np.sqrt(pivots)), -factor
+
+
+class Solved:
+    """A factorised batch.
+
+    Attributes
+    ----------
+    log_marginal : array of shape (n,)
+        log p(y | psi); -inf where the numbers break down.
+    xs : array of shape (blocks, flat, 8)
+        The factors.
+    leaf : tuple of arrays of shape (n, classes), optional
+        w / D and 1 / sqrt(D).
+    """
+
+    def __init__(
+        self,
+        system: System,
+        xs: np.ndarray,
+        half: np.ndarray,
+        pivots: np.ndarray,
+        log: np.ndarray,
+        leaf: tuple[np.ndarray, np.ndarray] | None,
+    ) -> None:
+        self._system, self.xs, self._half, self._pivots, self.leaf = system, xs, half, pivots, leaf
+        self.log_marginal = np.where(np.isfinite(log), log, -np.inf)
+
+    def mean(self) -> np.ndarray:
+        """E[b | psi, y] at each psi, shape (n, coefficients), natural order."""
+        return self._completed(np.zeros((len(self.log_marginal), self._system.size)))
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """An exact draw of b at each psi, shape (n, coefficients), natural order; nonsense where the numbers break down."""
+        return self._completed(rng.standard_normal((len(self.log_marginal), self._system.size)))
+
+    def _completed(self, b: np.ndarray) -> np.ndarray:
+        self.centred(b)
+        return np.asarray(batch_kernels.natural(b, self._system.place, self._system.shift))
+
+    def centred(self, b: np.ndarray) -> None:
+        """Turn standard normals (n, coefficients) into draws of b - b0, in elimination order, in place."""
+        system, pattern = self._system, self._system.pattern
+        with np.errstate(all="ignore"):
+            bs = blocks(b[:, : system.rest])
+            bs /= np.sqrt(self._pivots)
+            bs += self._half / self._pivots
+        batch_kernels.backward(self.xs, bs, pattern.ptr, pattern.rows, pattern.lead, pattern.dense)
+        b[:, : system.rest] = unblocked(bs, len(b))
+        if self.leaf is not None:
+            system.many.tied.complete(b, *self.leaf)
+
+
+class Singly:
+    """The same psi by psi.
+
+    Attributes
+    ----------
+    each : list of Conditional
+        None where the numbers break down.
+    """
+
+    def __init__(self, system: System, values: Batch, n: int) -> None:
+        self._system = system
+        self.each: list[Conditional | None] = []
+        for i in range(n):
+            try:
+                self.each.append(system.at(part_of(values, i)))
+            except FitError:
+                self.each.append(None)
+        self.log_marginal = np.array([-np.inf if one is None else one.log_marginal for one in self.each])
+
+    def mean(self) -> np.ndarray:
+        """As `Solved.mean`."""
+        return np.array([np.full(self._system.size, np.nan) if one is None else one.mean for one in self.each])
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """As `Solved.draw`."""
+        return np.array([np.full(self._system.size, np.nan) if one is None else one.draw(rng) for one in self.each])
+
+    def centred(self, b: np.ndarray) -> None:
+        """As `Solved.centred`."""
+        for row, one in zip(b, self.each, strict=True):
+            row[:] = np.nan if one is None else one.completed(row)
+
+
+class _Tied:
+    """What ties the leaf to the other coefficients: sparse to those eliminated one by one, dense to the trailing block where it is full."""
+
+    def __init__(self, leaf: Leaf, lead: int) -> None:
+        self._lead, self._side, self._kind = lead, leaf.side, leaf.kind
+        trailing = leaf.gram[:, lead:]
+        self._dense = trailing.toarray().T if trailing.nnz > _NEARLY * np.prod(trailing.shape) else None
+        self._sparse = leaf.gram if self._dense is None else leaf.gram[:, :lead].tocsr()
+        self._rest = leaf.gram.shape[1]
+
+    def complete(self, b: np.ndarray, gain: np.ndarray, sd: np.ndarray) -> None:
+        """Turn the leaf's standard normals behind the other columns of `b` into draws given these, in place."""
+        gram, side = self._sparse, self._side[None]
+        if self._dense is not None:
+            side = side - b[:, self._lead : self._rest] @ self._dense
+        batch_kernels.complete_leaf(b, self._rest, gram.indptr, gram.indices, gram.data, side, self._kind, gain, sd)

@@ -1,0 +1,105 @@
+"""What one family of measured rows adds to the precision matrix and the right-hand side."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from realmat.algebra import kernels
+from realmat.algebra.family import Family, variance_error
+from realmat.algebra.ordering import Pattern
+from realmat.errors import FitError
+from realmat.terms.term import Values
+
+FEW_KEYS = 8
+_WHOLE = 0.2  # share of places from which adding whole arrays is faster than scattering
+Slot = tuple[np.ndarray | slice, np.ndarray]
+_LOG_2PI = float(np.log(2 * np.pi))
+
+
+def laid_out(where: np.ndarray, values: np.ndarray, flat: int) -> Slot:
+    """Numbers at places of a flat array as they are best added: as a whole array where they are many, else scattered."""
+    if len(where) <= _WHOLE * flat:
+        return where, values
+    full = np.zeros(flat)
+    full[where] = values
+    return slice(None), full
+
+
+class Part:
+    """One family's share of P and of the right-hand side: Gram matrices by key where keys are few, else row by row."""
+
+    def __init__(self, family: Family, pattern: Pattern) -> None:
+        self.family = family
+        self.pattern = pattern
+        unscaled = not family.augmented and len(family.scales) == 1 and not family.offsets
+        self.constant = unscaled and family.noise.scales is None
+        self.few = unscaled and len(family.key_u2) <= FEW_KEYS
+        if self.few:
+            self._grams()
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Flat position of each pair of entries of each row."""
+        return self.pattern.pair_places(self.family.matrix)
+
+    def _grams(self) -> None:
+        f = self.family
+        self.grams, self.sides = [], []
+        for k in range(len(f.key_u2)):
+            rows = np.flatnonzero(f.key == k)
+            sub = f.matrix[rows][:, : self.pattern.size]
+            weighted = sub.multiply(f.count[rows][:, None]).tocsr()
+            where, values = self.pattern.positions(sparse.triu((sub.T @ weighted).tocsr()).tocoo())
+            self.grams.append(laid_out(where, values, self.pattern.flat))
+            self.sides.append(weighted.T @ f.y[rows])
+        self._totals()
+
+    def _totals(self) -> None:
+        f = self.family
+        keys = len(f.key_u2)
+        self.totals = np.bincount(f.key, weights=f.count, minlength=keys)
+        self.squares = np.bincount(f.key, weights=f.count * f.y**2 + f.within, minlength=keys)
+
+    def recentred(self) -> None:
+        """The family's values have moved: refresh what was computed from them."""
+        if self.few:
+            f = self.family
+            self._totals()
+            for k in range(len(self.sides)):
+                rows = np.flatnonzero(f.key == k)
+                self.sides[k] = (f.matrix[rows].T @ (f.count[rows] * f.y[rows]))[: self.pattern.size]
+
+    def add(self, p: Values, x: np.ndarray, side: np.ndarray) -> float:
+        """Add A' W A to the flat array `x` and A' W (y - offset) to `side`, both in elimination order.
+
+        Returns log p(rows | b = b0, psi).
+        """
+        f = self.family
+        variance = f.variance(p)
+        if not np.all(variance > 0):
+            raise FitError(variance_error(f.name))
+        if self.few:
+            for k, (where, gram) in enumerate(self.grams):
+                x[where] += gram / variance[k]
+                side += self.sides[k] / variance[k]
+            return float(-0.5 * np.sum(self.totals * (np.log(variance) + _LOG_2PI) + self.squares / variance))
+        scales, by_row = f.scale_values(p), f.by_row(variance, p)
+        m, residual = f.matrix, f.values(p) - f.offset(p)
+        kernels.assemble(x, side, m.indptr, m.indices, m.data, f.scale_of, scales, f.count / by_row, residual, self.places)
+        squares = f.count * residual**2 + f.within
+        return float(-0.5 * np.sum(f.count * (np.log(by_row) + _LOG_2PI) + squares / by_row))
+
+    def log_density(self, p: Values, b: np.ndarray) -> float:
+        """log p(rows | b, psi), with b in elimination order."""
+        f = self.family
+        residual = f.values(p) - f.offset(p) - f.at(p) @ b
+        squares = f.count * residual**2 + f.within
+        if self.few:
+            variance = f.variance(p)
+            by_key = np.bincount(f.key, weights=squares, minlength=len(variance))
+            return float(-0.5 * np.sum(self.totals * (np.log(variance) + _LOG_2PI) + by_key / variance))
+        variance = f.row_variance(p)
+        return float(-0.5 * np.sum(f.count * (np.log(variance) + _LOG_2PI) + squares / variance))

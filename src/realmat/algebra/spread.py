@@ -1,0 +1,168 @@
+"""The response, and covariances of combinations of coefficients, at many psi at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+from scipy import sparse
+
+from realmat.algebra import spread_kernels
+from realmat.algebra.kernels import FAST, INT32, VECTOR
+from realmat.algebra.lanes import blocks, unblocked
+from realmat.algebra.lifted import Batch
+from realmat.algebra.many import Singly, Solved
+from realmat.algebra.many_parts import LiftedRows
+
+if TYPE_CHECKING:
+    from realmat.algebra.system import System
+
+
+@dataclass
+class At:
+    """The response at a batch: value of each scale (n, scales), offset and variance of a single measurement, both (n, cells)."""
+
+    scales: np.ndarray
+    offset: np.ndarray
+    variance: np.ndarray
+
+
+class Response:
+    """Some cells of the response as combinations of coefficients.
+
+    Parameters
+    ----------
+    system : System
+    cells : int array
+
+    Attributes
+    ----------
+    matrix : csr, shape (cells, coefficients)
+        Natural order, without scales; `scale_of` says which of them multiplies each entry.
+    """
+
+    def __init__(self, system: System, cells: np.ndarray) -> None:
+        family = system.families[0]
+        self.family, self.cells = family, cells
+        self._given = LiftedRows(family)
+        ptr = family.matrix.indptr
+        size = np.diff(ptr)[cells]
+        starts = np.concatenate([[0], np.cumsum(size)])
+        entries = np.repeat(ptr[cells] - starts[:-1], size) + np.arange(starts[-1])
+        columns = system.natural_place[family.matrix.indices[entries]]
+        self.matrix = sparse.csr_matrix((family.matrix.data[entries], columns, starts.astype(np.int32)), shape=(len(cells), system.size))
+        self.scale_of = np.asarray(family.scale_of[entries], dtype=np.int64)
+        self._known = np.broadcast_to(np.asarray(family.known, dtype=float), (len(family.y),))[cells]
+        self._by_scale = [self._of_scale(k) for k in range(len(family.scales))]
+
+    def _of_scale(self, scale: int) -> sparse.csr_matrix:
+        m = self.matrix
+        out = sparse.csr_matrix((np.where(self.scale_of == scale, m.data, 0.0), m.indices, m.indptr), shape=m.shape, copy=True)
+        out.eliminate_zeros()
+        return out
+
+    def at(self, values: Batch, n: int) -> At:
+        """At psi of a batch, which is the last axis of the values; local variance factors are included where they are among them."""
+        family = self.family
+        offset = np.broadcast_to(self._given.offset(values, n), (len(family.y), n))[self.cells].T + self._known
+        return At(self._given.scales(values, n), offset, self._given.by_row(values, n)[:, self.cells])
+
+    def mean(self, at: At, b: np.ndarray) -> np.ndarray:
+        """The noiseless values, shape (n, cells), at coefficients of shape (n, coefficients), natural order."""
+        columns = np.ascontiguousarray(b.T)
+        parts = ((matrix @ columns).T * at.scales[:, [k]] for k, matrix in enumerate(self._by_scale))
+        return np.asarray(sum(parts, at.offset))
+
+
+class Spread:
+    """Covariances given psi and y of groups of combinations of coefficients.
+
+    Parameters
+    ----------
+    system : System
+    matrix : csr, shape (rows, coefficients)
+        Natural order.
+    members : int array of shape (groups, size)
+        The rows of each group.
+    scale_of : int array, one per stored entry, optional
+        Which scale multiplies the entry; without, there are none.
+    """
+
+    def __init__(self, system: System, matrix: sparse.csr_matrix, members: np.ndarray, scale_of: np.ndarray | None = None) -> None:
+        self._system, self._matrix = system, matrix
+        self._members = np.ascontiguousarray(members, dtype=np.int64)
+        self._scale_of = np.zeros(len(matrix.data), dtype=np.int64) if scale_of is None else scale_of
+        size = members.shape[1]
+        self._pair = np.zeros((size, size), dtype=int)
+        upper = np.triu_indices(size)
+        self._pair[upper] = self._pair.T[upper] = np.arange(len(upper[0]))
+        self._pairs = len(upper[0])
+        pattern, leaf = system.pattern, system.leaf
+        tie = sparse.csr_matrix((0, system.rest)) if leaf is None else leaf.gram
+        self._tie = tie.indptr.astype(np.int32), tie.indices.astype(np.int32), tie.data.astype(float)
+        self._kind = np.zeros(0, dtype=np.int64) if leaf is None else leaf.kind.astype(np.int64)
+        self._rows = matrix.indptr.astype(np.int32), system.place[matrix.indices].astype(np.int32), matrix.data.astype(float)
+        self._tree = pattern.ptr, pattern.rows, pattern.lead
+        self._reach = spread_kernels.reaches(*self._rows[:2], *self._tree, system.rest, *self._tie[:2])
+
+    def at(self, solved: Solved | Singly, scales: np.ndarray | None = None) -> np.ndarray:
+        """Covariances within each group, shape (n, groups, size, size), at `scales` of shape (n, scales)."""
+        n = len(solved.log_marginal)
+        scales = np.ones((n, 1)) if scales is None else scales
+        if isinstance(solved, Singly):
+            return np.stack([self._single(solved, i, scales[i]) for i in range(n)])
+        pattern = self._system.pattern
+        gain, sd = (np.zeros((n, 1)), np.zeros((n, 1))) if solved.leaf is None else solved.leaf
+        groups = len(self._members)
+        out = np.empty((len(solved.xs), groups * self._pairs, solved.xs.shape[2]))
+        tree = (*self._tree, pattern.dense, self._system.rest)
+        rows, leaf = (*self._rows, self._scale_of), (*self._tie, self._kind)
+        with np.errstate(all="ignore"):
+            spread_kernels.covariances(
+                solved.xs, tree, rows, blocks(scales), self._reach, leaf, blocks(gain), blocks(sd), self._members, out
+            )
+        return unblocked(out, n).reshape(n, groups, self._pairs)[:, :, self._pair]
+
+    @cached_property
+    def _used(self) -> tuple[np.ndarray, sparse.csr_matrix, np.ndarray]:
+        """The members among those rows that are in any group, these rows, and their entries' scales."""
+        used, members = np.unique(self._members, return_inverse=True)
+        numbered = sparse.csr_matrix((np.arange(len(self._scale_of)), self._matrix.indices, self._matrix.indptr), shape=self._matrix.shape)
+        return members.reshape(self._members.shape), self._matrix[used], self._scale_of[numbered[used].data]
+
+    def _single(self, solved: Singly, i: int, scales: np.ndarray) -> np.ndarray:
+        one = solved.each[i]
+        if one is None:
+            return np.full((*self._members.shape, self._members.shape[1]), np.nan)
+        members, m, scale_of = self._used
+        half, dense = one.halves(sparse.csr_matrix((m.data * scales[scale_of], m.indices, m.indptr), shape=m.shape))
+        half.sort_indices()
+        out = np.matmul(dense[members], dense[members].transpose(0, 2, 1))
+        _add_overlap(half.indptr, half.indices, half.data, members, out)
+        return np.asarray(out)
+
+
+@njit(f"({INT32}, {INT32}, {VECTOR}, int64[:, ::1], float64[:, :, ::1])", **FAST)
+def _add_overlap(ptr, idx, val, cells, out):  # type: ignore[no-untyped-def]
+    """Add the dot products of sparse rows (csr, sorted) within each group."""
+    for g in range(cells.shape[0]):
+        for a in range(cells.shape[1]):
+            for b in range(a, cells.shape[1]):
+                i, j = ptr[cells[g, a]], ptr[cells[g, b]]
+                i_end, j_end = ptr[cells[g, a] + 1], ptr[cells[g, b] + 1]
+                total = 0.0
+                while i < i_end and j < j_end:
+                    if idx[i] == idx[j]:
+                        total += val[i] * val[j]
+                        i += 1
+                        j += 1
+                    elif idx[i] < idx[j]:
+                        i += 1
+                    else:
+                        j += 1
+                out[g, a, b] += total
+                if a != b:
+                    out[g, b, a] += total

@@ -1,0 +1,240 @@
+"""The linear-Gaussian system of a problem: everything that follows exactly once the hyperparameters are fixed.
+
+With coefficients b ~ N(m, Q^-1) and measured rows y = A b + offset + eps, eps ~ N(0, R), all functions of psi,
+
+    P = Q + A' R^-1 A,    b | psi, y ~ N(P^-1 (Q m + A' R^-1 (y - offset)), P^-1),
+    log p(y | psi) = log p(y, b | psi) - log p(b | psi, y)   for any b, here b = E[b | psi, y]
+
+(Lindley & Smith, J. R. Stat. Soc. B 34, 1, 1972; Rue & Held, Gaussian Markov Random Fields, 2005, section 2.3). Inside, coefficients
+are measured from a reference b0, the solution at typical psi, so that no digits are lost to the size of the response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from realmat.algebra import leaf as leaves
+from realmat.algebra.conditional import Conditional
+from realmat.algebra.family import Family, example_values, of_prior, of_rows
+from realmat.algebra.many import Many
+from realmat.algebra.ordering import Pattern
+from realmat.algebra.part import Part
+from realmat.errors import FitError
+from realmat.terms.problem import Problem
+from realmat.terms.term import Contribution, Values, evaluate
+
+_LOG_2PI = float(np.log(2 * np.pi))
+_FLOOR = 3e-5  # of what a scale has to explain at b0: below, the density of psi drowns in rounding
+
+
+class System:
+    """The sparse pattern of a problem, analysed once; `at` puts numbers in.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Attributes
+    ----------
+    size : int
+        Number of coefficients, all blocks together.
+    columns : dict of str to slice
+        Where each block stands, in the order in which it was declared.
+    families : list of Family
+        Measured rows, response first, then characterisations, then priors that are linked to other coefficients.
+    fixed_mean, fixed_precision : arrays of shape (size,)
+        Prior moments that do not depend on psi, in elimination order; 0 elsewhere. `moving_priors` are the others.
+    fixed, fixed_side, fixed_log
+        What rows that do not depend on psi add to P, to the right-hand side and to the density. `moving` are the other rows.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.columns: dict[str, slice] = {}
+        start = 0
+        for block in problem.coefficients:
+            self.columns[block.name] = slice(start, start + block.size)
+            start += block.size
+        self.size = start
+        self.example = example_values(problem.params)
+        self.linked = [c for c in problem.coefficients if c.parents or c.nu]
+        self.plain = [c for c in problem.coefficients if not (c.parents or c.nu)]
+        natural = {name: np.arange(s.start, s.stop) for name, s in self.columns.items()}
+        self._order(self._make(natural))
+        self.families = self._make({name: self.place[index] for name, index in natural.items()})
+        self.leaf = None
+        if self._leaf_block is not None:
+            self.leaf = leaves.build(self.families[0], self._leaf_block, self.rest, self.pattern.positions, self.pattern.flat)
+        self.shift = np.zeros(self.size)
+        self._fix_moments()
+        self.parts = [Part(family, self.pattern) for family in self.families]
+        self._fix_rows()
+        self._recentre()
+
+    def _order(self, families: list[Family]) -> None:
+        """Elimination order: the leaf, if there is one, stands last and is eliminated first; the pattern is that of the rest."""
+        block = leaves.find(families, self.plain, self.columns, self.example)
+        while True:
+            mine = np.zeros(self.size, dtype=bool)
+            if block is not None:
+                mine[self.columns[block.name]] = True
+            others = np.flatnonzero(~mine)
+            matrices = [f.matrix[:, others] for f in families]
+            if block is not None:
+                order = np.concatenate([others, np.flatnonzero(mine)])
+                response = replace(families[0], matrix=families[0].matrix[:, order])
+                _, gram, own = leaves.structure(response, len(others))
+                matrices.append(gram)
+            pattern = Pattern.of(matrices, len(others))
+            if block is None or not leaves.too_large(gram, own, pattern.flat):
+                break
+            block = None
+        self._leaf_block, self.pattern, self.rest = block, pattern, len(others)
+        self.place = np.empty(self.size, dtype=np.int64)
+        self.place[others] = pattern.place
+        self.place[mine] = len(others) + np.arange(int(mine.sum()))
+
+    def _recentre(self) -> None:
+        """Measure coefficients from their solution at typical psi (only those that no scale multiplies)."""
+        values = {**self.example, **self.example_auxiliary()}
+        try:
+            reference = self.at(values).centred.copy()
+        except FitError:  # typical values may be impossible for this design; then the origin is as good
+            return
+        for family in self.families:
+            reference[family.scaled_columns] = 0.0
+        reference[self.rest :] = 0.0  # the leaf keeps its prior mean of zero
+        self.shift = reference
+        self._fix_moments()
+        for family in self.families:
+            family.recentre(reference)
+        for family in self.families:
+            alone = (family.key_u2 == 0) & (family.key_group >= 0)
+            family.least = np.where(alone, _floor(family.y), 0.0)
+        for part in self.parts:
+            part.recentred()
+        self._fix_rows()
+        if self.leaf is not None:
+            self.leaf.refresh()
+
+    def example_auxiliary(self) -> dict[str, np.ndarray]:
+        """Auxiliary values to start from: no local factor, censored values at their limits."""
+        local = {f.local: np.ones(len(f.y)) for f in self.families if f.local}
+        return local | {f.latent: f.y + f.known + f.centre for f in self.families if f.latent}
+
+    def _make(self, places: Mapping[str, np.ndarray]) -> list[Family]:
+        rows = [of_rows(r, places, self.size) for r in self.problem.rows]
+        return rows + [of_prior(block, places, self.size, self.example) for block in self.linked]
+
+    @property
+    def augmented(self) -> bool:
+        """Whether Student t or censored parts need auxiliary values."""
+        return any(f.augmented for f in self.families)
+
+    def prior_moments(self, p: Values) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (from the reference) and precision of the unlinked coefficients, 0 for linked ones, in elimination order."""
+        mean, precision = self.fixed_mean.copy(), self.fixed_precision.copy()
+        for block, where, floor in self.moving_priors:
+            sd = evaluate(block.sd, p)
+            mean[where] = evaluate(block.mean, p) - self.shift[where]
+            precision[where] = 1.0 / np.maximum(sd * sd, floor)
+        return mean, precision
+
+    def _fix_moments(self) -> None:
+        """Prior moments that do not depend on psi are laid down once."""
+        self.fixed_mean, self.fixed_precision = np.zeros(self.size), np.zeros(self.size)
+        self.moving_priors = []
+        for block in self.plain:
+            where = self.place[self.columns[block.name]]
+            if callable(block.sd) or callable(block.mean):
+                self.moving_priors.append((block, where, _floor(self.shift[where] - evaluate(block.mean, self.example))))
+            else:
+                self.fixed_mean[where] = block.mean - self.shift[where]
+                self.fixed_precision[where] = 1.0 / np.square(block.sd)
+
+    def _fix_rows(self) -> None:
+        """Rows that do not depend on psi, such as characterisations with stated u, are added up once."""
+        self.fixed, self.fixed_side, self.fixed_log = np.zeros(self.pattern.flat), np.zeros(self.rest), 0.0
+        for part in self.parts:
+            if part.constant:
+                self.fixed_log += part.add({}, self.fixed, self.fixed_side)
+        self.moving = [part for part in self.parts if not part.constant]
+
+    def at(self, values: Values) -> Conditional:
+        """Factorise at psi.
+
+        Parameters
+        ----------
+        values : mapping of parameter name to value
+            Auxiliary values of Student t or censored parts belong to it.
+
+        Raises
+        ------
+        realmat.FitError
+            If the matrix is not positive definite at these values.
+        """
+        return Conditional(self, values)
+
+    @cached_property
+    def many(self) -> Many:
+        """The same at many psi at once."""
+        return Many(self)
+
+    def log_marginal(self, values: Values) -> float:
+        """log p(y | psi), all measured rows; -inf where the numbers break down."""
+        try:
+            return self.at(values).log_marginal
+        except FitError:
+            return -np.inf
+
+    def response(self, values: Values) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
+        """The response by cell at psi: A (cells x coefficients, natural order), offset and the variance of a single measurement."""
+        family = self.families[0]
+        ordered = family.at(values)
+        matrix = sparse.csr_matrix((ordered.data, self.natural_place[ordered.indices], ordered.indptr), shape=ordered.shape)
+        offset = np.broadcast_to(np.asarray(family.known + family.offset(values), dtype=float), (len(family.y),))
+        return matrix, offset, family.row_variance(values)
+
+    @cached_property
+    def natural_place(self) -> np.ndarray:
+        """Natural place of each coefficient in elimination order."""
+        return np.argsort(self.place).astype(np.int32)
+
+    def design(self, contribution: Contribution, rows: int, values: Values) -> sparse.csr_matrix:
+        """The linear part of a contribution as a matrix (rows x coefficients, natural order) at psi."""
+        total = sparse.csr_matrix((rows, self.size))
+        for piece in contribution.pieces:
+            scale = evaluate(piece.scale, values)
+            matrix = piece.matrix.multiply(np.asarray(scale)[:, None]).tocsr() if np.ndim(scale) else piece.matrix * float(scale)
+            start = self.columns[piece.coefficients].start
+            widened = sparse.csr_matrix((matrix.data, matrix.indices + start, matrix.indptr), shape=(rows, self.size))
+            total = total + widened
+        return total
+
+    def natural(self, centred: np.ndarray) -> np.ndarray:
+        """Coefficients in natural order from b - b0 in elimination order."""
+        return (centred + self.shift)[self.place]
+
+    def centre(self, b: np.ndarray) -> np.ndarray:
+        """Inverse of `natural`."""
+        ordered = np.empty(self.size)
+        ordered[self.place] = b
+        return ordered - self.shift
+
+    def log_joint(self, values: Values, b: np.ndarray) -> float:
+        """log p(y, b | psi) at coefficients `b` of shape (coefficients,), natural order."""
+        ordered = self.centre(b)
+        mean, precision = self.prior_moments(values)
+        own = precision > 0
+        total = 0.5 * np.sum(np.log(precision[own]) - _LOG_2PI - precision[own] * (ordered[own] - mean[own]) ** 2)
+        return float(total + sum(part.log_density(values, ordered) for part in self.parts))
+
+
+def _floor(distance: np.ndarray) -> float:
+    """Least variance of values that lie so far from their mean at b0: squares over it cancel, and leave their rounding."""
+    return _FLOOR**2 * float(np.sum(np.square(distance))) / max(np.size(distance), 1)

@@ -1,0 +1,342 @@
+"""What to measure next: the expected fall of a target's predictive variance for every action one could take.
+
+Measuring c = x'b + noise lowers the variance of a target t, on average over what the measurement may turn out to be, by
+
+    cov(t, c)^2 / var(c),
+
+exactly in a Gaussian model (Chaloner & Verdinelli, Stat. Sci. 10, 273, 1995; MacKay, Neural Comput. 4, 590, 1992). The hyperparameters
+are uncertain too: covariances here are those of the whole posterior, E[cov(t, c | psi)] + cov(E[t | psi], E[c | psi]), so that a
+measurement also counts for what it tells about, say, the slope of a latent state. The fall is then that of the best prediction that is
+linear in the measurement, a lower bound of the fall itself; learning of scales (how large the noise is) is not counted. Batches are
+greedy: after each choice all covariances are updated by rank one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from realmat.attribution.candidates import Lines, fitted_rows, joined_frame, new_pieces, repeats, states, table_rows
+from realmat.errors import ModelError
+from realmat.posterior.draws import Posterior
+from realmat.support.checks import listed
+from realmat.support.shown import Shown, percent, significant
+from realmat.table.table import Table
+from realmat.terms.component import reject_unknown
+from realmat.terms.problem import nonlinear_terms
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+KINDS = ("repeat", "characterise", "theory", "specimen", "measure")
+_DRAWS, _BENT_DRAWS = 200, 2000
+_TARGETS, _CANDIDATES = 300, 4000
+Actions = Mapping[str, Any] | Sequence[str] | pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class Advice(Shown):
+    """Actions, best first.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Columns `action what u fall share cost per_cost`: the measurement and its standard uncertainty (noise included, on the scale of the
+        model), the expected fall of the target's variance, its share of that variance, and the share per cost. Ranked by `per_cost`.
+    plan : DataFrame
+        The batch that was asked for, in the order of choice; each fall is what that action adds to those before.
+    target_u : float
+        Standard uncertainty of the target's value now (root mean square over the target rows; without measurement noise).
+    response, target, notes : str, str, tuple of str
+    """
+
+    table: pd.DataFrame
+    plan: pd.DataFrame
+    target_u: float
+    response: str
+    target: str
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What the advice is for."""
+        return f"What to measure next to know {self.response} of {self.target} better"
+
+    @cached_property
+    def text(self) -> str:
+        """The advice in a few sentences."""
+        best = self.table.iloc[0]
+        after = self.target_u * np.sqrt(max(1 - self.plan["share"].sum(), 0))
+        said = [f"Best next: {best['what']} ({best['action']}), which is expected to lower the variance by {percent(best['share'])}."]
+        fall = f"from {significant(self.target_u)} to {significant(after)}"
+        several = listed([str(w) for w in self.plan["what"].head(6)])
+        said.append(f"Together, {several} lower u {fall}." if len(self.plan) > 1 else f"The standard uncertainty would fall {fall}.")
+        others = self.table.drop_duplicates("action").iloc[1:]
+        said += [f"The best {r['action']}: {r['what']}, {percent(r['share'])}." for _, r in others.iterrows()]
+        return " ".join([*said, *self.notes])
+
+
+def advise(
+    posterior: Posterior,
+    actions: Actions = None,
+    target: Any = None,
+    costs: Mapping[str, float] | None = None,
+    batch: int = 1,
+    read: Callable[[pd.DataFrame], Table] | None = None,
+) -> Advice:
+    """Rank what could be measured next.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    actions : mapping, list of str or DataFrame, optional
+        Which actions to weigh: ``"repeat"`` (one more measurement of a piece), ``"characterise"`` (a state of a piece), ``"theory"``
+        (a better theory value), ``"specimen"`` (a new piece of a known material), ``"measure"`` (rows of a candidate table). A mapping
+        gives each its argument: for characterise and theory a u, or one for each state, in the column's unit (default: that of the
+        readings so far); for measure the table. A DataFrame alone is a candidate table. By default all that apply.
+    target : DataFrame or sequence of row labels, optional
+        What is to be predicted better: new rows, or rows of the fit. All rows of the fit by default.
+    costs : mapping, optional
+        Cost of a kind of action or of one action (as in `what`); 1 by default.
+    batch : int
+        Number of actions to choose together.
+    read : callable
+        Validates a table of new rows.
+
+    Raises
+    ------
+    realmat.ModelError
+        For unknown actions, costs that are not positive, target rows that the fit does not have, or a model without any candidate.
+    """
+    wanted = _wanted(actions)
+    if batch < 1:
+        raise ModelError(f"batch={batch}: at least one action is chosen.")
+    goal, lines, said, notes = _lines(posterior, wanted, target, read)
+    if not sum(map(len, lines)):
+        raise ModelError(f"nothing to choose from: the model has no candidates for {', '.join(wanted)}.")
+    lines, thinned = _thin(lines)
+    sums = _Sums.of(posterior, goal, lines)
+    cost = _costs(lines, costs)
+    table = _ranked(lines, sums, cost)
+    plan = _greedy(lines, sums, cost, batch)
+    notes = [*notes, *thinned]
+    if posterior.problem.link == "log":
+        notes.append("Variances are on the log scale.")
+    if nonlinear_terms(posterior.problem):
+        notes.append("Some effects are not linear given their parameters: covariances are Monte Carlo estimates.")
+    return Advice(table, plan, float(np.sqrt(sums.target.mean())), posterior.problem.response, said, tuple(notes))
+
+
+def _wanted(actions: Actions) -> dict[str, Any]:
+    if actions is None:
+        return dict.fromkeys(KINDS[:-1])
+    if isinstance(actions, pd.DataFrame):
+        return {"measure": actions}
+    given = dict(actions) if isinstance(actions, Mapping) else dict.fromkeys([actions] if isinstance(actions, str) else actions)
+    reject_unknown(list(given), KINDS, "action")
+    if "measure" in given and not isinstance(given["measure"], pd.DataFrame):
+        raise ModelError("actions: 'measure' needs a table of candidates, as in actions={'measure': df_candidates}.")
+    return given
+
+
+def _lines(
+    posterior: Posterior, wanted: Mapping[str, Any], target: Any, read: Callable[[pd.DataFrame], Table] | None
+) -> tuple[Lines, list[Lines], str, list[str]]:
+    """The target, the candidates, the target in words, and notes."""
+    goal: Lines | None = None
+    lines: list[Lines] = []
+    new = target if isinstance(target, pd.DataFrame) else None
+    candidates = wanted.get("measure")
+    notes: list[str] = []
+    said = "new rows"
+    if new is not None or candidates is not None:
+        if read is None:
+            raise ModelError("tables of new rows need read=, which validates them.")
+        labels = [[] if frame is None else list(frame.index) for frame in (new, candidates)]
+        goal, lines = table_rows(posterior, labels[0], labels[1], read(joined_frame(new, candidates)))
+    if goal is None:
+        rows, said = _target_rows(posterior, target)
+        if len(rows) > _TARGETS:
+            notes.append(f"The target is represented by {_TARGETS} of its {len(rows)} rows, evenly chosen.")
+            rows = rows[np.linspace(0, len(rows) - 1, _TARGETS).astype(int)]
+        goal = fitted_rows(posterior, rows)
+    if "repeat" in wanted:
+        lines += repeats(posterior)
+    for kind, layer in (("characterise", "material"), ("theory", "theory")):
+        if kind in wanted:
+            lines += states(posterior, layer, kind, wanted[kind])
+    if "specimen" in wanted:
+        lines += new_pieces(posterior)
+    return goal, lines, said, notes
+
+
+def _target_rows(posterior: Posterior, target: ArrayLike | None) -> tuple[np.ndarray, str]:
+    index = pd.Index(posterior.problem.table.index)
+    if target is None:
+        return np.arange(len(index)), "the rows of the fit"
+    labels = list(np.atleast_1d(np.asarray(target)))
+    found = index.get_indexer(pd.Index(labels))
+    if (found < 0).any():
+        missing = [str(label) for label, k in zip(labels, found, strict=True) if k < 0]
+        raise ModelError(f"target: the fit has no row {listed(missing[:6], 'or')}.")
+    return found, f"{len(labels)} chosen rows"
+
+
+def _thin(lines: list[Lines]) -> tuple[list[Lines], list[str]]:
+    """Refuse nothing, but say where there are more candidates than are looked at."""
+    total = sum(map(len, lines))
+    if total <= _CANDIDATES:
+        return lines, []
+    out = [line.some(np.unique(np.linspace(0, len(line) - 1, max(1, len(line) * _CANDIDATES // total)).astype(int))) for line in lines]
+    return out, [f"{sum(map(len, out))} of {total} candidates were looked at, evenly chosen."]
+
+
+class _Sums:
+    """Posterior covariances of the target (t rows) and the candidates (c of them), hyperparameters included.
+
+    Attributes
+    ----------
+    cross : array of shape (t, c)
+    variance : array of shape (c,)
+        Of a measurement of each candidate, noise included.
+    target : array of shape (t,)
+    """
+
+    def __init__(
+        self, posterior: Posterior, goal: Lines, lines: list[Lines], cross: np.ndarray, variance: np.ndarray, target: np.ndarray
+    ) -> None:
+        self.posterior, self.goal, self.lines = posterior, goal, lines
+        self.cross, self.variance, self.target = cross, variance, target
+
+    @classmethod
+    def of(cls, posterior: Posterior, goal: Lines, lines: list[Lines]) -> _Sums:
+        cross, variance, target = _covariances(posterior, [goal], lines)
+        return cls(posterior, goal, lines, cross, variance, target)
+
+    def with_one(self, k: int) -> np.ndarray:
+        """Covariance of every candidate with another, independent measurement of candidate `k`, shape (c,)."""
+        which, inside = _locate(self.lines, k)
+        return _covariances(self.posterior, self.lines, [self.lines[which].some(np.array([inside]))])[0][:, 0]
+
+
+def _locate(lines: Sequence[Lines], k: int) -> tuple[int, int]:
+    ends = np.cumsum([len(line) for line in lines])
+    which = int(np.searchsorted(ends, k, side="right"))
+    return which, int(k - (ends[which] - len(lines[which])))
+
+
+def _covariances(posterior: Posterior, left: Sequence[Lines], right: Sequence[Lines]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Covariance of the noiseless left with the noiseless right, variance of measured right, variance of noiseless left."""
+    sizes = sum(map(len, left)), sum(map(len, right))
+    bent = bool(nonlinear_terms(posterior.problem))
+    indices = posterior.thin(_BENT_DRAWS if bent else _DRAWS)
+    n = len(indices)
+    cross, v_right, v_left = np.zeros(sizes), np.zeros(sizes[1]), np.zeros(sizes[0])
+    if bent:
+        m_left, m_right = (np.hstack([line.draws(posterior, indices) for line in side]) for side in (left, right))
+    else:
+        m_left, m_right = np.zeros((n, sizes[0])), np.zeros((n, sizes[1]))
+    for d, i in enumerate(indices):
+        values = posterior.values(int(i))
+        if not bent:
+            _conditional(posterior, values, left, right, (cross, v_left, v_right), (m_left[d], m_right[d]))
+        _add_shared(left, right, values, cross)
+        v_left += np.concatenate([_fresh_variance(line, values) for line in left])
+        v_right += np.concatenate([_fresh_variance(line, values) + line.noise(posterior, values) for line in right])
+    m_left, m_right = m_left - m_left.mean(axis=0), m_right - m_right.mean(axis=0)
+    return (cross + m_left.T @ m_right) / n, (v_right + (m_right**2).sum(axis=0)) / n, (v_left + (m_left**2).sum(axis=0)) / n
+
+
+def _conditional(
+    posterior: Posterior,
+    values: Mapping[str, Any],
+    left: Sequence[Lines],
+    right: Sequence[Lines],
+    sums: tuple[np.ndarray, np.ndarray, np.ndarray],
+    means: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """Add the covariances given psi to `sums` (cross, left, right), and write the means given psi into `means`."""
+    from scipy import sparse
+
+    at = posterior.system.at(values)
+    halves = []
+    for side, mean, total in zip((left, right), means, sums[1:], strict=True):
+        made = [line.at(posterior, values) for line in side]
+        x = sparse.vstack([m for m, _ in made], format="csr")
+        mean[:] = x @ at.mean + np.concatenate([offset for _, offset in made])
+        halves.append(at.halves(x))
+        total += halves[-1].variances()
+    halves[0].add_covariance(halves[1], sums[0])
+
+
+def _fresh_variance(line: Lines, values: Mapping[str, Any]) -> np.ndarray:
+    return sum((sd**2 for _, sd in line.fresh(values)), np.zeros(len(line)))
+
+
+def _add_shared(left: Sequence[Lines], right: Sequence[Lines], values: Mapping[str, Any], cross: np.ndarray) -> None:
+    """Add the covariance through what is drawn afresh for both, such as the unresolved part of the same new material."""
+    ends = np.cumsum([len(line) for line in left]), np.cumsum([len(line) for line in right])
+    for a, i in zip(left, ends[0], strict=True):
+        for b, j in zip(right, ends[1], strict=True):
+            if a.pool and a.pool == b.pool:
+                for (g, s), (h, t) in zip(a.fresh(values), b.fresh(values), strict=True):
+                    same = (g[:, None] == h[None, :]) & (g[:, None] >= 0)
+                    cross[i - len(a) : i, j - len(b) : j] += np.outer(s, t) * same
+
+
+def _costs(lines: Sequence[Lines], costs: Mapping[str, float] | None) -> np.ndarray:
+    costs = dict(costs or {})
+    what = [w for line in lines for w in line.what]
+    reject_unknown(list(costs), [*KINDS, *what], "action in costs=")
+    wrong = [f"{name}: {value!r}" for name, value in costs.items() if not (np.isfinite(value) and value > 0)]
+    if wrong:
+        raise ModelError(f"costs must be positive and finite, not {', '.join(wrong)}.")
+    kinds = [line.kind for line in lines for _ in range(len(line))]
+    return np.array([float(costs.get(w, costs.get(k, 1.0))) for w, k in zip(what, kinds, strict=True)])
+
+
+def _frame(lines: Sequence[Lines], which: Sequence[int], fall: np.ndarray, u: np.ndarray, cost: np.ndarray, total: float) -> pd.DataFrame:
+    kinds = [line.kind for line in lines for _ in range(len(line))]
+    what = [w for line in lines for w in line.what]
+    share = fall / total
+    columns = {"action": [kinds[k] for k in which], "what": [what[k] for k in which], "u": u, "fall": fall, "share": share}
+    return pd.DataFrame({**columns, "cost": cost, "per_cost": share / cost})
+
+
+def _falls(cross: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Mean fall over the target rows for each candidate; a candidate that is known already tells nothing."""
+    return np.where(variance > 0, (cross**2).mean(axis=0) / np.where(variance > 0, variance, 1.0), 0.0)
+
+
+def _ranked(lines: Sequence[Lines], sums: _Sums, cost: np.ndarray) -> pd.DataFrame:
+    fall = _falls(sums.cross, sums.variance)
+    table = _frame(lines, range(len(fall)), fall, np.sqrt(sums.variance), cost, float(sums.target.mean()))
+    return table.sort_values("per_cost", ascending=False, kind="stable", ignore_index=True)
+
+
+def _greedy(lines: Sequence[Lines], sums: _Sums, cost: np.ndarray, batch: int) -> pd.DataFrame:
+    """Choose one after the other, updating all covariances by rank one; the same action may be chosen again."""
+    cross, variance = sums.cross.copy(), sums.variance.copy()
+    chosen: list[int] = []
+    falls: list[float] = []
+    spreads: list[float] = []
+    steps: list[np.ndarray] = []
+    for left in range(batch, 0, -1):
+        fall = _falls(cross, variance)
+        k = int(np.argmax(fall / cost))
+        chosen.append(k)
+        falls.append(fall[k])
+        spreads.append(np.sqrt(variance[k]))
+        if left == 1:
+            break
+        own = sums.with_one(k) - sum((step * step[k] for step in steps), np.zeros(len(variance)))
+        step = own / np.sqrt(variance[k])
+        cross = cross - np.outer(cross[:, k] / np.sqrt(variance[k]), step)
+        variance = np.maximum(variance - step**2, 0.0)
+        steps.append(step)
+    return _frame(lines, chosen, np.array(falls), np.array(spreads), cost[chosen], float(sums.target.mean()))

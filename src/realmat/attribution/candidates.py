@@ -1,0 +1,254 @@
+"""Quantities that could be measured, or are to be predicted, as linear functions of the coefficients at each psi."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from scipy import sparse
+
+from realmat.posterior.contributions import Stream, noise_source
+from realmat.posterior.draws import Posterior
+from realmat.posterior.grouping import cut, cut_noise
+from realmat.table.table import ROW
+from realmat.terms.term import Coefficients, Contribution, Noise, Values, degrees, evaluate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FEW_READINGS_U = 0.0  # a state whose readings carry no u is measured exactly
+
+
+@dataclass
+class Lines(ABC):
+    """n quantities: ``X(psi) b + offset(psi)`` plus what is drawn afresh; measuring adds noise.
+
+    Attributes
+    ----------
+    kind : str
+        The action that measures them.
+    what : list of str
+        What each is, in words.
+    pool : str
+        Lines of the same pool share what is drawn afresh where their groups agree; "" shares nothing, not even with themselves.
+    """
+
+    index: ClassVar[str] = ""
+    kind: str
+    what: list[str]
+    pool: str = ""
+
+    def __len__(self) -> int:
+        return len(self.what)
+
+    def some(self, which: np.ndarray) -> Lines:
+        """A few of them."""
+        return dataclasses.replace(self, what=[self.what[k] for k in which], **{self.index: getattr(self, self.index)[which]})
+
+    @abstractmethod
+    def at(self, posterior: Posterior, values: Values) -> tuple[sparse.csr_matrix, np.ndarray]:
+        """X (n, coefficients) and offset (n,)."""
+
+    @abstractmethod
+    def noise(self, posterior: Posterior, values: Values) -> np.ndarray:
+        """Variance that measuring adds, shape (n,)."""
+
+    def fresh(self, values: Values) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Groups and standard deviations, each of shape (n,), of what is drawn afresh."""
+        return []
+
+    @abstractmethod
+    def draws(self, posterior: Posterior, indices: np.ndarray) -> np.ndarray:
+        """The noiseless quantities at draws of (psi, b), shape (draws, n): for effects that are not linear given their parameters."""
+
+
+@dataclass
+class Rows(Lines):
+    """Response values of rows of a stream: `cells` of its table."""
+
+    index: ClassVar[str] = "cells"
+    stream: Stream = field(kw_only=True)
+    cells: np.ndarray = field(kw_only=True)
+
+    @cached_property
+    def contributions(self) -> tuple[Contribution, ...]:
+        """Of every component on these rows."""
+        return tuple(cut(c, self.cells) for c in self.stream.contributions)
+
+    @cached_property
+    def _noise(self) -> Noise:
+        return cut_noise(self.stream.noise, self.cells)
+
+    def _pieces(self, scaled: bool) -> Contribution:
+        return Contribution(tuple(piece for c in self.contributions for piece in c.pieces if (piece.scale is not None) == scaled))
+
+    @cached_property
+    def _fixed(self) -> sparse.csr_matrix:
+        """The part of X that does not depend on psi."""
+        return self.stream.posterior.system.design(self._pieces(scaled=False), len(self), {})
+
+    def at(self, posterior: Posterior, values: Values) -> tuple[sparse.csr_matrix, np.ndarray]:
+        moving = self._pieces(scaled=True)
+        offset = np.zeros(len(self))
+        for c in self.contributions:
+            offset = offset + evaluate(c.offset, values, default=0.0)
+        return (self._fixed + posterior.system.design(moving, len(self), values) if moving.pieces else self._fixed), offset
+
+    def noise(self, posterior: Posterior, values: Values) -> np.ndarray:
+        return np.broadcast_to(noise_source("", self._noise, [values]).full_variance[:, 0], (len(self),))
+
+    def fresh(self, values: Values) -> list[tuple[np.ndarray, np.ndarray]]:
+        out = []
+        for c in self.contributions:
+            for f in c.fresh:
+                nu = None if f.nu is None else float(degrees(f.nu, values))
+                sd = np.abs(evaluate(f.sd, values)) * (1.0 if nu is None else np.sqrt(nu / (nu - 2)))
+                out.append((f.groups, np.where(f.groups >= 0, sd, 0.0)))
+        return out
+
+    def draws(self, posterior: Posterior, indices: np.ndarray) -> np.ndarray:
+        self.stream.indices = indices
+        out = np.empty((len(indices), len(self)))
+        for chunk in self.stream:
+            size = (len(self.stream), chunk.where.stop - chunk.where.start)
+            out[chunk.where] = np.broadcast_to(sum(chunk.mean.values()), size)[self.cells].T
+        return out
+
+
+@dataclass
+class States(Lines):
+    """Latent states, as characterisation measures them: some `places` of one block."""
+
+    index: ClassVar[str] = "places"
+    block: Coefficients = field(kw_only=True)
+    places: np.ndarray = field(kw_only=True)
+    u: float | None = field(kw_only=True, default=None)
+
+    def at(self, posterior: Posterior, values: Values) -> tuple[sparse.csr_matrix, np.ndarray]:
+        columns = np.arange(posterior.system.size)[posterior.system.columns[self.block.name]][self.places]
+        return sparse.identity(posterior.system.size, format="csr")[columns], np.zeros(len(self))
+
+    def noise(self, posterior: Posterior, values: Values) -> np.ndarray:
+        if self.u is not None:
+            return (self.u / self._stretch(posterior)[self.places]) ** 2
+        rows = next((r for r in posterior.problem.rows[1:] if any(p.coefficients == self.block.name for _, p in r.pieces)), None)
+        if rows is None:
+            return np.full(len(self), _FEW_READINGS_U)
+        return np.full(len(self), float(np.median(noise_source("", rows.noise, [values]).full_variance)))
+
+    def _stretch(self, posterior: Posterior) -> np.ndarray:
+        """Change of the state in its own unit per unit of its working scale, at its posterior mean."""
+        if self.block.report is None:
+            return np.ones(self.block.size)
+        mean = posterior.block(self.block.name, posterior.thin(100)).mean(axis=0)
+        step = 1e-4 * max(float(np.std(mean)), 1e-3 * float(np.abs(mean).max()), 1e-12)
+        up, down = (self.block.report[0](mean + s * step)[latent_labels(self.block)[0]] for s in (1, -1))
+        return np.abs(up - down) / (2 * step)
+
+    def draws(self, posterior: Posterior, indices: np.ndarray) -> np.ndarray:
+        return posterior.block(self.block.name, indices)[:, self.places]
+
+
+def latent_labels(block: Coefficients) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the values of its level a block of states infers (the others are known exactly): positions and labels."""
+    coords = np.arange(block.size) if block.coords is None else np.asarray(block.coords)
+    if block.report is None or len(coords) == block.size:
+        return np.arange(block.size), coords
+    where = np.flatnonzero(np.isnan(block.report[0](np.full(block.size, np.nan))))
+    return where, coords[where]
+
+
+def states(posterior: Posterior, layer: str, kind: str, u: Any = None) -> list[Lines]:
+    """Every latent state of a layer; `u` is one number, or a mapping from state names to numbers."""
+    out: list[Lines] = []
+    problem = posterior.problem
+    scaled = {piece.coefficients for _, piece in problem.response_rows.pieces if piece.scale is not None}
+    scaled |= {piece.coefficients for rows in problem.rows[1:] for _, piece in rows.pieces}
+    for term in problem.terms:
+        for block in term.coefficients:
+            if (term.layer == "theory") != (layer == "theory") or not block.level or block.name not in scaled:
+                continue
+            own = u.get(block.name) if isinstance(u, dict) else u
+            if isinstance(u, dict) and own is None:
+                continue
+            level = "row" if block.level == ROW else block.level
+            what = [f"{block.name} of {level} {label}" for label in latent_labels(block)[1]]
+            out.append(States(kind, what, block=block, places=np.arange(block.size), u=own))
+    return out
+
+
+def repeats(posterior: Posterior) -> list[Lines]:
+    """One more measurement of each physical piece, where and as it was first measured."""
+    stream = Stream(posterior)
+    piece = posterior.problem.cells.piece
+    if piece == ROW:
+        cells, what = np.arange(len(stream)), _rows_in_words(posterior)
+    else:
+        level = posterior.problem.cells.level(piece)
+        cells, what = np.unique(level.codes, return_index=True)[1], [f"{piece} {label}" for label in level.values]
+    return [Rows("repeat", [f"{name} again" for name in what], stream=stream, cells=cells)]
+
+
+def _rows_in_words(posterior: Posterior) -> list[str]:
+    table = posterior.problem.cells
+    rows = [f"row {label}" for label in table.index]
+    if "material" not in table.levels:
+        return rows
+    level = table.level("material")
+    return [f"{row} ({level.values[code]})" for row, code in zip(rows, level.codes, strict=True)]
+
+
+def new_pieces(posterior: Posterior) -> list[Lines]:
+    """A new specimen of each material, or like each row where there are no materials.
+
+    It is described as the material's least characterised specimen, since nobody has characterised the new one. None where specimens of a
+    material do not differ: that would be a repeat.
+    """
+    stream = Stream(posterior, new="specimen")
+    table = posterior.problem.cells
+    if not any(contribution.fresh for contribution in stream.contributions):
+        return []
+    if "material" in table.levels:
+        level = table.level("material")
+        order = np.lexsort((np.arange(len(table)), _characterised(posterior), level.codes))
+        cells = order[np.unique(level.codes[order], return_index=True)[1]]
+        labels = [f"of material {value}" for value in level.values]
+    else:
+        cells, labels = np.arange(len(stream)), [f"as in row {label}" for label in table.index]
+    return [Rows("specimen", [f"new specimen {label}" for label in labels], stream=stream, cells=cells)]
+
+
+def _characterised(posterior: Posterior) -> np.ndarray:
+    """In how many number columns each cell's specimen has a value."""
+    table = posterior.problem.cells
+    piece = np.arange(len(table)) if table.piece == ROW else table.level(table.piece).codes
+    filled = [np.bincount(piece, weights=np.isfinite(v)) > 0 for v in table.columns.values() if v.dtype.kind == "f"]
+    return np.sum(filled, axis=0)[piece]
+
+
+def table_rows(posterior: Posterior, target: Sequence[Any], wanted: Sequence[Any], table: Any) -> tuple[Lines | None, list[Lines]]:
+    """Rows to predict and rows to measure, of one table that holds both one after the other."""
+    stream = Stream(posterior, table)
+    split = len(target)
+    to_predict = Rows("predict", [str(label) for label in target], "table", stream=stream, cells=stream.cell[:split]) if split else None
+    what = [f"row {label} of the candidates" for label in wanted]
+    to_measure: list[Lines] = [Rows("measure", what, "table", stream=stream, cells=stream.cell[split:])] if len(wanted) else []
+    return to_predict, to_measure
+
+
+def fitted_rows(posterior: Posterior, rows: np.ndarray) -> Lines:
+    """Rows of the fit, to predict."""
+    problem = posterior.problem
+    return Rows("predict", [str(problem.table.index[r]) for r in rows], stream=Stream(posterior), cells=problem.cell[rows])
+
+
+def joined_frame(target: pd.DataFrame | None, wanted: pd.DataFrame | None) -> pd.DataFrame:
+    """Both tables as one, with a plain index."""
+    import pandas as pd
+
+    return pd.concat([frame for frame in (target, wanted) if frame is not None], ignore_index=True)

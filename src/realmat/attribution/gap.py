@@ -1,0 +1,250 @@
+"""The gap between theory and experiment, taken apart: measured - theory = sum of contributions + residual, each with its u."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from realmat.errors import DataError
+from realmat.posterior.contributions import Stream
+from realmat.posterior.draws import Posterior
+from realmat.support.shown import Shown, percent, plus_minus, significant
+from realmat.table.table import ROW
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+STEPS = ("theory", "measured", "gap", "residual")
+
+
+@dataclass(frozen=True)
+class Gap(Shown):
+    """Theory to measured, for each specimen or averaged over groups of rows.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row for each specimen (or group): `rows`, `theory`, the contribution of each further component, `residual`, `measured` and
+        `gap` = measured - theory; each `u(<name>)` is a standard uncertainty. On the log scale with a log link.
+    dataset : xarray.Dataset
+        The same, tidy: `value` and `u` along (specimen or group, step), with `layer` of each step.
+    posterior : Posterior
+    unit : str
+    """
+
+    table: pd.DataFrame
+    dataset: xr.Dataset
+    posterior: Posterior
+    unit: str = ""
+
+    @property
+    def title(self) -> str:
+        """What the gap is of."""
+        scale = " (log scale)" if self.posterior.problem.link == "log" else ""
+        return f"From theory to measured {self.posterior.problem.response} by {self.table.index.name}{scale}"
+
+    def formatted(self) -> pd.DataFrame:
+        """The table as text, each value with its u."""
+        steps = ["theory", *self.components, "residual", "measured", "gap"]
+        columns = {
+            step: [
+                plus_minus(v, u, step not in ("theory", "measured"))
+                for v, u in zip(self.table[step], self.table[f"u({step})"], strict=True)
+            ]
+            for step in steps
+        }
+        return pd.DataFrame({"rows": self.table["rows"].astype(str), **columns}, index=self.table.index)
+
+    @cached_property
+    def text(self) -> str:
+        """What the numbers say, in a few sentences."""
+        return _sentences(self)
+
+    @property
+    def components(self) -> list[str]:
+        """Contributions between theory and residual."""
+        return [str(s) for s in self.dataset["step"].values if s not in STEPS]
+
+    def by(self, by: str | Sequence[Any]) -> Gap:
+        """The gap averaged over the rows of each group: a level, a column of the model, or one label for each row of the fit's table."""
+        return gap(self.posterior, by, self.unit)
+
+    def plot(self, specimen: Any = None, **kwargs: Any) -> Figure:
+        """Waterfall of one specimen (by default the one with the largest gap); see `realmat.plots.gap.plot_gap`.
+
+        Raises
+        ------
+        realmat.DataError
+            If there is no such specimen.
+        """
+        from realmat.plots.gap import plot_gap
+
+        chosen = self.table["gap"].abs().idxmax() if specimen is None else specimen
+        if chosen not in self.table.index:
+            raise DataError(f"no {self.table.index.name} {chosen!r} in the fit; there are {', '.join(map(str, self.table.index[:6]))} ...")
+        return plot_gap(self, chosen, **kwargs)
+
+
+def gap(posterior: Posterior, by: str | Sequence[Any] | None = None, unit: str = "") -> Gap:
+    """Take the gap apart.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    by : str or sequence, optional
+        Rows are averaged within groups: by default the specimens (where none are declared the materials, if each is measured once, else
+        single rows); a level, a column of the model, or one label for each row.
+    unit : str
+        Of the response.
+
+    Returns
+    -------
+    Gap
+
+    Raises
+    ------
+    realmat.DataError
+        For an unknown column, or labels that do not match the rows.
+
+    Notes
+    -----
+    `theory` is the posterior mean of the first component of the theory layer; further ones, such as corrections, count as contributions.
+    u of a contribution is its posterior standard deviation; u of `measured` is that of the mean of the group's measurements under the
+    model's noise; u of the gap joins the u of both, and that of the residual is what is left uncertain in the sum of contributions. A
+    censored row enters with its limit.
+    """
+    name, codes, labels = _grouping(posterior, by)
+    stream = Stream(posterior)
+    groups = len(labels)
+    keep = codes >= 0
+    rows = np.bincount(codes[keep], minlength=groups).astype(float)
+    average = sparse.csr_matrix((1 / rows[codes[keep]], (codes[keep], stream.cell[keep])), shape=(groups, len(stream)))
+    parts, noise = _averages(stream, average, rows)
+    g = posterior.problem.g
+    measured = np.bincount(codes[keep], weights=g[keep], minlength=groups) / rows
+    return _assemble(posterior, stream, name, labels, rows, measured, parts, noise, unit)
+
+
+def _grouping(posterior: Posterior, by: str | Sequence[Any] | None) -> tuple[str, np.ndarray, np.ndarray]:
+    """Name, code of each row, and labels of the groups."""
+    table = posterior.problem.table
+    if by is None:
+        once = "material" in table.levels and table.level("material").size == len(table)
+        by = "material" if once and table.piece == ROW else table.piece
+    if not isinstance(by, str):
+        if len(by) != len(table):
+            raise DataError(f"by= needs one label for each of the {len(table)} rows of the fit, not {len(by)}.")
+        codes, labels = pd.factorize(np.asarray(by, dtype=object))
+        return "group", codes, labels
+    if by != ROW and table.column_of(by) not in table.columns:
+        known = [*table.levels, *(c for c in table.columns if c not in table.levels.values())]
+        raise DataError(f"by={by!r} is neither a level nor a column of the model ({', '.join(known)}); labels can also be given as a list.")
+    level = table.level(by)
+    return by, level.codes, level.values
+
+
+def _averages(stream: Stream, average: sparse.csr_matrix, rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Each component's part averaged over groups, shape (groups, draws); and the noise variance of the groups' means."""
+    size = len(stream.indices)
+    parts: dict[str, np.ndarray] = {}
+    noise = np.zeros(len(rows))
+    for chunk in stream:
+        for component, part in chunk.mean.items():
+            mine = parts.setdefault(component, np.zeros((len(rows), size)))
+            mine[:, chunk.where] = average @ np.ascontiguousarray(part)
+        for source in chunk.sources:
+            if source.groups is None:
+                each = np.broadcast_to(source.full_variance, (len(stream), chunk.where.stop - chunk.where.start))
+                noise += (average @ np.ascontiguousarray(each)).sum(axis=1) / size / rows
+    return parts, noise
+
+
+def _assemble(
+    posterior: Posterior,
+    stream: Stream,
+    name: str,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    measured: np.ndarray,
+    parts: dict[str, np.ndarray],
+    noise: np.ndarray,
+    unit: str,
+) -> Gap:
+    import xarray as xr
+
+    layer_of = dict(zip(stream.components, stream.layers, strict=True))
+    zero = np.zeros((len(rows), len(stream.indices)))
+    base = next((c for c in parts if layer_of[c] == "theory"), None)
+    theory = zero if base is None else parts[base]
+    total: Any = sum(parts.values(), zero)
+    values, u, layers = {"theory": theory.mean(axis=1)}, {"theory": theory.std(axis=1)}, {"theory": "theory"}
+    for component, part in parts.items():
+        if component != base:
+            values[component], u[component], layers[component] = part.mean(axis=1), part.std(axis=1), layer_of[component]
+    values["residual"], u["residual"], layers["residual"] = measured - total.mean(axis=1), total.std(axis=1), "observation"
+    values["measured"], u["measured"], layers["measured"] = measured, np.sqrt(noise), "observation"
+    values["gap"], u["gap"], layers["gap"] = measured - values["theory"], np.hypot(u["theory"], u["measured"]), "material"
+    table = pd.DataFrame({"rows": rows.astype(int)}, index=pd.Index(labels, name=name))
+    for step in values:
+        table[step], table[f"u({step})"] = values[step], u[step]
+    steps = list(values)
+    dataset = xr.Dataset(
+        {
+            "value": ((name, "step"), np.column_stack([values[s] for s in steps])),
+            "u": ((name, "step"), np.column_stack([u[s] for s in steps])),
+            "rows": (name, rows.astype(int)),
+        },
+        coords={name: labels, "step": steps, "layer": ("step", [layers[s] for s in steps])},
+        attrs={"response": posterior.problem.response, "scale": "log" if posterior.problem.link == "log" else "response", "unit": unit},
+    )
+    return Gap(table, dataset, posterior, unit)
+
+
+def _sentences(g: Gap) -> str:
+    t, log = g.table, g.posterior.problem.link == "log"
+    name, unit = str(t.index.name), "" if log else f" {g.unit}".rstrip()
+    mean, spread = float(t["gap"].mean()), float(t["gap"].std(ddof=0))
+    direction = "above" if mean > 0 else "below"
+    size = f"{percent(abs(np.expm1(mean)))}" if log else f"{significant(abs(mean))}{unit}"
+    scatter = f"a factor {significant(float(np.exp(spread)))}" if log else f"{significant(spread)}{unit}"
+    response, groups = g.posterior.problem.response, f"{len(t)} {name if name.endswith('s') else name + 's'}"
+    said = [f"Measured {response} lies on average {size} {direction} theory, with a scatter of {scatter} over {groups}."]
+    shares = explained(g)
+    if shares is not None:
+        parts = [f"{percent(share)} is {component}" for component, share in shares.items() if share >= 0.005]
+        against = [f"{component} ({percent(-share)})" for component, share in shares.items() if share <= -0.005]
+        contrary = f", while {_listed(against)} runs against it" if against else ""
+        said.append(f"Of the mean square gap {_listed(parts)}{contrary}.")
+    clear = int((t["gap"].abs() > 2 * t["u(gap)"]).sum())
+    said.append(f"{clear} of {len(t)} gaps exceed twice their standard uncertainty.")
+    residual = t["residual"].to_numpy()
+    worst = int(np.abs(residual).argmax())
+    said.append(f"The largest residual is that of {t.index[worst]}: {significant(float(residual[worst]))}{unit}.")
+    censored = g.posterior.problem.response_rows.noise.censored
+    if censored is not None and censored.any():
+        beyond = int((censored[g.posterior.problem.cell] != 0).sum())
+        said.append(f"{beyond} measurements are known only to lie beyond a limit, and enter with the limit.")
+    return " ".join(said)
+
+
+def explained(g: Gap) -> dict[str, float] | None:
+    """Share of the mean square gap that each contribution and the residual carry, largest first: mean(C_c gap) / mean(gap^2).
+
+    They add up to 1; a negative share widens the gap elsewhere closed. None where there is no gap.
+    """
+    whole = float((g.table["gap"] ** 2).mean())
+    if whole == 0:
+        return None
+    shares = {c: float((g.table[c] * g.table["gap"]).mean()) / whole for c in [*g.components, "residual"]}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

@@ -1,9 +1,0 @@
-"""Exact algebra of a problem once its hyperparameters are fixed."""
-
-from realmat.notice import notice
-
-with notice("realmat compiles its loops, once after installation: some 15 seconds.", after=3.0):
-    from realmat.gaussian.conditional import Conditional
-    from realmat.gaussian.system import System
-
-__all__ = ["Conditional", "System"]

@@ -1,0 +1,1 @@
+"""What every floor may use: notices, threads, intervals, how results are shown, Pareto tails. Uses `errors` alone."""

@@ -1,0 +1,223 @@
+"""The data contract: a user's table, validated as a whole before anything is computed, and seen through levels and cells."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from realmat.errors import DataError
+
+ROW = "row"
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a component needs of one column.
+
+    Attributes
+    ----------
+    name : str
+    role : str
+        For messages: "response", "grain size".
+    kind : str
+        "number", or "label" for anything that names a group.
+    missing : bool
+        Whether empty cells are allowed.
+    lower, upper : float, optional
+        Bounds of a number; `open_lower` excludes the lower bound itself.
+    unit : str
+        The unit the component works in; a declared unit of the same dimension is converted to it. Empty: any.
+    censored : bool
+        Whether strings such as "<20" are read as "below 20".
+    optional : bool
+        Whether a table of new rows to predict may lack the column altogether (a characterisation, a stated u).
+    like : str
+        A column whose declared unit this one shares unless it has one of its own: that of a standard uncertainty or a detection limit.
+    difference : bool
+        Whether the numbers are differences, such as a standard uncertainty: 5 degC is then 5 K.
+    """
+
+    name: str
+    role: str
+    kind: str = "number"
+    missing: bool = False
+    lower: float | None = None
+    upper: float | None = None
+    open_lower: bool = False
+    unit: str = ""
+    censored: bool = False
+    like: str = ""
+    difference: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Level:
+    """A grouping of rows: `codes` of shape (rows,) into `values`; -1 where the label is missing."""
+
+    name: str
+    column: str | None
+    codes: np.ndarray
+    values: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Number of distinct values."""
+        return len(self.values)
+
+
+def rows_text(index: Iterable[Any]) -> str:
+    """Name rows for a message: the first few labels and how many more."""
+    labels = [str(label) for label in index]
+    more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
+    return ("row " if len(labels) == 1 else "rows ") + ", ".join(labels[:_SHOWN]) + more
+
+
+class Table:
+    """Validated columns of a user's table.
+
+    Parameters
+    ----------
+    columns : mapping of name to array of shape (rows,)
+        Numbers as float64, labels as object.
+    levels : mapping of level name to column name
+    index : array of shape (rows,)
+        The labels the user knows the rows by.
+    limits : mapping of column name to bool array
+        True where a value was written "<20": the number is a detection limit.
+    count : array of shape (rows,), optional
+        How many equal rows each row stands for; 1 by default.
+    response, link : str
+        The response column (which a table for prediction may lack) and the link: "identity" or "log".
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, np.ndarray],
+        levels: Mapping[str, str],
+        index: np.ndarray,
+        limits: Mapping[str, np.ndarray] | None = None,
+        count: np.ndarray | None = None,
+        response: str = "",
+        link: str = "identity",
+    ) -> None:
+        self.response, self.link = response, link
+        self.count = np.ones(len(index)) if count is None else count
+        self.columns = dict(columns)
+        self.levels = dict(levels)
+        self.index = index
+        self.limits = dict(limits or {})
+        self._levels: dict[str, Level] = {}
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def numeric(self, column: str) -> np.ndarray:
+        """A number column, shape (rows,), NaN where empty."""
+        return self.columns[column]
+
+    def labels(self, column: str) -> np.ndarray:
+        """A label column, shape (rows,), None where empty."""
+        return self.columns[column]
+
+    def limit(self, column: str) -> np.ndarray:
+        """True where the column holds a detection limit written as "<20"."""
+        return self.limits.get(column, np.zeros(len(self), dtype=bool))
+
+    def column_of(self, by: str) -> str | None:
+        """The column behind a level name (or a column's own name); None for single rows."""
+        return None if by == ROW else self.levels.get(by, by)
+
+    def link_values(self, column: str) -> np.ndarray:
+        """A column in response units, on the scale of the link."""
+        return np.log(self.numeric(column)) if self.link == "log" else self.numeric(column)
+
+    def link_u(self, u: np.ndarray) -> np.ndarray:
+        """A standard uncertainty of the response, on the scale of the link (first order: u / y for a log link)."""
+        if self.link == "identity":
+            return u
+        if self.response not in self.columns:
+            raise DataError(f"a stated u with a log link needs the response column {self.response!r}, because it is relative to it.")
+        return u / self.numeric(self.response)
+
+    def level(self, by: str) -> Level:
+        """The grouping by a level name, by a column, or by ``"row"`` (every row its own)."""
+        if by not in self._levels:
+            column = self.column_of(by)
+            if column is None:
+                self._levels[by] = Level(ROW, None, np.arange(len(self)), np.asarray(self.index))
+            else:
+                codes, values = pd.factorize(self.columns[column], sort=False)
+                self._levels[by] = Level(by, column, codes, np.asarray(values))
+        return self._levels[by]
+
+    def codes_in(self, by: str, values: np.ndarray) -> np.ndarray:
+        """Where each row's label stands in `values` (of a fit); -1 for a label never seen there."""
+        column = self.column_of(by)
+        if column is None:
+            return np.full(len(self), -1)
+        return pd.Index(values).get_indexer(pd.Index(self.columns[column]))
+
+    def take(self, rows: np.ndarray, count: np.ndarray | None = None) -> Table:
+        """The table of some rows, in that order; `count` says how many rows of this table each stands for."""
+        return Table(
+            {name: values[rows] for name, values in self.columns.items()},
+            self.levels,
+            self.index[rows],
+            {name: values[rows] for name, values in self.limits.items()},
+            count,
+            self.response,
+            self.link,
+        )
+
+    @property
+    def piece(self) -> str:
+        """The level of a physical piece: the specimen level, or the single row where none is declared."""
+        return "specimen" if "specimen" in self.levels else ROW
+
+    @property
+    def rows_matter(self) -> bool:
+        """True once somebody asked for the level of single rows: equal rows must then stay apart."""
+        return ROW in self._levels
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over every column, in hexadecimal: says whether two fits saw the same data."""
+        h = hashlib.sha256()
+        for name in sorted(self.columns):
+            values = self.columns[name]
+            h.update(name.encode())
+            h.update(values.tobytes() if values.dtype != object else "\x1f".join(map(str, values)).encode())
+            if name in self.limits:
+                h.update(self.limits[name].tobytes())
+        return h.hexdigest()
+
+
+def cells(table: Table, apart: Iterable[str] = (), also: Iterable[np.ndarray] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Group rows that are alike in every column but those in `apart` (the response), and in the arrays of `also`.
+
+    Returns
+    -------
+    first : int array of shape (cells,)
+        One representative row of each cell.
+    cell : int array of shape (rows,)
+        The cell of each row.
+    """
+    key = np.zeros(len(table), dtype=np.uint64)
+    used = [values for name, values in sorted(table.columns.items()) if name not in set(apart)]
+    with np.errstate(over="ignore"):
+        for values in [*used, *table.limits.values(), *also]:
+            plain = pd.factorize(values)[0] if values.dtype == object else values
+            bits = pd.util.hash_array(plain)
+            key = (key * np.uint64(0x9E3779B97F4A7C15)) ^ (bits + (key >> np.uint64(29)))
+    cell, _ = pd.factorize(key)
+    first = np.full(cell.max() + 1 if len(cell) else 0, -1)
+    first[cell[::-1]] = np.arange(len(cell))[::-1]
+    return first, cell

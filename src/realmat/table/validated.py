@@ -1,0 +1,181 @@
+"""A user's table validated against what a model needs: all problems at once, with column, rows and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from realmat.errors import DataError
+from realmat.table.table import Column, Table, rows_text
+
+
+class _Reader:
+    """Reads and checks columns, collecting problems instead of stopping at the first."""
+
+    def __init__(self, frame: pd.DataFrame, units: Mapping[str, str]) -> None:
+        self.frame = frame
+        self.units = units
+        self.problems: list[str] = []
+        self.limits: dict[str, np.ndarray] = {}
+
+    def say(self, column: str, what: str, bad: np.ndarray | None = None, way_out: str = "") -> None:
+        where = "" if bad is None else f" in {rows_text(self.frame.index[bad])}"
+        self.problems.append(f"column {column!r}: {what}{where}.{' ' + way_out if way_out else ''}")
+
+    def read(self, spec: Column) -> np.ndarray | None:
+        if spec.name not in self.frame.columns:
+            near = difflib.get_close_matches(spec.name, [str(c) for c in self.frame.columns], 1, 0.6)
+            hint = f"Did you mean {near[0]!r}?" if near else f"The table has: {', '.join(map(str, self.frame.columns[:12]))}."
+            self.say(spec.name, f"not in the table (needed as {spec.role})", way_out=hint)
+            return None
+        series = self.frame[spec.name]
+        if isinstance(series, pd.DataFrame):
+            self.say(spec.name, "appears more than once in the table", way_out="Column names must be unique.")
+            return None
+        return self._labels(spec, series) if spec.kind == "label" else self._numbers(spec, series)
+
+    def _labels(self, spec: Column, series: pd.Series) -> np.ndarray:
+        missing = series.isna().to_numpy()
+        if missing.any() and not spec.missing:
+            self.say(spec.name, f"empty {spec.role}", missing, "Give every row a label, or leave the rows out.")
+        if pd.api.types.is_integer_dtype(series.dtype) and not missing.any():
+            return series.to_numpy(dtype=np.int64)
+        values = series.astype(object).to_numpy(copy=True)
+        values[missing] = None
+        return values
+
+    def _numbers(self, spec: Column, series: pd.Series) -> np.ndarray:
+        values = self._parse(spec, series)
+        infinite = np.isinf(values)
+        if infinite.any():
+            self.say(spec.name, "infinite value", infinite)
+        missing = np.isnan(values) & series.isna().to_numpy()  # text was said already
+        if missing.any() and not spec.missing:
+            self.say(spec.name, f"empty {spec.role}", missing, "Leave these rows out, or give the value.")
+        values = self._convert(spec, values)
+        self._bounds(spec, values)
+        return values
+
+    def _parse(self, spec: Column, series: pd.Series) -> np.ndarray:
+        if pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype):
+            return series.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
+        text = series.astype(object)
+        if spec.censored:
+            below = text.map(lambda v: isinstance(v, str) and v.strip().startswith("<")).to_numpy(dtype=bool)
+            text = text.map(lambda v: v.strip().lstrip("<").strip() if isinstance(v, str) else v)
+            if below.any():
+                self.limits[spec.name] = below
+        numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, copy=True)
+        bad = np.isnan(numbers) & ~series.isna().to_numpy()
+        if bad.any():
+            examples = ", ".join(repr(v) for v in list(dict.fromkeys(series[bad].astype(str)))[:3])
+            self.say(spec.name, f"text where numbers are needed ({examples})", bad)
+        return numbers
+
+    def _convert(self, spec: Column, values: np.ndarray) -> np.ndarray:
+        declared = self.units.get(spec.name) or self.units.get(spec.like)
+        if not declared or not spec.unit or declared == spec.unit:
+            return values
+        from realmat.errors import RealmatError
+        from realmat.table import units
+
+        try:
+            return units.convert(values, declared, spec.unit, spec.difference)
+        except RealmatError as error:
+            self.say(spec.name, f"declared in {declared!r}, but {spec.role} needs a unit like {spec.unit!r} ({error})")
+            return values
+
+    def _bounds(self, spec: Column, values: np.ndarray) -> None:
+        with np.errstate(invalid="ignore"):
+            if spec.lower is not None:
+                low = values <= spec.lower if spec.open_lower else values < spec.lower
+                if low.any():
+                    sign = "not above" if spec.open_lower else "below"
+                    self.say(spec.name, f"{spec.role} {sign} {spec.lower:g}", low)
+            if spec.upper is not None and (values > spec.upper).any():
+                self.say(spec.name, f"{spec.role} above {spec.upper:g}", values > spec.upper)
+
+
+def _merge(specs: Iterable[Column]) -> list[Column]:
+    """One demand for each column: the strictest of what the components ask."""
+    merged: dict[str, Column] = {}
+    for spec in specs:
+        old = merged.get(spec.name)
+        if old is None:
+            merged[spec.name] = spec
+            continue
+        stricter = spec if old.kind == "label" and spec.kind == "number" else old
+        lowers = [c.lower for c in (old, spec) if c.lower is not None]
+        uppers = [c.upper for c in (old, spec) if c.upper is not None]
+        merged[spec.name] = Column(
+            spec.name,
+            stricter.role,
+            stricter.kind,
+            old.missing and spec.missing,
+            max(lowers) if lowers else None,
+            min(uppers) if uppers else None,
+            old.open_lower or spec.open_lower,
+            old.unit or spec.unit,
+            old.censored or spec.censored,
+            old.like or spec.like,
+            old.difference or spec.difference,
+            old.optional and spec.optional,
+        )
+    return list(merged.values())
+
+
+def validated(
+    frame: Any,
+    specs: Iterable[Column],
+    levels: Mapping[str, str],
+    units: Mapping[str, str] | None = None,
+    response: str = "",
+    link: str = "identity",
+) -> Table:
+    """Validate a user's table against what the model needs, all problems at once.
+
+    Raises
+    ------
+    realmat.DataError
+        With every problem, column and row.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(f"the data must be a pandas DataFrame, not {type(frame).__name__}; read a file with pandas first.")
+    specs = _merge(specs)
+    reader = _Reader(frame, units or {})
+    if len(frame) == 0:
+        reader.problems.append("the table has no rows.")
+    doubled = frame.index.duplicated(keep=False)
+    if doubled.any():
+        reader.problems.append(f"the index has duplicate labels: {rows_text(frame.index[doubled])}. Use df.reset_index(drop=True).")
+    columns: dict[str, np.ndarray] = {}
+    for spec in specs:
+        values = reader.read(spec)
+        if values is not None:
+            columns[spec.name] = values
+    if "specimen" in levels and "material" in levels and {levels["specimen"], levels["material"]} <= set(columns):
+        _nested(frame, columns, levels, reader)
+    if reader.problems:
+        count = "a problem" if len(reader.problems) == 1 else f"{len(reader.problems)} problems"
+        raise DataError(f"the table does not fit the model: {count}.", reader.problems)
+    return Table(columns, levels, frame.index.to_numpy(), reader.limits, None, response, link)
+
+
+def _nested(frame: pd.DataFrame, columns: Mapping[str, np.ndarray], levels: Mapping[str, str], reader: _Reader) -> None:
+    """A specimen is one piece of one material: the same specimen label under two materials is a mistake in the labels."""
+    specimen, _ = pd.factorize(columns[levels["specimen"]])
+    material, _ = pd.factorize(columns[levels["material"]])
+    first = np.full(specimen.max() + 1 if len(specimen) else 0, -1)
+    first[specimen[::-1]] = material[::-1]
+    bad = (first[specimen] != material) & (specimen >= 0)
+    if bad.any():
+        reader.say(
+            levels["specimen"],
+            f"the same specimen belongs to another {levels['material']!r} elsewhere",
+            bad,
+            "Make specimen labels unique, for example by joining both columns.",
+        )

@@ -1,0 +1,242 @@
+"""The base of every component: a frozen declaration in the words of the field that turns itself into one `Term`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import sparse
+
+from realmat.errors import ModelError
+from realmat.table.table import Column, Table
+from realmat.terms.priors import Prior, as_prior
+from realmat.terms.term import Coefficients, Function, Known, Param, Piece, Term, stored_name
+
+PriorLike = Prior | float | None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Typical magnitudes of the data, from which default priors are scaled.
+
+    Attributes
+    ----------
+    response : float
+        Standard deviation of g(y) over the rows, after a straight line in the theory column where there is one.
+    level : float
+        Mean of g(y).
+    spread : float
+        Standard deviation of g(y) itself.
+    shift : float
+        How far an intercept may lie from g(y) because effects count from zero of their columns, see `Component.remoteness`.
+    theory : tuple of str
+        Columns of theoretical values in response units.
+    """
+
+    response: float
+    level: float
+    spread: float
+    shift: float = 0.0
+    theory: tuple[str, ...] = ()
+
+
+def snake(name: str) -> str:
+    """``GrainSize`` -> ``grain_size``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of a layer. Subclass it as a frozen dataclass, set `layer`, and write `bind`.
+
+    A component is a value: equal arguments make equal components, and `to_dict` keeps every one of them.
+    """
+
+    layer: ClassVar[str] = "material"
+    about: ClassVar[tuple[str, ...]] = ()
+
+    def needs(self) -> list[Column]:
+        """The columns it needs."""
+        return []
+
+    def bind(self, table: Table, scale: Scale) -> Term:
+        """Turn into a term on a table. `scale` gives the magnitudes for default priors."""
+        raise ModelError(f"{type(self).__name__} must define bind(table, scale) -> Term.")
+
+    def default_priors(self) -> dict[str, str]:
+        """Default priors in words, for printing before any data are known: parameter -> description."""
+        return {}
+
+    def remoteness(self, table: Table) -> float:
+        """How many standard deviations its column lies from zero, where its effect is a slope times the column.
+
+        A slope of 1 sd(response) / sd(column) then moves the intercept by as many sd(response), which its default prior allows for.
+        """
+        return 0.0
+
+    @property
+    def picture(self) -> str:
+        """What `plot` shows: a ``"curve"`` over its first number column, or a point for each value of a ``"level"`` or of ``"columns"``."""
+        return "curve"
+
+    def plot(self, fit: Any = None, axes: Any = None) -> Any:
+        """Draw its effect: under its prior, or with a fit under its posterior (see `realmat.plots.effect.plot_effect`)."""
+        from realmat.plots.effect import plot_effect
+
+        return plot_effect(self, fit, axes)
+
+    @property
+    def label(self) -> str:
+        """The component's name: its class in snake case plus what it is about; `name=` overrides it."""
+        override = getattr(self, "name", None)
+        if override:
+            return stored_name(override)
+        parts = [snake(type(self).__name__)]
+        for field in self.about:
+            value = getattr(self, field)
+            parts.append("_".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value))
+        return stored_name("_".join(parts))
+
+    def prior(self, argument: str, default: Prior | float) -> Prior | float:
+        """The prior of one parameter: what the user gave, or the default."""
+        given = as_prior(getattr(self, argument), f"{self.label}: {argument}")
+        return default if given is None else given
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready description with every argument."""
+        arguments = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.init}
+        return {"class": f"{type(self).__module__}:{type(self).__qualname__}", **arguments}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Component:
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        realmat.ModelError
+            If the class cannot be imported or is not a component.
+        """
+        rest = dict(data)
+        path = rest.pop("class", "")
+        try:
+            module, _, qualname = path.partition(":")
+            found: Any = importlib.import_module(module)
+            for part in qualname.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ModelError(
+                f"the component class {path!r} cannot be imported ({error}); import the module that defines it first."
+            ) from error
+        if not (isinstance(found, type) and issubclass(found, Component)):
+            raise ModelError(f"{path!r} is not a realmat component.")
+        return found(**{key: _unplain(value) for key, value in rest.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Prior):
+        return {"prior": value.to_dict()}
+    if isinstance(value, Mapping):
+        return {"mapping": {str(k): _plain(v) for k, v in value.items()}}
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if callable(value):
+        return {"function": f"{value.__module__}:{value.__qualname__}"}
+    return value
+
+
+def _unplain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if "prior" in value:
+            return Prior.from_dict(value["prior"])
+        if "function" in value:
+            return _function(value["function"])
+        return {k: _unplain(v) for k, v in value["mapping"].items()}
+    if isinstance(value, list):
+        return tuple(_unplain(v) for v in value)
+    return value
+
+
+def _function(path: str) -> Callable[..., Any]:
+    module, _, qualname = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ModelError(
+            f"the function {path!r} cannot be imported; a saved model needs functions defined at the top of a module."
+        ) from error
+    return found
+
+
+def freeze(value: Any) -> Any:
+    """Lists become tuples, so that declarations stay immutable and comparable."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def reject_unknown(given: Sequence[str], known: Sequence[str], what: str) -> None:
+    """Raise a ModelError naming unknown names and the likely intended ones."""
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        hints = [(name, difflib.get_close_matches(name, known, 1, 0.5)) for name in unknown]
+        said = "; ".join(f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else "") for name, near in hints)
+        raise ModelError(f"unknown {what}: {said}. Known: {', '.join(known)}.")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A declared parameter in the linear predictor, resolved to where its prior puts it.
+
+    A Normal prior makes it a coefficient (integrated out exactly), a number makes it a constant, any other prior a hyperparameter.
+    """
+
+    params: tuple[Param, ...]
+    coefficients: tuple[Coefficients, ...]
+    make: Callable[[np.ndarray], tuple[tuple[Piece, ...], Function | None]]
+
+    def on(self, x: np.ndarray) -> tuple[tuple[Piece, ...], Function | None]:
+        """Pieces and offset of ``parameter * x`` on rows with values `x` of shape (rows,)."""
+        return self.make(x)
+
+
+def linear(name: str, prior: Prior | float, unit: str = "", psi: bool = False) -> Parameter:
+    """A scalar parameter that multiplies a known column; with `psi` a hyperparameter in any case, for use elsewhere too."""
+    if isinstance(prior, Prior) and prior.is_normal and not psi:
+        mu, sigma = prior.arguments()["mu"], prior.arguments()["sigma"]
+        block = Coefficients(name, 1, sigma, mean=mu, unit=unit)
+        return Parameter((), (block,), lambda x: ((Piece(name, sparse.csr_matrix(np.asarray(x, dtype=float)[:, None])),), None))
+    if isinstance(prior, Prior):
+        return Parameter((Param(name, prior, unit=unit),), (), lambda x: ((), lambda p, xp: p[name] * x))
+    return Parameter((), (), lambda x: ((), Known(prior * np.asarray(x, dtype=float)) if prior else None))
+
+
+def hyper(name: str, prior: Prior | float, **kwargs: Any) -> tuple[tuple[Param, ...], Function]:
+    """A hyperparameter with a prior, or a constant where a number was given: its Params and the function of psi that gives its value."""
+    if isinstance(prior, Prior):
+        return (Param(name, prior, **kwargs),), lambda p, xp: p[name]
+    return (), lambda p, xp: prior
+
+
+def join(*offsets: Function | None) -> Function | None:
+    """The sum of offsets that may be absent."""
+    present = [f for f in offsets if f is not None]
+    if not present:
+        return None
+    if all(isinstance(f, Known) for f in present):
+        return Known(sum((f.values for f in present if isinstance(f, Known)), np.zeros(1)))
+    return lambda p, xp: sum(f(p, xp) for f in present)
+
+
+def indicator(codes: np.ndarray, size: int, values: np.ndarray | None = None) -> sparse.csr_matrix:
+    """Sparse (rows, size) matrix with `values` (default 1) at each row's code; rows with code -1 are empty."""
+    rows = np.flatnonzero(codes >= 0)
+    data = np.ones(len(rows)) if values is None else np.asarray(values, dtype=float)[rows]
+    return sparse.csr_matrix((data, (rows, codes[rows])), shape=(len(codes), size))

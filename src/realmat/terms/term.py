@@ -1,0 +1,263 @@
+"""Terms: the only thing engines and attribution ever see of a model.
+
+A component (domain words: grain size, impurity, lab bias) turns itself into one `Term`. Given the *hyperparameters* psi (few: scales,
+non-linear parameters, slopes of latent states), every term is linear in its *coefficients* b (many: effects, states, random effects):
+
+    g(y) = sum over pieces  scale(psi) * X b  +  offset(psi)  +  noise,        b ~ N(mean + sum M b_parent, sd(psi)^2)
+
+Functions of psi take ``(p, xp)``: `p` maps parameter names to values and `xp` is ``numpy`` or ``pytensor.tensor``, so that one
+declaration serves both engines. They must use only arithmetic and the functions that both modules have (exp, log, sqrt, ...).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from realmat.terms.priors import Prior
+
+Values = Mapping[str, Any]
+Function = Callable[[Values, Any], Any]
+
+
+@dataclass(frozen=True)
+class Known:
+    """An offset that does not depend on psi: engines subtract it once."""
+
+    values: np.ndarray
+
+    def __call__(self, p: Values, xp: Any) -> np.ndarray:
+        return self.values
+
+
+def stored_name(name: str) -> str:
+    """A name that a DataTree and a NetCDF file can hold, from that of a user's column.
+
+    A slash stands for a path in them; a NetCDF name has no control characters, does not end with a space, and begins with a letter, a
+    digit, an underscore or a character beyond ASCII (NetCDF Users Guide, "Permitted characters in names").
+
+    Examples
+    --------
+    >>> stored_name("E (eV/atom)"), stored_name("% C ")
+    ('E (eV_atom)', '_% C')
+    """
+    plain = re.sub(r"[/\x00-\x1f\x7f]", "_", str(name)).strip()
+    return plain if plain[:1].isalnum() or plain[:1] == "_" or plain[:1] > "\x7f" else f"_{plain}"
+
+
+LAYERS = ("theory", "material", "observation")
+
+
+@dataclass(frozen=True)
+class Param:
+    """A hyperparameter: a scalar, or a vector along `dim`.
+
+    Attributes
+    ----------
+    name : str
+        The posterior variable, `<component>_<parameter>`.
+    prior : Prior
+        Its elements are independent a priori; a reference in the prior names another Param of the same term.
+    dim, coords : str and array of shape (size,), optional
+        Only for a vector.
+    unit : str
+        For tables and plots.
+    """
+
+    name: str
+    prior: Prior
+    dim: str | None = None
+    coords: Any = None
+    unit: str = ""
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return 1 if self.coords is None else len(self.coords)
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """A block of coefficients b, Gaussian given psi (or Student t, with a local scale each).
+
+    Attributes
+    ----------
+    name : str
+        The posterior variable.
+    size : int
+        Number of coefficients; a scalar block has ``dim=None`` and size 1.
+    sd : Function or float or array of shape (size,)
+        Prior standard deviation, scalar or one per coefficient.
+    mean : Function or float or array of shape (size,)
+        Own part of the prior mean.
+    parents : tuple of (name, csr matrix of shape (size, parent size))
+        Linear part of the prior mean: a population mean, a trend over descriptors.
+    nu : str or float, optional
+        Degrees of freedom of a Student t: the name of their Param, or a number.
+    level : str, optional
+        The level whose values these coefficients belong to; a new specimen draws them anew.
+    dim, coords
+        Dimension of what the posterior holds under `name`; as long as `size`, unless `report` makes it longer.
+    report : tuple of two functions, optional
+        From the coefficients, shape (..., size), to what the posterior holds under `name`, shape (..., len(coords)), and back: a log
+        state in its own unit, together with the states that are known exactly.
+    """
+
+    name: str
+    size: int
+    sd: Function | float | np.ndarray
+    mean: Function | float | np.ndarray = 0.0
+    dim: str | None = None
+    coords: Any = None
+    parents: tuple[tuple[str, sparse.csr_matrix], ...] = ()
+    nu: str | float | None = None
+    level: str | None = None
+    unit: str = ""
+    report: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """``scale(psi) * X b``: one linear part of a contribution.
+
+    Attributes
+    ----------
+    coefficients : str
+        Name of the block.
+    matrix : csr matrix, shape (rows, block size)
+    scale : Function, optional
+        A scalar function of psi, such as the slope of a latent state; in predictions it may also be one number per row.
+    """
+
+    coefficients: str
+    matrix: sparse.csr_matrix
+    scale: Function | None = None
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """What is drawn anew on the rows of a table: the state of a new specimen, the bias of a new lab.
+
+    Attributes
+    ----------
+    groups : int array of shape (rows,)
+        Rows with the same number share one draw; -1 where nothing is drawn.
+    sd : Function
+        Standard deviation of the draw as a contribution to g(y); scalar or one per row.
+    nu : str or float, optional
+        Degrees of freedom when the draw is Student t: the name of their Param, or a number.
+    """
+
+    groups: np.ndarray
+    sd: Function
+    nu: str | float | None = None
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one component adds to g(y) on the rows of a table.
+
+    `nonlinear`, a function ``(p, b, xp) -> (rows,)`` of psi and of the coefficients by name, is for effects that are not linear
+    given psi; only `nuts` runs a term that has one. With ``raw=True`` it may use any PyTensor expression.
+    """
+
+    pieces: tuple[Piece, ...] = ()
+    offset: Function | None = None
+    fresh: tuple[Fresh, ...] = ()
+    nonlinear: Callable[[Values, Values, Any], Any] | None = None
+    raw: bool = False
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Variance of measured rows: ``u^2 + scales(psi)[group]^2``, Gaussian or Student t, possibly censored.
+
+    Attributes
+    ----------
+    u : array of shape (rows,)
+        Stated standard uncertainty on the scale of the link; 0 where there is none.
+    group : int array of shape (rows,)
+        Which inferred scale the row has; -1 for none.
+    scales : Function, optional
+        Returns the vector of inferred scales, shape (groups,).
+    nu : str or float, optional
+        Degrees of freedom of a Student t: the name of their Param, or a number.
+    censored : int array of shape (rows,), optional
+        -1: the value is known only to lie below `y`; +1: above; 0: measured.
+    """
+
+    u: np.ndarray
+    group: np.ndarray
+    scales: Function | None = None
+    nu: str | float | None = None
+    censored: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Measured rows that inform coefficients: the response itself, or the characterisation of a state.
+
+    After collapsing replicates a row stands for `count` measurements with mean `y` and within-cell sum of squares `within`.
+    """
+
+    name: str
+    y: np.ndarray
+    pieces: tuple[tuple[str, Piece], ...]
+    offsets: tuple[tuple[str, Function], ...]
+    noise: Noise
+    count: np.ndarray
+    within: np.ndarray
+
+
+def measured(name: str, y: np.ndarray, pieces: tuple[Piece, ...], noise: Noise, owner: str = "") -> Rows:
+    """Rows of single measurements, as a component declares them for the characterisation of its state."""
+    n = len(y)
+    return Rows(name, y, tuple((owner, piece) for piece in pieces), (), noise, np.ones(n), np.zeros(n))
+
+
+@dataclass(frozen=True)
+class Term:
+    """One component, bound to the table it is fitted to.
+
+    Attributes
+    ----------
+    component, layer : str
+        The component's name and its layer: theory, material or observation.
+    params, coefficients
+        What it has to infer.
+    contribute : Callable
+        ``contribute(table, fresh_levels) -> Contribution`` on any table with the same columns. `fresh_levels` names the levels whose
+        values count as new even where the fit has seen them.
+    rows : tuple of Rows
+        Measured rows of its own: characterisations.
+    noise : Callable, optional
+        Only the observation component: ``noise(table) -> Noise``.
+    notes : tuple of str
+        What the user should know about how the data were read, such as how many states were measured.
+    """
+
+    component: str
+    layer: str
+    params: tuple[Param, ...] = ()
+    coefficients: tuple[Coefficients, ...] = ()
+    contribute: Callable[..., Contribution] = field(default=lambda table, fresh_levels=(): Contribution())
+    rows: tuple[Rows, ...] = ()
+    noise: Callable[..., Noise] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def degrees(nu: str | float, p: Values) -> Any:
+    """Degrees of freedom of a Student t: a number, or the value of a Param."""
+    return p[nu] if isinstance(nu, str) else nu
+
+
+def evaluate(function: Function | float | np.ndarray | None, p: Values, xp: Any = np, default: float = 1.0) -> Any:
+    """Value of something that may be a function of psi, a constant, or absent."""
+    if function is None:
+        return default
+    return function(p, xp) if callable(function) else function

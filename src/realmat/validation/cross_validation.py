@@ -1,0 +1,157 @@
+"""Cross-validation by refitting: the plain check that needs no theory, over groups of rows that are left out together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from realmat.errors import ModelError
+from realmat.support.shown import Shown, percent, significant
+from realmat.validation.scores import COVERAGES, summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from realmat.model import Model
+
+_PREDICTIVE_DRAWS = 2000
+
+
+@dataclass(frozen=True, repr=False)
+class CrossValidation(Shown):
+    """Held-out predictions.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        Indexed as the data, in response units: `fold`, `group`, `y`, `mean` and `sd` of the predictive distribution of a measurement,
+        `pit` (its distribution function at y) and `crps`, both from draws of it.
+    table : DataFrame
+        One row: `rmse mae crps coverage_50 coverage_80 coverage_95 sharpness`.
+    """
+
+    rows: pd.DataFrame
+    response: str
+    unit: str
+    by: str
+    seed: int
+
+    @cached_property
+    def table(self) -> pd.DataFrame:  # type: ignore[override]
+        """Scores over all rows."""
+        import pandas as pd
+
+        return pd.DataFrame([self.scores()])
+
+    def scores(self) -> dict[str, float]:
+        """RMSE, MAE, CRPS, coverage of central 50, 80 and 95 % intervals, and sharpness (mean predictive sd)."""
+        return summary(self.rows)
+
+    @property
+    def title(self) -> str:
+        """What it is."""
+        folds, groups = self.rows["fold"].nunique(), self.rows["group"].nunique()
+        return f"{folds}-fold cross-validation of {self.response} over {groups} values of {self.by} (seed {self.seed})"
+
+    @property
+    def text(self) -> str:
+        """The scores in words."""
+        scores, unit = self.scores(), f" {self.unit}" if self.unit else ""
+        covered = ", ".join(f"{percent(scores[f'coverage_{100 * p:.0f}'])} of the {100 * p:.0f} % intervals" for p in COVERAGES)
+        return (
+            f"Held-out error: mean absolute {significant(scores['mae'])}{unit}, root mean square {significant(scores['rmse'])}{unit}. "
+            f"The measurement lies in {covered}."
+        )
+
+
+def cross_validate(
+    model: Model,
+    data: pd.DataFrame,
+    folds: int = 10,
+    by: str = "material",
+    seed: int = 1,
+    draws: int = 500,
+    chains: int = 2,
+    tick: Callable[[], Any] | None = None,
+    **options: Any,
+) -> CrossValidation:
+    """Fit without each fold in turn, and predict it.
+
+    Parameters
+    ----------
+    model : Model
+    data : DataFrame
+    folds : int
+        Number of folds; at most the number of groups, which leaves out each group alone.
+    by : str
+        A level that the model declares, or a column: rows of one value are left out together. ``"row"``: every row alone.
+    seed : int
+        Of the folds and of the fits.
+    draws, chains : int
+        Of each fit.
+    tick : callable, optional
+        Called after each fold.
+    **options
+        For `Model.fit`.
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    realmat.ModelError
+        If there is no such grouping, or fewer than two folds.
+
+    Examples
+    --------
+    >>> import realmat as rm
+    >>> table = rm.datasets.load("formation_enthalpy")
+    >>> model = rm.templates.get("formation_enthalpy").model("ideal")
+    >>> rm.cross_validate(model, table, folds=3, seed=1, progress=False).rows.columns.tolist()
+    ['fold', 'group', 'y', 'mean', 'sd', 'pit', 'crps']
+    """
+    import pandas as pd
+
+    group = _groups(model, data, by)
+    codes, values = pd.factorize(group)
+    if not 2 <= folds <= len(values):
+        raise ModelError(f"folds={folds}: there are {len(values)} values of {by!r}, so between 2 and {len(values)} folds are possible.")
+    fold = np.random.default_rng(seed).permutation(np.arange(len(values)) % folds)[codes]
+    parts = []
+    for k in range(folds):
+        fit = model.fit(data[fold != k], seed=seed, draws=draws, chains=chains, **{"progress": False, **options})
+        predicted = fit.predict(data[fold == k], draws=_PREDICTIVE_DRAWS, seed=seed)
+        y = data.loc[fold == k, model.response].to_numpy(dtype=float)
+        drawn = predicted["draws"].transpose("draw", "row").to_numpy()
+        scores = {
+            "mean": predicted["mean"].to_numpy(),
+            "sd": predicted["sd"].to_numpy(),
+            "pit": (drawn < y).mean(axis=0),
+            "crps": _crps(drawn, y),
+        }
+        parts.append(pd.DataFrame({"fold": k, "group": group[fold == k], "y": y, **scores}, index=data.index[fold == k]))
+        if tick is not None:
+            tick()
+    return CrossValidation(pd.concat(parts).loc[data.index], model.response, model.unit, by, seed)
+
+
+def _groups(model: Model, data: pd.DataFrame, by: str) -> np.ndarray:
+    if by == "row":
+        return np.arange(len(data))
+    column = model.levels.get(by, by)
+    if column not in data.columns:
+        raise ModelError(f"by={by!r} is neither a column nor one of the model's levels ({', '.join(model.levels) or 'none'}).")
+    return data[column].to_numpy()
+
+
+def _crps(drawn: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``E|X - y| - E|X - X'| / 2`` from draws of shape (draws, rows), fair (Ferro, Q. J. R. Meteorol. Soc. 140, 1917, 2014)."""
+    count = len(drawn)
+    rank = 2 * np.arange(1, count + 1) - count - 1
+    spread = rank @ np.sort(drawn, axis=0) / (count * (count - 1))
+    return np.asarray(np.abs(drawn - y).mean(axis=0) - spread)

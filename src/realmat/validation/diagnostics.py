@@ -1,0 +1,267 @@
+"""Whether to trust a fit: convergence, what the prior did, calibration of left-out predictions, and single rows that weigh much."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from realmat.attribution.separability import component_correlation, contraction
+from realmat.posterior.draws import Posterior
+from realmat.support.checks import BAD, LOOK, OK, Check, listed, made, row
+from realmat.support.shown import percent, significant
+from realmat.terms.problem import nonlinear_terms
+from realmat.validation.loo import LeftOut, left_out
+from realmat.validation.scores import COVERAGES
+from realmat.validation.sensitivity import sensitivity
+
+_COEFFICIENTS = 200  # of which convergence is looked at, evenly chosen
+_ROWS = 2000  # left out for calibration
+DRAWS = 300
+_COMPENSATION = -0.95
+_CONTRACTION = 0.25  # below it the interquartile range is over 87 % of the prior's
+Row = dict[str, Any]
+
+
+def check(posterior: Posterior, refit: Any = None, left: LeftOut | None = None) -> Check:
+    """Check a fit.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    refit : callable, optional
+        As of `realmat.validation.loo.loo`.
+    left : LeftOut, optional
+        Predictions of single rows left out, if made before.
+
+    Returns
+    -------
+    Check
+        `ok` is False where the draws cannot be trusted; then every table and plot of the fit should say so.
+
+    Notes
+    -----
+    R-hat and effective sample sizes: Vehtari et al., Bayesian Anal. 16, 667 (2021); sensitivity to the prior: Kallioinen et al., Stat.
+    Comput. 34, 57 (2024); uniformity of probability integral transforms: `arviz_stats`' dependence-aware test.
+    """
+    plain = left is None
+    left = left or left_out(posterior, "observation", refit=refit, draws=DRAWS, rows=_sample(len(posterior.problem.table)), anew=False)
+    parts = [_convergence(posterior), _prior(posterior), _calibration(left), _influence(left, plain), _components(posterior)]
+    rows = [r for part, _ in parts for r in part]
+    sentences = [s for _, said in parts for s in said]
+    return made(f"Check of the fit of {posterior.problem.response}", rows, sentences or ["Nothing stands out: the fit can be used."])
+
+
+def warning(posterior: Posterior) -> str:
+    """What every table and plot of a fit that did not converge says; empty where the draws can be trusted."""
+    rows, sentences = _convergence(posterior)
+    return sentences[0] if any(r["verdict"] == BAD for r in rows) else ""
+
+
+def _sample(rows: int) -> np.ndarray | None:
+    return None if rows <= _ROWS else np.sort(np.random.default_rng(0).choice(rows, _ROWS, replace=False))
+
+
+# --- convergence ----------------------------------------------------------------------------------------------------------------
+
+
+def _convergence(posterior: Posterior) -> tuple[list[Row], list[str]]:
+    facts, stats = posterior.draws.facts, posterior.draws.stats
+    rows = [row("convergence", "engine", str(facts.get("engine", "?")))]
+    rows += _chains(posterior)
+    if "diverging" in stats:
+        count, of = int(np.sum(stats["diverging"])), int(np.size(stats["diverging"]))
+        rows.append(row("convergence", "divergent transitions", count, "0", OK if not count else LOOK if count < 0.01 * of else BAD))
+    rate = facts.get("acceptance")
+    if isinstance(rate, float):  # of one independence sampler; a chain of several moves states that of each
+        rows.append(row("convergence", "acceptance", rate, ">= 0.1", OK if rate >= 0.1 else LOOK))
+    if "k_hat" in facts and "why" not in facts:  # where the weights were not trusted, other chains gave the draws
+        k = float(facts["k_hat"])
+        rows.append(row("convergence", "k-hat of the proposal", k, "<= 0.7", OK if k <= 0.7 else LOOK))
+    if "interrupted" in facts:
+        rows.append(row("convergence", "interrupted", facts["interrupted"], "", LOOK))
+    bad = [r for r in rows if r["verdict"] == BAD]
+    look = [r for r in rows if r["verdict"] == LOOK]
+    said = []
+    if bad:
+        why = listed([f"{r['item']} {significant(r['value'])}" for r in bad])
+        said.append(f"The fit did not converge ({why}): do not use its numbers. Draw more, or give weakly known scales a tighter prior.")
+    elif look:
+        why = listed([f"{r['item']} {significant(r['value'])}" for r in look])
+        said.append(f"The draws are usable for means, less for tails ({why}); more draws would help.")
+    return rows, said
+
+
+def _chains(posterior: Posterior) -> list[Row]:
+    """R-hat and effective sample sizes of every hyperparameter and of some coefficients: the worst of each."""
+    from arviz_stats.base import array_stats
+
+    chains, draws = posterior.shape
+    names, values = _watched(posterior)
+    if not names or draws < 4:
+        return [row("convergence", "draws", chains * draws)]
+    found = {
+        "bulk ESS": array_stats.ess(values, chain_axis=0, draw_axis=1),
+        "tail ESS": array_stats.ess(values, 0, 1, method="tail", prob=(0.05, 0.95)),
+    }
+    rows = []
+    if chains > 1:
+        r_hat = array_stats.rhat(values, chain_axis=0, draw_axis=1)
+        k = int(np.nanargmax(r_hat)) if np.isfinite(r_hat).any() else 0
+        verdict = OK if r_hat[k] <= 1.01 else LOOK if r_hat[k] <= 1.05 else BAD
+        rows.append(row("convergence", f"largest R-hat ({names[k]})", float(r_hat[k]), "<= 1.01", verdict))
+    for what, ess in found.items():
+        k = int(np.nanargmin(ess)) if np.isfinite(ess).any() else 0
+        verdict = OK if ess[k] >= 400 else LOOK if ess[k] >= 100 else BAD
+        rows.append(
+            row("convergence", f"smallest {what} ({names[k]})", round(float(ess[k])) if np.isfinite(ess[k]) else 0, ">= 400", verdict)
+        )
+    return rows
+
+
+def _watched(posterior: Posterior) -> tuple[list[str], np.ndarray]:
+    """Names and draws, shape (chains, draws, n), of what convergence is judged on.
+
+    The exact engine draws coefficients independently given the hyperparameters, so these alone tell.
+    """
+    shape, names, values = posterior.shape, [], []
+    draws, exact = posterior.draws, posterior.draws.facts.get("engine") == "exact" and not posterior.system.augmented
+    stored = [] if exact and draws.params else list(draws.coefficients.items())
+    total = max(sum(v.shape[2] for _, v in stored), 1)
+    step = max(1, total // _COEFFICIENTS)
+    for name, some in [(n, v.reshape((*shape, -1))) for n, v in draws.params.items()] + [(n, v[..., ::step]) for n, v in stored]:
+        names += [name if some.shape[2] == 1 else f"{name}[{j}]" for j in range(some.shape[2])]
+        values.append(some)
+    if not values:
+        return [], np.zeros((*shape, 0))
+    every = np.concatenate(values, axis=2)
+    moving = np.ptp(every, axis=(0, 1)) > 0
+    return [n for n, m in zip(names, moving, strict=True) if m], every[..., moving]
+
+
+# --- the prior ------------------------------------------------------------------------------------------------------------------
+
+
+def _prior(posterior: Posterior) -> tuple[list[Row], list[str]]:
+    found = sensitivity(posterior, DRAWS)
+    rows, said = [], []
+    strong = found[(found["prior"] >= 0.05) & (found["likelihood"] < 0.05)]
+    conflict = found[(found["prior"] >= 0.05) & (found["likelihood"] >= 0.05)]
+    for name, r in found.loc[[*conflict.index, *strong.index]].iterrows():
+        value = f"prior {significant(float(r['prior']))}, data {significant(float(r['likelihood']))}"
+        rows.append(row("prior", f"sensitivity of {name}", value, "prior < 0.05", LOOK))
+    if len(found) and not rows:
+        rows.append(row("prior", "largest sensitivity to the prior", float(found["prior"].max()), "< 0.05"))
+    if len(conflict):
+        names = listed(list(conflict.index[:4]))
+        said.append(
+            f"Prior and data both pull on {names}: see whether the prior contradicts the data, and widen it if you do not stand by it."
+        )
+    if len(strong):
+        said.append(f"The prior decides {listed(list(strong.index[:4]))} more than the data: report it with the result.")
+    shrunk = contraction(posterior)
+    little = shrunk[shrunk["contraction"] < _CONTRACTION]
+    if len(shrunk):
+        least = str(shrunk["contraction"].idxmin())
+        smallest = float(shrunk["contraction"].min())
+        rows.append(
+            row("prior", f"least contraction of the prior ({least})", smallest, f">= {_CONTRACTION:g}", LOOK if len(little) else OK)
+        )
+    if len(little):
+        said.append(f"The data taught little about {listed(list(map(str, little.index[:4])))}: it is hardly narrower than its prior.")
+    return rows, said
+
+
+# --- calibration and influence --------------------------------------------------------------------------------------------------
+
+
+def _calibration(left: LeftOut) -> tuple[list[Row], list[str]]:
+    from arviz_stats.base import array_stats
+
+    scores = left.scores()
+    pit = left.table["pit"].dropna().to_numpy()
+    rows: list[Row] = []
+    low: list[float] = []
+    high: list[float] = []
+    for p in COVERAGES:
+        got, error = scores[f"coverage_{100 * p:.0f}"], float(np.sqrt(p * (1 - p) / max(len(pit), 1)))
+        bad = abs(got - p) > 3 * error
+        (low if got < p else high).extend([p] if bad else [])
+        rows.append(
+            row("calibration", f"coverage of {100 * p:.0f} % intervals, left out", got, f"{p:g} ± {error:.2g}", LOOK if bad else OK)
+        )
+    said = []
+    if low:
+        said.append(
+            f"Left-out {listed([f'{100 * p:.0f} %' for p in low])} intervals cover too little: heavier tails (StudentT), or a missing "
+            "unresolved effect, may be at work."
+        )
+    if high:
+        said.append(
+            f"Left-out {listed([f'{100 * p:.0f} %' for p in high])} intervals cover too much: the model is more cautious than it needs."
+        )
+    if len(pit) >= 20:
+        p_value = float(array_stats.uniformity_test(np.clip(pit, 1e-6, 1 - 1e-6))[0])
+        rows.append(row("calibration", "uniformity of left-out PIT values, p", p_value, ">= 0.01", OK if p_value >= 0.01 else LOOK))
+        if p_value < 0.01 and not (low or high):
+            said.append("Left-out predictions are not calibrated over their whole range: look at plot_calibration().")
+    return rows, said
+
+
+def _influence(left: LeftOut, plain: bool) -> tuple[list[Row], list[str]]:
+    """Rows that weigh much. Where rows were left out by `plain` reweighting, k-hat is not that of `fit.loo()`, which does more for them."""
+    k = left.elpd.pareto_k.to_series()
+    worst = k.sort_values(ascending=False)
+    many = worst[worst > left.elpd.good_k]
+    rows = [
+        row(
+            "influence",
+            f"largest k-hat{' of reweighting' if plain else ''} (row {worst.index[0]})",
+            float(worst.iloc[0]),
+            f"<= {left.elpd.good_k:.2g}",
+            LOOK if len(many) else OK,
+        )
+    ]
+    said = []
+    if len(many):
+        loo = " (This k-hat is that of reweighting; fit.loo() draws hyperparameters anew, or refits, where it can.)" if plain else ""
+        said.append(f"Leaving out {_rows(many.index)} moves the hyperparameters far: check these measurements.{loo}")
+    pit = left.table["pit"].dropna()
+    far = pit[(pit - 0.5).abs() > 0.5 - 0.5 / (20 * max(len(pit), 1))]
+    rows.append(row("influence", "rows far from their left-out prediction", len(far), "0", LOOK if len(far) else OK))
+    if len(far):
+        said.append(
+            f"Left-out predictions miss {_rows(far.index)} by more than chance allows: check them, or use heavier tails (StudentT)."
+        )
+    return rows, said
+
+
+def _rows(labels: Any) -> str:
+    shown = listed(list(map(str, labels[:5])))
+    return f"{'row' if len(labels) == 1 else 'rows'} {shown}" + (f" (and {len(labels) - 5} more)" if len(labels) > 5 else "")
+
+
+def _components(posterior: Posterior) -> tuple[list[Row], list[str]]:
+    correlation = component_correlation(posterior, DRAWS)
+    names, values = list(correlation.index), correlation.to_numpy()
+    pairs = [(values[i, j], names[j], names[i]) for i in range(len(names)) for j in range(i) if np.isfinite(values[i, j])]
+    if not pairs:
+        return [], []
+    lowest = min(pairs)
+    strong = [pair for pair in pairs if pair[0] < _COMPENSATION]
+    said = [f"{a} and {b} compensate each other (correlation {r:.2f}): only their sum is well known." for r, a, b in strong[:3]]
+    item = f"lowest correlation of components ({lowest[1]}, {lowest[2]})"
+    bent = ", effects that are not linear included" if nonlinear_terms(posterior.problem) else ""
+    return [row("components", item + bent, float(lowest[0]), f"> {_COMPENSATION:g}", LOOK if strong else OK)], said
+
+
+def coverage_words(scores: dict[str, float]) -> str:
+    """Coverage in a sentence.
+
+    Examples
+    --------
+    >>> coverage_words({"coverage_50": 0.48, "coverage_80": 0.8, "coverage_95": 0.94})
+    '50, 80 and 95 % intervals cover 48 %, 80 % and 94 %'
+    """
+    levels = [f"{100 * p:.0f}" for p in COVERAGES]
+    return f"{listed(levels)} % intervals cover {listed([percent(scores[f'coverage_{p}']) for p in levels])}"
