@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from realmat.terms.density import Density, Parameter
 from realmat.terms.priors import Prior
 
 Values = Mapping[str, Any]
@@ -175,7 +176,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Noise:
-    """Variance of measured rows: ``u^2 + scales(psi)[group]^2``, Gaussian or Student t, possibly censored.
+    """Variance of measured rows: ``u^2 + scales(psi)[group]^2``, Gaussian or Student t, possibly censored; or any other density.
 
     Attributes
     ----------
@@ -189,6 +190,10 @@ class Noise:
         Degrees of freedom of a Student t: the name of their Param, or a number.
     censored : int array of shape (rows,), optional
         -1: the value is known only to lie below `y`; +1: above; 0: measured.
+    density : Density, optional
+        How rows were measured, where that is none of these (`realmat.terms.density`); then `u`, `scales`, `nu` and `censored` say nothing.
+    parameters : tuple of Parameter
+        The density's own parameters as functions of psi.
     """
 
     u: np.ndarray
@@ -196,6 +201,8 @@ class Noise:
     scales: Function | None = None
     nu: str | float | None = None
     censored: np.ndarray | None = None
+    density: Density | None = None
+    parameters: tuple[Parameter, ...] = ()
 
 
 @dataclass(frozen=True)
