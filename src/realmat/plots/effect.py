@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,7 @@ def plot_effect(component: Component, fit: Any = None, axes: Axes | None = None,
 
 def _prior(component: Component, seed: int) -> Posterior:
     frame = example_table(component, seed=seed)
-    frame["y"] = np.random.default_rng(seed).permutation(np.linspace(np.e - 1.7, np.e + 1.7, len(frame)))  # sd 1
+    frame["y"] = np.random.default_rng(seed).permutation(np.linspace(math.e - 1.7, math.e + 1.7, len(frame)))  # sd 1
     layers = {"theory": Constant(), "material": None, "observation": Normal(), component.layer: component}
     parts = [part for part in layers.values() if part is not None]
     needs = [need for part in parts for need in part.needs()] + [Column("y", "response")] + [Column(c, c, kind="label") for c in LEVELS]
