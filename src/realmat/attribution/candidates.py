@@ -107,7 +107,7 @@ class Rows(Lines):
         for c in self.contributions:
             for f in c.fresh:
                 nu = None if f.nu is None else float(degrees(f.nu, values))
-                sd = np.abs(evaluate(f.sd, values)) * (1.0 if nu is None else np.sqrt(nu / (nu - 2)))
+                sd = evaluate(f.sd, values) * (1.0 if nu is None else np.sqrt(nu / (nu - 2)))
                 out.append((f.groups, np.where(f.groups >= 0, sd, 0.0)))
         return out
 

@@ -252,7 +252,7 @@ def _draw(source: Source, cell: np.ndarray, local: np.ndarray, rng: np.random.Ge
     if source.nu is not None:
         nu = source.nu[local]
         normal /= np.sqrt(rng.chisquare(np.broadcast_to(nu, normal.shape)) / nu)
-    sd = np.sqrt(source.variance)
+    sd = np.sqrt(source.variance) * (1.0 if source.sign is None else source.sign)
     by_row = sd[:, local] if len(sd) == 1 else sd[cell][:, local]
     return by_row * np.where(groups[:, None] >= 0, normal[groups], 0.0)
 

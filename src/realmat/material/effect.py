@@ -9,6 +9,7 @@ from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale
 from realmat.terms.effect import remoteness, slope_term
 from realmat.terms.readings import IDENTITY, LOG, check_numbers, reading_columns
+from realmat.terms.slopes import check_slopes, slope_columns
 from realmat.terms.state import LatentState
 from realmat.terms.term import Term
 
@@ -36,6 +37,10 @@ class Effect(Component):
         Effect of ``log(x)``, with a log-normal population.
     slope : Prior or float, optional
         Per unit of the (log) column; default Normal(0, 2.5 sd(response) / sd(column)).
+    slope_by : str, optional
+        Level or column whose values have a slope each, ``slope_l ~ N(slope_mean, slope_scale^2)``; `slope` is then the prior of the mean.
+    slope_scale : Prior or float, optional
+        Spread of those slopes; default HalfNormal(sd(response) / sd(column)).
     level : str, optional
         Whose property it is: the specimen (the default; the single row where the model has no specimens), ``"row"``, or a column.
     name : str, optional
@@ -60,17 +65,20 @@ class Effect(Component):
     by: str | None = None
     log: bool = False
     slope: PriorLike = None
+    slope_by: str | None = None
+    slope_scale: PriorLike = None
     level: str | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:
         check_numbers(self.label, self.u, self.below, 0.0 if self.log else None)
-        self.prior("slope", 0.0)
+        check_slopes(self)
 
     def needs(self) -> list[Column]:
         """The column, its u, its detection limit, and the population's groups."""
         lower = 0.0 if self.log else None
         own = reading_columns(self.column, "effect", self.u, self.below, self.by, lower=lower, open_lower=self.log)
+        own += slope_columns(self.slope_by)
         return own + ([Column(self.level, "level of the state", kind="label")] if self.level not in (None, "row") else [])
 
     def default_priors(self) -> dict[str, str]:

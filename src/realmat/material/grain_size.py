@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from realmat.errors import ModelError
 from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale, hyper
 from realmat.terms.effect import complete, remoteness, slope_term, state_term
 from realmat.terms.priors import Prior
 from realmat.terms.readings import LOG, Transform, check_numbers, power, reading_columns
+from realmat.terms.slopes import Slopes, check_slopes, slope_columns
 from realmat.terms.state import LatentState
 from realmat.terms.term import Contribution, Term
 
@@ -33,6 +36,10 @@ class GrainSize(Component):
         -0.5 by default. With a Prior it is inferred; where grain sizes are missing or have u, only `nuts` then runs.
     slope : Prior or float, optional
         k, in response unit times um^-exponent (MPa um^0.5); default Normal(0, 2.5 sd(response) / sd(d^exponent)).
+    slope_by : str, optional
+        Level or column whose values have a slope each, ``slope_l ~ N(slope_mean, slope_scale^2)``; `slope` is then the prior of the mean.
+    slope_scale : Prior or float, optional
+        Spread of those slopes; default HalfNormal(sd(response) / sd(d^exponent)).
     name : str, optional
 
     Notes
@@ -54,17 +61,20 @@ class GrainSize(Component):
     by: str | None = None
     exponent: PriorLike = -0.5
     slope: PriorLike = None
+    slope_by: str | None = None
+    slope_scale: PriorLike = None
     name: str | None = None
 
     def __post_init__(self) -> None:
         check_numbers(self.label, self.u)
         if self.prior("exponent", -0.5) == 0:
             raise ModelError(f"{self.label}: exponent=0 is no effect of the grain size.")
-        self.prior("slope", 0.0)
+        check_slopes(self)
 
     def needs(self) -> list[Column]:
         """Grain size, its u, and the population's groups."""
-        return reading_columns(self.column, "grain size", self.u, None, self.by, "um", lower=0.0, open_lower=True)
+        own = reading_columns(self.column, "grain size", self.u, None, self.by, "um", lower=0.0, open_lower=True)
+        return own + slope_columns(self.slope_by)
 
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
@@ -89,22 +99,32 @@ class GrainSize(Component):
         if not isinstance(exponent, Prior):
             return slope_term(self, table, scale, plain)
         spread = plain.spread(plain.read(table))
-        slope_params, slope = hyper(
-            f"{self.label}_slope", self.prior("slope", Prior("Normal", mu=0.0, sigma=2.5 * scale.response / spread))
-        )
+        slope_prior = self.prior("slope", Prior("Normal", mu=0.0, sigma=2.5 * scale.response / spread))
+        slopes = Slopes.of(self, table, slope_prior, scale.response / spread)
+        varying = None if slopes is None else slopes.hyper()
+        slope_params, slope = hyper(f"{self.label}_slope", slope_prior) if varying is None else (varying.params, varying.mean)
         exponent_params, power_of = hyper(f"{self.label}_exponent", exponent)
         params = (*slope_params, *exponent_params)
 
-        def effect(z: Any, p: Any, xp: Any) -> Any:
-            return slope(p, xp) * xp.exp(power_of(p, xp) * z)
-
         state = self._state(table, LOG, curved=True)
-        if state.needed(state.read(table)):
-            bound = state.bind(table)
-            return state_term(self, bound, params, lambda other, fresh_levels=(): bound.curved_on(other, fresh_levels, effect))
+        readings = state.read(table)
+        bound = state.bind(table) if state.needed(readings) else None
+        typical = float(np.mean(readings.value[readings.present]))
 
         def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
-            z = complete(other, state)
-            return Contribution(offset=lambda p, xp: effect(z, p, xp))
+            rows = slope if varying is None else varying.by_row(other, fresh_levels)
 
-        return Term(self.label, "material", params, (), contribute)
+            def effect(z: Any, p: Any, xp: Any) -> Any:
+                return rows(p, xp) * xp.exp(power_of(p, xp) * z)
+
+            if bound is None:
+                z = complete(other, state)
+                made = Contribution(offset=lambda p, xp: effect(z, p, xp))
+            else:
+                z = np.nan_to_num(state.read(other).value, nan=typical) if self.column in other.columns else np.full(len(other), typical)
+                made = bound.curved_on(other, fresh_levels, effect)
+            if varying is None:
+                return made
+            return varying.spread(made, rows, other, fresh_levels, lambda p, xp: xp.exp(power_of(p, xp) * z))
+
+        return Term(self.label, "material", params, (), contribute) if bound is None else state_term(self, bound, params, contribute)

@@ -10,6 +10,7 @@ from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale
 from realmat.terms.effect import remoteness, slope_term
 from realmat.terms.readings import LOG, Transform, check_numbers, power, reading_columns
+from realmat.terms.slopes import check_slopes, slope_columns
 from realmat.terms.state import LatentState
 from realmat.terms.term import Term
 
@@ -35,6 +36,10 @@ class Impurity(Component):
         Effect of log(c), with a log-normal population.
     slope : Prior or float, optional
         In response unit per unit^power; default Normal(0, 2.5 sd(response) / sd(c^power)).
+    slope_by : str, optional
+        Level or column whose values have a slope each, ``slope_l ~ N(slope_mean, slope_scale^2)``; `slope` is then the prior of the mean.
+    slope_scale : Prior or float, optional
+        Spread of those slopes; default HalfNormal(sd(response) / sd(c^power)).
     unit : str
         The unit of the content in which the slope is read; a column declared in another unit of the same kind is converted.
     name : str, optional
@@ -58,6 +63,8 @@ class Impurity(Component):
     power: float = 1.0
     log: bool = False
     slope: PriorLike = None
+    slope_by: str | None = None
+    slope_scale: PriorLike = None
     unit: str = "wppm"
     name: str | None = None
 
@@ -67,11 +74,12 @@ class Impurity(Component):
             raise ModelError(f"{self.label}: power={self.power!r} must be positive.")
         if self.log and self.power != 1:
             raise ModelError(f"{self.label}: log=True and power={self.power:g} exclude each other.")
-        self.prior("slope", 0.0)
+        check_slopes(self)
 
     def needs(self) -> list[Column]:
         """The content, its u, its detection limit, and the population's groups."""
-        return reading_columns(self.column, "impurity content", self.u, self.below, self.by, self.unit, lower=0.0, open_lower=self.log)
+        own = reading_columns(self.column, "impurity content", self.u, self.below, self.by, self.unit, lower=0.0, open_lower=self.log)
+        return own + slope_columns(self.slope_by)
 
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""

@@ -13,6 +13,7 @@ from realmat.terms.component import Component, PriorLike, Scale
 from realmat.terms.effect import remoteness, slope_term
 from realmat.terms.priors import Prior
 from realmat.terms.readings import Transform, check_numbers, reading_columns
+from realmat.terms.slopes import check_slopes, slope_columns
 from realmat.terms.state import LatentState
 from realmat.terms.term import Term
 
@@ -44,6 +45,10 @@ class Porosity(Component):
     slope : Prior or float, optional
         Positive: pores lower the property. Default Normal(4, 4) for the exponential law (Rice, Porosity of Ceramics, 1998: 2 to 7 for
         strength and stiffness), Normal(2, 2) for the power law.
+    slope_by : str, optional
+        Level or column whose values have a slope each, ``slope_l ~ N(slope_mean, slope_scale^2)``; `slope` is then the prior of the mean.
+    slope_scale : Prior or float, optional
+        Spread of those slopes; default HalfNormal(sd(response) / sd(column)).
     name : str, optional
 
     Notes
@@ -64,17 +69,20 @@ class Porosity(Component):
     by: str | None = None
     law: str = "exponential"
     slope: PriorLike = None
+    slope_by: str | None = None
+    slope_scale: PriorLike = None
     name: str | None = None
 
     def __post_init__(self) -> None:
         check_numbers(self.label, self.u)
         if self.law not in LAWS:
             raise ModelError(f"{self.label}: law={self.law!r} must be one of {', '.join(LAWS)}.")
-        self.prior("slope", 0.0)
+        check_slopes(self)
 
     def needs(self) -> list[Column]:
         """Porosity, its u, and the population's groups."""
-        return reading_columns(self.column, "porosity", self.u, None, self.by, "1", lower=0.0, upper=1.0)
+        own = reading_columns(self.column, "porosity", self.u, None, self.by, "1", lower=0.0, upper=1.0)
+        return own + slope_columns(self.slope_by)
 
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""

@@ -11,6 +11,7 @@ from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale
 from realmat.terms.effect import joined, remoteness, slope_term
 from realmat.terms.readings import IDENTITY, Transform, check_numbers, reading_columns
+from realmat.terms.slopes import check_slopes, slope_columns
 from realmat.terms.state import LatentState
 from realmat.terms.term import Term
 
@@ -40,6 +41,10 @@ class Solvent(Component):
         Standard deviation of what the polarity does not explain; default a half normal of the size of what theory leaves.
     slope : Prior or float, optional
         Per unit of f; default Normal(0, 2.5 sd(response) / sd(f)).
+    slope_by : str, optional
+        Level or column whose values have a slope each, ``slope_l ~ N(slope_mean, slope_scale^2)``; `slope` is then the prior of the mean.
+    slope_scale : Prior or float, optional
+        Spread of those slopes; default HalfNormal(sd(response) / sd(f)).
     nu : Prior, float or bool, optional
         Degrees of freedom of a Student t for v instead of a normal (``True``: inferred).
     name : str, optional
@@ -64,6 +69,8 @@ class Solvent(Component):
     u: str | float | None = None
     scale: PriorLike = None
     slope: PriorLike = None
+    slope_by: str | None = None
+    slope_scale: PriorLike = None
     nu: PriorLike | bool = None
     name: str | None = None
 
@@ -71,10 +78,12 @@ class Solvent(Component):
         check_numbers(self.label, self.u)
         if self.form not in FORMS:
             raise ModelError(f"{self.label}: form={self.form!r} must be one of {', '.join(FORMS)}.")
-        if self.explained_by is None and (self.form != "linear" or self.u is not None or self.slope is not None):
-            raise ModelError(f"{self.label}: form=, u= and slope= need explained_by=, a column with the solvent's polarity.")
-        for argument in ("scale", "slope"):
-            self.prior(argument, 0.0)
+        if self.explained_by is None and (
+            self.form != "linear" or self.u is not None or self.slope is not None or self.slope_by is not None
+        ):
+            raise ModelError(f"{self.label}: form=, u=, slope= and slope_by= need explained_by=, a column with the solvent's polarity.")
+        self.prior("scale", 0.0)
+        check_slopes(self)
 
     def needs(self) -> list[Column]:
         """The solvent, and its polarity."""
@@ -82,6 +91,7 @@ class Solvent(Component):
         if self.explained_by is None:
             return own
         lower = None if self.form == "linear" else 1.0
+        own += slope_columns(self.slope_by)
         return own + reading_columns(self.explained_by, "polarity of the solvent", self.u, unit="" if lower is None else "1", lower=lower)
 
     @property

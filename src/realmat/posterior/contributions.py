@@ -53,12 +53,15 @@ class Source:
         Degrees of freedom of a Student t.
     groups : int array of shape (cells,), optional
         Cells with the same number share a draw, -1 has none; absent for noise, of which every measurement has its own.
+    sign : array as `variance`, optional
+        Sign with which the shared draw acts on a cell; 1 everywhere by default.
     """
 
     component: str
     variance: np.ndarray
     nu: np.ndarray | None = None
     groups: np.ndarray | None = None
+    sign: np.ndarray | None = None
 
     @property
     def full_variance(self) -> np.ndarray:
@@ -281,10 +284,11 @@ def _nu(nu: str | float | None, values: Sequence[Values]) -> np.ndarray | None:
 def _fresh(component: str, contribution: Contribution, values: Sequence[Values]) -> list[Source]:
     out = []
     for fresh in contribution.fresh:
-        variance = _by_draw(fresh.sd, values) ** 2
+        sd = _by_draw(fresh.sd, values)
+        variance, sign = sd**2, np.sign(sd) if (sd < 0).any() else None
         if (fresh.groups < 0).any():
             variance = np.where(fresh.groups[:, None] >= 0, variance, 0.0)
-        out.append(Source(component, variance, _nu(fresh.nu, values), fresh.groups))
+        out.append(Source(component, variance, _nu(fresh.nu, values), fresh.groups, sign))
     return out
 
 

@@ -118,8 +118,8 @@ def _log_prior(posterior: Posterior) -> xr.Dataset:
     chains, size = posterior.shape
     data = {}
     for q in problem.params:
-        lookup = {n: posterior.param(n) for n in q.prior.references}
-        density = np.asarray(q.prior.logpdf(posterior.param(q.name), lookup))
+        lookup = {n: posterior.param(n).T for n in q.prior.references}
+        density = np.asarray(q.prior.logpdf(posterior.param(q.name).T, lookup)).T
         data[q.name] = (("chain", "draw"), density.reshape(chains, size, -1).sum(axis=2))
     return xr.Dataset(data, {"chain": np.arange(chains), "draw": np.arange(size)})
 

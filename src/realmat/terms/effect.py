@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from realmat.errors import DataError
 from realmat.table.table import Table, rows_text
 from realmat.terms.component import Component, Scale, hyper, join, linear
 from realmat.terms.priors import Prior
+from realmat.terms.slopes import Slopes
 from realmat.terms.state import LatentState, State
 from realmat.terms.term import Coefficients, Contribution, Function, Param, Piece, Term
 
@@ -20,12 +22,15 @@ def slope_term(component: Component, table: Table, scale: Scale, state: LatentSt
     """``<name>_slope * column`` on the state's scale.
 
     The slope is a coefficient where the column is known exactly and everywhere, else a hyperparameter. Its default prior is
-    Normal(0, 2.5 sd(response) / sd(column)).
+    Normal(0, 2.5 sd(response) / sd(column)). With `slope_by` there is a slope for each value of that level, around `<name>_slope_mean`.
     """
     readings = state.read(table)
     spread = state.spread(readings)
     prior = component.prior("slope", default or Prior("Normal", mu=0.0, sigma=2.5 * scale.response / spread))
     name = f"{component.label}_slope"
+    slopes = Slopes.of(component, table, prior, scale.response / spread)
+    if slopes is not None:
+        return _varying(component, table, state, slopes)
     if not state.needed(readings):
         slope = linear(name, prior)
         return Term(
@@ -38,6 +43,30 @@ def slope_term(component: Component, table: Table, scale: Scale, state: LatentSt
     bound = state.bind(table)
     params, slope_of = hyper(name, prior)
     return state_term(component, bound, params, lambda other, fresh_levels=(): bound.on(other, fresh_levels, slope_of))
+
+
+def _varying(component: Component, table: Table, state: LatentState, slopes: Slopes) -> Term:
+    """The same with a slope for each value of a level."""
+    if not state.needed(state.read(table)):
+        made = slopes.linear()
+        return Term(
+            component.label,
+            component.layer,
+            made.params,
+            made.coefficients,
+            lambda other, fresh_levels=(): made.on(other, fresh_levels, complete(other, state)),
+        )
+    bound, psi = state.bind(table), slopes.hyper()
+    typical = float(np.sqrt(np.mean(bound.readings.value[bound.readings.present] ** 2)))
+
+    def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
+        rows = psi.by_row(other, fresh_levels)
+        value = state.read(other).value if state.column in other.columns else np.full(len(other), np.nan)
+        size = np.where(np.isfinite(value), value, typical)
+        return psi.spread(bound.on(other, fresh_levels, rows), rows, other, fresh_levels, size)
+
+    term = state_term(component, bound, psi.params, contribute)
+    return replace(term, notes=(*term.notes, psi.note))
 
 
 def state_term(component: Component, state: State, params: tuple[Param, ...], contribute: Any) -> Term:

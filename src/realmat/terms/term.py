@@ -149,7 +149,8 @@ class Fresh:
     groups : int array of shape (rows,)
         Rows with the same number share one draw; -1 where nothing is drawn.
     sd : Function
-        Standard deviation of the draw as a contribution to g(y); scalar or one per row.
+        Standard deviation of the draw as a contribution to g(y); scalar or one per row. Where rows share a draw that acts on them with
+        opposite signs (a slope times a column), it carries the sign.
     nu : str or float, optional
         Degrees of freedom when the draw is Student t: the name of their Param, or a number.
     """

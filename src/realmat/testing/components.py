@@ -208,7 +208,7 @@ def _new_levels(case: _Case) -> str:
     for fresh in contribution.fresh:
         sd = np.broadcast_to(np.asarray(fresh.sd(values, np), dtype=float), (len(table),))
         drawn = sd[fresh.groups >= 0]
-        assert np.all(np.isfinite(drawn) & (drawn >= 0)), "what is drawn anew has no finite standard deviation"
+        assert np.all(np.isfinite(drawn)), "what is drawn anew has no finite standard deviation"
     return "something is drawn anew" if contribution.fresh else "nothing is drawn anew"
 
 
