@@ -8,7 +8,7 @@ from typing import ClassVar
 from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale
 from realmat.terms.effect import remoteness, slope_term
-from realmat.terms.readings import IDENTITY, LOG, check_numbers, reading_columns
+from realmat.terms.readings import IDENTITY, LOG, check_numbers, listed, reading_columns
 from realmat.terms.slopes import check_slopes, slope_columns
 from realmat.terms.state import LatentState
 from realmat.terms.term import Term
@@ -33,6 +33,9 @@ class Effect(Component):
         limit without u has u = limit / 3.29.
     by : str, optional
         Level or column whose groups have a population mean each, such as the processing route.
+    given : list of str, optional
+        Number columns, known on every row, in which the population's mean is a line (`<name>_given`): how the piece was made tells what
+        nobody measured.
     log : bool
         Effect of ``log(x)``, with a log-normal population.
     slope : Prior or float, optional
@@ -68,16 +71,18 @@ class Effect(Component):
     slope_by: str | None = None
     slope_scale: PriorLike = None
     level: str | None = None
+    given: tuple[str, ...] = ()
     name: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "given", listed(self.given))
         check_numbers(self.label, self.u, self.below, 0.0 if self.log else None)
         check_slopes(self)
 
     def needs(self) -> list[Column]:
         """The column, its u, its detection limit, and the population's groups."""
         lower = 0.0 if self.log else None
-        own = reading_columns(self.column, "effect", self.u, self.below, self.by, lower=lower, open_lower=self.log)
+        own = reading_columns(self.column, "effect", self.u, self.below, self.by, lower=lower, open_lower=self.log, given=self.given)
         own += slope_columns(self.slope_by)
         return own + ([Column(self.level, "level of the state", kind="label")] if self.level not in (None, "row") else [])
 
@@ -95,4 +100,4 @@ class Effect(Component):
 
     def _state(self, table: Table) -> LatentState:
         transform = LOG if self.log else IDENTITY
-        return LatentState(self.label, self.column, self.u, self.below, self.by, transform, self.level or table.piece)
+        return LatentState(self.label, self.column, self.u, self.below, self.by, transform, self.level or table.piece, given=self.given)

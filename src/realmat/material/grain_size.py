@@ -12,7 +12,7 @@ from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale, hyper
 from realmat.terms.effect import complete, remoteness, slope_term, state_term
 from realmat.terms.priors import Prior
-from realmat.terms.readings import LOG, Transform, check_numbers, power, reading_columns
+from realmat.terms.readings import LOG, Transform, check_numbers, listed, power, reading_columns
 from realmat.terms.slopes import Slopes, check_slopes, slope_columns
 from realmat.terms.state import LatentState
 from realmat.terms.term import Contribution, Term
@@ -32,6 +32,9 @@ class GrainSize(Component):
         Its standard uncertainty, um. First order on the scale of the effect: 20 % of d are 10 % of d^-1/2.
     by : str, optional
         Level or column whose groups have a population mean each, such as the processing route.
+    given : list of str, optional
+        Number columns, known on every row, in which the population's mean is a line (`<name>_given`): how the piece was made tells what
+        nobody measured.
     exponent : float or Prior
         -0.5 by default. With a Prior it is inferred; where grain sizes are missing or have u, only `nuts` then runs.
     slope : Prior or float, optional
@@ -63,9 +66,11 @@ class GrainSize(Component):
     slope: PriorLike = None
     slope_by: str | None = None
     slope_scale: PriorLike = None
+    given: tuple[str, ...] = ()
     name: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "given", listed(self.given))
         check_numbers(self.label, self.u)
         if self.prior("exponent", -0.5) == 0:
             raise ModelError(f"{self.label}: exponent=0 is no effect of the grain size.")
@@ -73,7 +78,7 @@ class GrainSize(Component):
 
     def needs(self) -> list[Column]:
         """Grain size, its u, and the population's groups."""
-        own = reading_columns(self.column, "grain size", self.u, None, self.by, "um", lower=0.0, open_lower=True)
+        own = reading_columns(self.column, "grain size", self.u, None, self.by, "um", lower=0.0, open_lower=True, given=self.given)
         return own + slope_columns(self.slope_by)
 
     def default_priors(self) -> dict[str, str]:
@@ -90,7 +95,7 @@ class GrainSize(Component):
         return float(exponent.ppf(0.5)) if isinstance(exponent, Prior) else exponent
 
     def _state(self, table: Table, transform: Transform, curved: bool = False) -> LatentState:
-        return LatentState(self.label, self.column, self.u, None, self.by, transform, table.piece, "um", curved=curved)
+        return LatentState(self.label, self.column, self.u, None, self.by, transform, table.piece, "um", curved=curved, given=self.given)
 
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with `<name>_slope`, and the latent grain sizes where they are not known exactly."""

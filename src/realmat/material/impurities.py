@@ -16,7 +16,7 @@ from realmat.table.table import Column, Table
 from realmat.terms.component import Component, Parameter, PriorLike, Scale, freeze, hyper, join, linear, reject_unknown
 from realmat.terms.effect import added, complete
 from realmat.terms.priors import Prior
-from realmat.terms.readings import check_numbers, reading_columns
+from realmat.terms.readings import check_numbers, listed, reading_columns
 from realmat.terms.state import LatentState, State
 from realmat.terms.term import Coefficients, Contribution, Function, Param, Piece, Term, stored_name
 
@@ -53,6 +53,8 @@ class Impurities(Component):
         Element of each column; read from the column's name by default (``"O_wppm"`` is O).
     unit : str
         The unit of the contents in which slopes are read.
+    given : list of str, optional
+        Number columns, known on every row, in which the mean of each population is a line (`<name>_<column>_given`).
     name : str, optional
 
     Notes
@@ -79,11 +81,13 @@ class Impurities(Component):
     host: str | None = None
     elements: tuple[str, ...] = ()
     unit: str = "wppm"
+    given: tuple[str, ...] = ()
     name: str | None = None
 
     def __post_init__(self) -> None:
         for argument in ("columns", "explain", "elements"):
             object.__setattr__(self, argument, freeze(getattr(self, argument)))
+        object.__setattr__(self, "given", listed(self.given))
         if not self.columns or isinstance(self.columns, str):
             raise ModelError(f"{self.label}: columns= takes a list of columns.")
         reject_unknown(self.explain, PROPERTIES, f"properties in explain= of {self.label}")
@@ -102,7 +106,7 @@ class Impurities(Component):
 
     def _needs_of(self, column: str) -> list[Column]:
         u, below = _of(self.u, column), _of(self.below, column)
-        return reading_columns(column, "impurity content", u, below, self.by, self.unit, lower=0.0, open_lower=self.log)
+        return reading_columns(column, "impurity content", u, below, self.by, self.unit, lower=0.0, open_lower=self.log, given=self.given)
 
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
@@ -167,7 +171,7 @@ class Impurities(Component):
     def _spec(self, table: Table, column: str) -> LatentState:
         u, below = _of(self.u, column), _of(self.below, column)
         name = stored_name(f"{self.label}_{column}")
-        return LatentState(name, column, u, below, self.by, content(self.power, self.log), table.piece, self.unit)
+        return LatentState(name, column, u, below, self.by, content(self.power, self.log), table.piece, self.unit, given=self.given)
 
 
 def _of(given: Given, column: str) -> str | float | None:

@@ -9,7 +9,7 @@ from realmat.errors import ModelError
 from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale
 from realmat.terms.effect import remoteness, slope_term
-from realmat.terms.readings import LOG, Transform, check_numbers, power, reading_columns
+from realmat.terms.readings import LOG, Transform, check_numbers, listed, power, reading_columns
 from realmat.terms.slopes import check_slopes, slope_columns
 from realmat.terms.state import LatentState
 from realmat.terms.term import Term
@@ -30,6 +30,9 @@ class Impurity(Component):
         Content; cells may be empty (the normal case) or hold limits such as ``"<20"``.
     u, below, by
         As in `Effect`: standard uncertainty, detection limit, groups of the population.
+    given : list of str, optional
+        Number columns, known on every row, in which the population's mean is a line (`<name>_given`): how the piece was made tells what
+        nobody measured.
     power : float
         Exponent; the population of c^power is normal.
     log : bool
@@ -66,9 +69,11 @@ class Impurity(Component):
     slope_by: str | None = None
     slope_scale: PriorLike = None
     unit: str = "wppm"
+    given: tuple[str, ...] = ()
     name: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "given", listed(self.given))
         check_numbers(self.label, self.u, self.below, 0.0)
         if not self.power > 0:
             raise ModelError(f"{self.label}: power={self.power!r} must be positive.")
@@ -78,7 +83,9 @@ class Impurity(Component):
 
     def needs(self) -> list[Column]:
         """The content, its u, its detection limit, and the population's groups."""
-        own = reading_columns(self.column, "impurity content", self.u, self.below, self.by, self.unit, lower=0.0, open_lower=self.log)
+        own = reading_columns(
+            self.column, "impurity content", self.u, self.below, self.by, self.unit, lower=0.0, open_lower=self.log, given=self.given
+        )
         return own + slope_columns(self.slope_by)
 
     def default_priors(self) -> dict[str, str]:
@@ -94,7 +101,9 @@ class Impurity(Component):
         return slope_term(self, table, scale, self._state(table))
 
     def _state(self, table: Table) -> LatentState:
-        return LatentState(self.label, self.column, self.u, self.below, self.by, content(self.power, self.log), table.piece, self.unit)
+        return LatentState(
+            self.label, self.column, self.u, self.below, self.by, content(self.power, self.log), table.piece, self.unit, given=self.given
+        )
 
 
 def content(exponent: float, log: bool) -> Transform:

@@ -13,7 +13,7 @@ from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale, hyper
 from realmat.terms.effect import complete, state_term
 from realmat.terms.priors import Prior
-from realmat.terms.readings import check_numbers, reading_columns
+from realmat.terms.readings import check_numbers, listed, reading_columns
 from realmat.terms.state import Effect, LatentState
 from realmat.terms.term import Contribution, Function, Term
 
@@ -37,6 +37,9 @@ class PhaseFraction(Component):
         Standard uncertainty of f, as a fraction.
     by : str, optional
         Level or column whose groups have a population mean each.
+    given : list of str, optional
+        Number columns, known on every row, in which the population's mean is a line (`<name>_given`): how the piece was made tells what
+        nobody measured.
     mixing : Prior or float, optional
         w: 1 is the Voigt bound (equal strain), 0 the Reuss bound (equal stress), 0.5 Hill's mean; default Uniform(0, 1).
     name : str, optional
@@ -63,9 +66,11 @@ class PhaseFraction(Component):
     u: str | float | None = None
     by: str | None = None
     mixing: PriorLike = None
+    given: tuple[str, ...] = ()
     name: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "given", listed(self.given))
         check_numbers(self.label, self.u)
         for argument in ("matrix", "phase"):
             value = getattr(self, argument)
@@ -82,7 +87,7 @@ class PhaseFraction(Component):
 
     def needs(self) -> list[Column]:
         """The fraction, its u, the population's groups, and the properties of the pure phases."""
-        own = reading_columns(self.column, "phase fraction", self.u, None, self.by, "1", lower=0.0, upper=1.0)
+        own = reading_columns(self.column, "phase fraction", self.u, None, self.by, "1", lower=0.0, upper=1.0, given=self.given)
         pure = [value for value in (self.matrix, self.phase) if isinstance(value, str)]
         return own + [Column(value, "property of a pure phase", lower=0.0, open_lower=True) for value in pure]
 
@@ -98,7 +103,7 @@ class PhaseFraction(Component):
         params = (*mixing_params, *phase_params)
         make = self._effect(mixing, pure)
         linear = self.mixing == 1 and table.link == "identity" and not isinstance(self.matrix, str) and not isinstance(self.phase, str)
-        spec = LatentState(self.label, self.column, self.u, None, self.by, level=table.piece, curved=not linear)
+        spec = LatentState(self.label, self.column, self.u, None, self.by, level=table.piece, curved=not linear, given=self.given)
         if not spec.needed(spec.read(table)):
 
             def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:

@@ -12,7 +12,7 @@ from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale
 from realmat.terms.effect import remoteness, slope_term
 from realmat.terms.priors import Prior
-from realmat.terms.readings import Transform, check_numbers, reading_columns
+from realmat.terms.readings import Transform, check_numbers, listed, reading_columns
 from realmat.terms.slopes import check_slopes, slope_columns
 from realmat.terms.state import LatentState
 from realmat.terms.term import Term
@@ -38,6 +38,9 @@ class Porosity(Component):
         Its standard uncertainty, as a fraction.
     by : str, optional
         Level or column whose groups have a population mean each.
+    given : list of str, optional
+        Number columns, known on every row, in which the population's mean is a line (`<name>_given`): how the piece was made tells what
+        nobody measured.
     law : {"exponential", "power"}
         ``exponential``: contribution ``-slope * P`` to the logarithm (Duckworth, J. Am. Ceram. Soc. 36, 68 (1953); Spriggs, ibid. 44, 628
         (1961)). ``power``: ``slope * log(1 - P)`` (Gibson & Ashby, Proc. R. Soc. A 382, 43 (1982): slope 2 for the modulus of open
@@ -71,9 +74,11 @@ class Porosity(Component):
     slope: PriorLike = None
     slope_by: str | None = None
     slope_scale: PriorLike = None
+    given: tuple[str, ...] = ()
     name: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "given", listed(self.given))
         check_numbers(self.label, self.u)
         if self.law not in LAWS:
             raise ModelError(f"{self.label}: law={self.law!r} must be one of {', '.join(LAWS)}.")
@@ -81,7 +86,7 @@ class Porosity(Component):
 
     def needs(self) -> list[Column]:
         """Porosity, its u, and the population's groups."""
-        own = reading_columns(self.column, "porosity", self.u, None, self.by, "1", lower=0.0, upper=1.0)
+        own = reading_columns(self.column, "porosity", self.u, None, self.by, "1", lower=0.0, upper=1.0, given=self.given)
         return own + slope_columns(self.slope_by)
 
     def default_priors(self) -> dict[str, str]:
@@ -102,4 +107,4 @@ class Porosity(Component):
         return slope_term(self, table, scale, self._state(table), LAWS[self.law][1])
 
     def _state(self, table: Table) -> LatentState:
-        return LatentState(self.label, self.column, self.u, None, self.by, LAWS[self.law][0], table.piece)
+        return LatentState(self.label, self.column, self.u, None, self.by, LAWS[self.law][0], table.piece, given=self.given)

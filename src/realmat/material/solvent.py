@@ -10,7 +10,7 @@ from realmat.material.unresolved import Unresolved
 from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale
 from realmat.terms.effect import joined, remoteness, slope_term
-from realmat.terms.readings import IDENTITY, Transform, check_numbers, reading_columns
+from realmat.terms.readings import IDENTITY, Transform, check_numbers, listed, reading_columns
 from realmat.terms.slopes import check_slopes, slope_columns
 from realmat.terms.state import LatentState
 from realmat.terms.term import Term
@@ -37,6 +37,8 @@ class Solvent(Component):
         J. Am. Chem. Soc. 58, 1486 (1936): a dipole). Both are 0 in vacuum and 1 in a conductor.
     u : str or float, optional
         Standard uncertainty of `explained_by`.
+    given : list of str, optional
+        Number columns, known on every row, in which the mean of the polarities' population is a line (`<name>_<explained_by>_given`).
     scale : Prior or float, optional
         Standard deviation of what the polarity does not explain; default a half normal of the size of what theory leaves.
     slope : Prior or float, optional
@@ -72,9 +74,11 @@ class Solvent(Component):
     slope_by: str | None = None
     slope_scale: PriorLike = None
     nu: PriorLike | bool = None
+    given: tuple[str, ...] = ()
     name: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "given", listed(self.given))
         check_numbers(self.label, self.u)
         if self.form not in FORMS:
             raise ModelError(f"{self.label}: form={self.form!r} must be one of {', '.join(FORMS)}.")
@@ -92,7 +96,9 @@ class Solvent(Component):
             return own
         lower = None if self.form == "linear" else 1.0
         own += slope_columns(self.slope_by)
-        return own + reading_columns(self.explained_by, "polarity of the solvent", self.u, unit="" if lower is None else "1", lower=lower)
+        return own + reading_columns(
+            self.explained_by, "polarity of the solvent", self.u, unit="" if lower is None else "1", lower=lower, given=self.given
+        )
 
     @property
     def picture(self) -> str:
@@ -115,5 +121,10 @@ class Solvent(Component):
 
     def _state(self) -> LatentState:
         return LatentState(
-            f"{self.label}_{self.explained_by}", str(self.explained_by), self.u, transform=FORMS[self.form], level=self.column
+            f"{self.label}_{self.explained_by}",
+            str(self.explained_by),
+            self.u,
+            transform=FORMS[self.form],
+            level=self.column,
+            given=self.given,
         )

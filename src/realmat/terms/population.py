@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Population:
-    """z ~ N(mean, sd^2), or by group ``z ~ N(mean_g, sd^2)``, ``mean_g ~ N(population, between_sd^2)``.
+    """z ~ N(mean, sd^2), or by group ``z ~ N(mean_g, sd^2)``, ``mean_g ~ N(population, between_sd^2)``; plus a line in given columns.
 
     Default priors come from the readings' own mean and standard deviation s: ``mean ~ N(their mean, (2.5 s)^2)``, ``sd ~ HalfNormal(2 s)``,
     ``between_sd ~ HalfNormal(s)``. The means are coefficients; hyperparameters where the effect of the state is `curved`.
@@ -33,6 +33,8 @@ class Population:
         Labels of the groups; one without `by`.
     of_state : int array of shape (states,)
         Group of each state.
+    line : Line, optional
+        What other columns tell of the mean.
     """
 
     name: str
@@ -44,10 +46,13 @@ class Population:
     sd: Function
     between: Function
     curved: bool
+    line: Line | None = None
 
     @classmethod
-    def of(cls, name: str, table: Table, by: str | None, level: str, centre: float, spread: float, unit: str, curved: bool) -> Population:
+    def of(cls, spec: LatentState, table: Table, centre: float, spread: float) -> Population:
         """Population on a table, with default priors around the readings' `centre` and `spread`."""
+        name, by, level, unit, curved = spec.name, spec.by, spec.level, spec.unit, spec.curved
+        line = Line.of(spec, table, spread) if spec.given else None
         sd_params, sd = hyper(f"{name}_sd", Prior("HalfNormal", sigma=2 * spread), unit=unit)
         top = "population" if by else "mean"
         top_name, wide = f"{name}_{top}", 2.5 * spread
@@ -57,10 +62,12 @@ class Population:
             params += (Param(top_name, Prior("Normal", mu=centre, sigma=wide), unit=unit),)
         else:
             coefficients += (Coefficients(top_name, 1, wide, mean=centre, unit=unit),)
+        if line is not None:
+            params, coefficients = (*params, *line.params), (*coefficients, *line.coefficients)
         codes = table.level(level).codes
         if by is None:
             of_state = np.zeros(table.level(level).size, dtype=int)
-            return cls(name, None, np.array(["all"], dtype=object), of_state, params, coefficients, sd, lambda p, xp: 0.0, curved)
+            return cls(name, None, np.array(["all"], dtype=object), of_state, params, coefficients, sd, lambda p, xp: 0.0, curved, line)
         group = table.level(by)
         of_state = group_of(table, level, by)
         between_params, between = hyper(f"{name}_between_sd", Prior("HalfNormal", sigma=spread), unit=unit)
@@ -71,44 +78,115 @@ class Population:
         else:
             ones = sparse.csr_matrix(np.ones((group.size, 1)))
             coefficients += (Coefficients(mean, group.size, between, dim=dim, coords=coords, parents=((top_name, ones),), unit=unit),)
-        return cls(name, by, group.values, of_state[: codes.max() + 1], params, coefficients, sd, between, curved)
+        return cls(name, by, group.values, of_state[: codes.max() + 1], params, coefficients, sd, between, curved, line)
 
     def prior_of(self, states: np.ndarray) -> tuple[Function | float, tuple[tuple[str, sparse.csr_matrix], ...]]:
         """Prior mean of some states: their own part, and their parents."""
-        group = self.of_state[states]
-        if not self.curved:
-            return 0.0, ((f"{self.name}_mean", indicator(group, len(self.groups))),)
-        return self._psi_mean(group), ()
+        if self.curved:
+            return self._psi_mean(states), ()
+        parents: tuple[tuple[str, sparse.csr_matrix], ...] = ((f"{self.name}_mean", indicator(self.of_state[states], len(self.groups))),)
+        if self.line is not None:
+            parents += ((self.line.name, sparse.csr_matrix(self.line.of_state[states])),)
+        return 0.0, parents
 
-    def _psi_mean(self, group: np.ndarray) -> Function:
-        name = f"{self.name}_mean"
-        if self.by is None:
-            return lambda p, xp: p[name] + np.zeros(len(group))
-        return lambda p, xp: p[name][group]
+    def _psi_mean(self, states: np.ndarray) -> Function:
+        name, group, line = f"{self.name}_mean", self.of_state[states], self.line
+
+        def mean(p: Values, xp: Any) -> Any:
+            own = p[name] + np.zeros(len(group)) if self.by is None else p[name][group]
+            return own if line is None else own + line.at(p, line.of_state[states])
+
+        return mean
 
     def measurement(self, name: str, values: np.ndarray, states: np.ndarray, noise: Noise) -> Rows:
         """Exactly known states, as measured rows of the population."""
         if not self.curved:
-            piece = Piece(f"{self.name}_mean", indicator(self.of_state[states], len(self.groups)))
-            return measured(name, values, (piece,), noise, self.name)
+            pieces = tuple(Piece(block, matrix) for block, matrix in self.prior_of(states)[1])
+            return measured(name, values, pieces, noise, self.name)
         n = len(values)
-        return Rows(name, values, (), ((self.name, self._psi_mean(self.of_state[states])),), noise, np.ones(n), np.zeros(n))
+        return Rows(name, values, (), ((self.name, self._psi_mean(states)),), noise, np.ones(n), np.zeros(n))
 
-    def pieces(self, groups: np.ndarray, weight: Function) -> list[Piece]:
-        """``weight * mean`` of each row's group: -1 draws nothing; a group never seen, coded len(groups), has the mean of all groups."""
+    def pieces(self, groups: np.ndarray, weight: Function, x: np.ndarray) -> list[Piece]:
+        """``weight * mean`` of each row's group: -1 draws nothing; a group never seen, coded len(groups), has the mean of all groups.
+
+        `x`, shape (rows, columns), are the given columns from their middle.
+        """
         own = np.where(groups < len(self.groups), groups, -1)
         out = [Piece(f"{self.name}_mean", indicator(own, len(self.groups)), weight)]
+        if self.line is not None:
+            out.append(Piece(self.line.name, sparse.csr_matrix(np.where(groups[:, None] >= 0, x, 0.0)), weight))
         unseen = np.where(groups == len(self.groups), 0, -1)
         return out + ([Piece(f"{self.name}_population", indicator(unseen, 1), weight)] if (unseen == 0).any() else [])
 
-    def mean_of(self, p: Values, groups: np.ndarray) -> np.ndarray:
-        """Mean of each row's group where the means are hyperparameters."""
+    def mean_of(self, p: Values, groups: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Mean of each row's state where the means are hyperparameters."""
         means = np.atleast_1d(np.asarray(p[f"{self.name}_mean"], dtype=float))
-        return np.append(means, p[f"{self.name}_population"] if self.by else means[0])[groups]
+        own = np.append(means, p[f"{self.name}_population"] if self.by else means[0])[groups]
+        return own if self.line is None else own + self.line.at(p, x)
 
     def variance(self, p: Values, groups: np.ndarray) -> np.ndarray:
         """Variance of a new state of each row's group."""
         return self.sd(p, np) ** 2 + np.where(groups == len(self.groups), self.between(p, np) ** 2, 0.0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """What other columns tell of the mean of a population: ``sum_k given_k (x_k - middle_k)``, ``given_k ~ N(0, (2.5 s / sd(x_k))^2)``.
+
+    Attributes
+    ----------
+    name : str
+        ``<state>_given``, along `given`.
+    columns : tuple of str
+    middle : array of shape (columns,)
+    of_state : array of shape (states, columns)
+        The columns of each state, from their middle.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    middle: np.ndarray
+    of_state: np.ndarray
+    params: tuple[Param, ...]
+    coefficients: tuple[Coefficients, ...]
+
+    @classmethod
+    def of(cls, spec: LatentState, table: Table, spread: float) -> Line:
+        """The line on a table.
+
+        Raises
+        ------
+        realmat.DataError
+            If a column is not one for each state, or is the same everywhere.
+        """
+        level = table.level(spec.level)
+        first = np.full(level.size, -1)
+        first[level.codes[::-1]] = np.arange(len(table))[::-1]
+        x = np.column_stack([table.numeric(column) for column in spec.given])
+        for column, values in zip(spec.given, x.T, strict=True):
+            clash = values != values[first[level.codes]]
+            if clash.any():
+                where = rows_text(table.index[clash])
+                raise DataError(f"column {column!r}, given for {spec.name!r}: the same {spec.level} has different values in {where}.")
+            if not np.std(values) > 1e-12 * abs(values[0]):
+                raise DataError(f"column {column!r}, given for {spec.name!r}: every value is the same, so it tells nothing; leave it out.")
+        of_state, name = x[first], f"{spec.name}_given"
+        middle = of_state.mean(axis=0)
+        sd = 2.5 * spread / of_state.std(axis=0)
+        coords, dim = np.array(spec.given, dtype=object), f"{name}_column"
+        if not spec.curved:
+            blocks: tuple[Coefficients, ...] = (Coefficients(name, len(spec.given), sd, dim=dim, coords=coords),)
+            return cls(name, spec.given, middle, of_state - middle, (), blocks)
+        params = (Param(name, Prior("Normal", mu=0.0, sigma=float(sd.max())), dim, coords),)
+        return cls(name, spec.given, middle, of_state - middle, params, ())
+
+    def on(self, table: Table) -> np.ndarray:
+        """The columns of a table from their middle, shape (rows, columns)."""
+        return np.column_stack([table.numeric(column) for column in self.columns]) - self.middle
+
+    def at(self, p: Values, x: np.ndarray) -> Any:
+        """The line at columns `x` where its slopes are hyperparameters."""
+        return sum(p[self.name][k] * x[:, k] for k in range(x.shape[1]))
 
 
 def group_of(table: Table, level: str, by: str) -> np.ndarray:
@@ -141,6 +219,8 @@ class Newcomers:
         Specimen of each row; -1 for a row whose specimen is not new.
     groups : int array of shape (rows,)
         Group of the population; -1 as above, len(groups) for a group never seen.
+    x : array of shape (rows, columns)
+        Given columns from their middle.
     value, u2 : arrays of shape (rows,)
         Readings and their stated variances (0: not stated; the smallest positive number: exact); `present` says where there are any.
     """
@@ -152,6 +232,7 @@ class Newcomers:
     u2: np.ndarray
     present: np.ndarray
     unstated: Function
+    x: np.ndarray
 
     @classmethod
     def of(
@@ -165,8 +246,9 @@ class Newcomers:
             groups = table.codes_in(population.by, population.groups)
             groups = np.where(groups < 0, len(population.groups), groups)
         groups = np.where(codes < 0, -1, groups)
+        x = np.zeros((n, 0)) if population.line is None else population.line.on(table)
         if readings is None:
-            return cls(population, codes, groups, np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool), unstated)
+            return cls(population, codes, groups, np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool), unstated, x)
         present = readings.measured & (codes >= 0)
         if spec.once:
             first = np.zeros(n, dtype=bool)
@@ -174,7 +256,7 @@ class Newcomers:
             first[rows[np.unique(codes[rows], return_index=True)[1]]] = True
             present = first
         u2 = readings.u**2 if spec.u is not None else np.full(n, np.finfo(float).tiny)
-        return cls(population, codes, groups, np.where(present, readings.value, 0.0), u2, present, unstated)
+        return cls(population, codes, groups, np.where(present, readings.value, 0.0), u2, present, unstated, x)
 
     def _combined(self, p: Values) -> tuple[np.ndarray, np.ndarray]:
         """Precision and precision-weighted mean of all readings of each row's specimen."""

@@ -122,8 +122,9 @@ def reading_columns(
     lower: float | None = None,
     upper: float | None = None,
     open_lower: bool = False,
+    given: tuple[str, ...] = (),
 ) -> list[Column]:
-    """What a component with readings asks of a table: the column itself, its u, its detection limit, and the population's groups."""
+    """What a component with readings asks of a table: the column itself, its u, its detection limit, and what its population depends on."""
     open_lower = open_lower and below is None  # a zero under a detection limit is a limit
     shared: dict[str, Any] = {"missing": True, "unit": unit, "optional": True}
     out = [Column(column, role, lower=lower, upper=upper, open_lower=open_lower, censored=True, **shared)]
@@ -133,7 +134,7 @@ def reading_columns(
         out.append(Column(below, f"detection limit of {role}", lower=lower, open_lower=lower == 0, like=column, **shared))
     if by is not None:
         out.append(Column(by, f"population of {role}", kind="label"))
-    return out
+    return out + [Column(name, f"given for {role}") for name in given]
 
 
 def check_numbers(what: str, u: str | float | None, below: str | float | None = None, lower: float | None = None) -> None:
@@ -171,3 +172,8 @@ def constant_within(table: Table, by: str, *columns: str) -> bool:
     first = np.full(codes.max() + 1, -1)
     first[codes[::-1]] = np.arange(len(codes))[::-1]
     return all(np.array_equal(table.numeric(c), table.numeric(c)[first[codes]], equal_nan=True) for c in columns)
+
+
+def listed(names: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    """One or several column names as a tuple."""
+    return (names,) if isinstance(names, str) else tuple(names)

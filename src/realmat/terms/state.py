@@ -46,6 +46,8 @@ class LatentState:
         A value repeated on rows is one value (a computed one), not repeated measurements.
     curved : bool
         Whether its effect is not linear: the population's mean is then a hyperparameter, so that new specimens have closed forms.
+    given : tuple of str
+        Number columns, known everywhere, in which the population's mean is a line.
     """
 
     name: str
@@ -58,6 +60,7 @@ class LatentState:
     unit: str = ""
     once: bool = False
     curved: bool = False
+    given: tuple[str, ...] = ()
 
     def read(self, table: Table) -> Readings:
         """Readings of a table."""
@@ -100,7 +103,7 @@ class LatentState:
         place = np.full(level.size, -1)
         place[latent] = np.arange(len(latent))
         centre = float(np.mean(readings.value[readings.present]))
-        population = Population.of(self.name, table, self.by, self.level, centre, spread, self.unit, self.curved)
+        population = Population.of(self, table, centre, spread)
         typical = float(np.median(readings.u[readings.u > 0])) if (readings.u > 0).any() else spread
         return State(self, table, readings, level.values, known, place, population, typical)
 
@@ -249,7 +252,7 @@ class State:
         if seen.all():
             return Contribution(tuple(pieces), offset)
         new = self._newcomers(other, ~seen)
-        pieces += self.population.pieces(new.groups, lambda p, xp: slope(p, xp) * (1 - new.trust(p)))
+        pieces += self.population.pieces(new.groups, lambda p, xp: slope(p, xp) * (1 - new.trust(p)), new.x)
         fresh = Fresh(new.codes, lambda p, xp: abs(slope(p, xp)) * new.sd(p))
 
         def total(p: Any, xp: Any) -> Any:
@@ -273,7 +276,7 @@ class State:
         new = self._newcomers(other, ~seen)
 
         def moments(p: Any) -> tuple[np.ndarray, np.ndarray]:
-            centre = self.population.mean_of(p, new.groups) * (1 - new.trust(p)) + new.trust(p) * new.reading(p)
+            centre = self.population.mean_of(p, new.groups, new.x) * (1 - new.trust(p)) + new.trust(p) * new.reading(p)
             values = np.stack([effect(centre + new.sd(p) * node, p, np) for node in _NODES], axis=-1)
             weights = _WEIGHTS / _WEIGHTS.sum()
             mean = values @ weights
