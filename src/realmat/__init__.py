@@ -7,6 +7,7 @@ from typing import Any
 
 from realmat import moved
 from realmat.errors import DataError, FileError, FitError, ModelError, RealmatError
+from realmat.support.attached import place
 
 _PUBLIC = {
     "Model": "realmat.fit",  # not its own module: what fitting needs is loaded with it, and the first fit takes as long as the next
@@ -20,6 +21,8 @@ _PUBLIC = {
 _MODULES = ("theory", "material", "observation", "datasets", "descriptors", "templates", "testing", "units")
 
 moved.install()
+for _method, _package in (("fit", "realmat.fit"), ("plot", "realmat.plots"), ("report", "realmat.report")):
+    place(_method, _package)
 
 __all__ = [*_PUBLIC, *_MODULES, "DataError", "FileError", "FitError", "ModelError", "RealmatError", "__version__"]
 

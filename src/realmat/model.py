@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from realmat.errors import ModelError
 from realmat.observation import Normal
+from realmat.support.attached import attached
 from realmat.table.table import Column, Table
 from realmat.table.validated import validated
 from realmat.terms.component import Component, freeze
@@ -16,8 +17,11 @@ from realmat.terms.problem import LINKS, Problem, bind
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pymc as pm
+    import xarray as xr
 
     from realmat.fit import Fit
+    from realmat.support.checks import Check
 
 LEVELS = ("material", "specimen", "lab")
 Components = Component | Sequence[Component]
@@ -178,7 +182,10 @@ class Model:
         chains: int = 4,
         seed: int | None = None,
         progress: bool = True,
-        **options: Any,
+        *,
+        latents: str | None = None,
+        sampler: str | None = None,
+        tune: int | None = None,
     ) -> Fit:
         """Fit to a table.
 
@@ -192,8 +199,13 @@ class Model:
         seed : int, optional
             The same seed, data and version give the same numbers on the same machine.
         progress : bool
-        **options
-            For ``exact``: ``latents="draws" | "summary"``. For ``nuts``: ``sampler="nutpie" | "pymc" | "numpyro"``, ``tune=1000``.
+        latents : {"draws", "summary"}, optional
+            For ``exact``: whether coefficients are kept as draws, or as means and standard deviations that draws are made from when they
+            are wanted; by default draws where they take less than some hundred megabytes.
+        sampler : {"nutpie", "pymc", "numpyro"}, optional
+            For ``nuts``; nutpie by default.
+        tune : int, optional
+            For ``nuts``: steps at the start of each chain that are not kept; 1000 by default.
 
         Returns
         -------
@@ -206,17 +218,15 @@ class Model:
         realmat.FitError
             If the engine cannot run the model.
         """
-        from realmat.fit import fit
+        return attached("fit", self)(data, engine, draws, chains, seed, progress, latents=latents, sampler=sampler, tune=tune)
 
-        return fit(self, data, engine, draws, chains, seed, progress, **options)
-
-    def check(self, data: pd.DataFrame) -> Any:
+    def check(self, data: pd.DataFrame) -> Check:
         """Before the fit: columns, what was measured, and which layers this design can separate (`realmat.attribution.separability`)."""
         from realmat.attribution.separability import design_check
 
         return design_check(self, data)
 
-    def prior_predictive(self, data: pd.DataFrame, draws: int = 500, seed: int = 1) -> Any:
+    def prior_predictive(self, data: pd.DataFrame, draws: int = 500, seed: int = 1) -> xr.DataTree:
         """Draws from the prior and of the response it predicts, as a DataTree with groups `prior` and `prior_predictive`."""
         import numpy as np
         import xarray as xr
@@ -229,7 +239,7 @@ class Model:
             {"/prior": tree.variables(prior), "/prior_predictive": tree.by_row(prior.problem, np.asarray(predicted), kept)}
         )
 
-    def to_pymc(self, data: pd.DataFrame) -> Any:
+    def to_pymc(self, data: pd.DataFrame) -> pm.Model:
         """The same model as a `pymc.Model` with named dims, every component visible."""
         from realmat.engines.pymc_route import build
 

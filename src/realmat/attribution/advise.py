@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 KINDS = ("repeat", "characterise", "theory", "specimen", "measure")
 _DRAWS, _BENT_DRAWS = 200, 2000
 _TARGETS, _CANDIDATES = 300, 4000
-Actions = Mapping[str, Any] | Sequence[str] | pd.DataFrame | None
+type Actions = Mapping[str, Any] | Sequence[str] | pd.DataFrame | None
+type Target = pd.DataFrame | ArrayLike | None
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Advice(Shown):
 def advise(
     posterior: Posterior,
     actions: Actions = None,
-    target: Any = None,
+    target: Target = None,
     costs: Mapping[str, float] | None = None,
     batch: int = 1,
     read: Callable[[pd.DataFrame], Table] | None = None,
@@ -145,7 +146,7 @@ def _wanted(actions: Actions) -> dict[str, Any]:
 
 
 def _lines(
-    posterior: Posterior, wanted: Mapping[str, Any], target: Any, read: Callable[[pd.DataFrame], Table] | None
+    posterior: Posterior, wanted: Mapping[str, Any], target: Target, read: Callable[[pd.DataFrame], Table] | None
 ) -> tuple[Lines, list[Lines], str, list[str]]:
     """The target, the candidates, the target in words, and notes."""
     goal: Lines | None = None

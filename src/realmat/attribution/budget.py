@@ -22,6 +22,7 @@ from realmat.attribution.budget_text import sentences, subject
 from realmat.errors import ModelError
 from realmat.posterior.contributions import Chunk, Stream
 from realmat.posterior.draws import Posterior
+from realmat.support.attached import attached
 from realmat.support.intervals import interval, settings
 from realmat.support.shown import Shown
 from realmat.table.table import Table
@@ -100,11 +101,9 @@ class Budget(Shown):
         """What the numbers say, in a few sentences."""
         return sentences(self)
 
-    def plot(self, **kwargs: Any) -> Figure:
-        """Stacked bar by layer and kind, and every part with its interval; see `realmat.plots.budget.plot_budget`."""
-        from realmat.plots.budget import plot_budget
-
-        return plot_budget(self, **kwargs)
+    def plot(self, dark: bool = False) -> Figure:
+        """Stacked bar by layer and kind, and every part with its interval (`realmat.plots.budget.plot_budget`); `dark` for a dark page."""
+        return attached("plot", self)(dark=dark)
 
 
 def budget(

@@ -14,6 +14,7 @@ from scipy import sparse
 from realmat.errors import DataError
 from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Posterior
+from realmat.support.attached import attached
 from realmat.support.shown import Shown, percent, plus_minus, significant
 from realmat.table.table import ROW
 
@@ -76,20 +77,25 @@ class Gap(Shown):
         """The gap averaged over the rows of each group: a level, a column of the model, or one label for each row of the fit's table."""
         return gap(self.posterior, by, self.unit)
 
-    def plot(self, specimen: Any = None, **kwargs: Any) -> Figure:
+    def plot(self, specimen: Any = None, dark: bool = False) -> Figure:
         """Waterfall of one specimen (by default the one with the largest gap); see `realmat.plots.gap.plot_gap`.
+
+        Parameters
+        ----------
+        specimen : label, optional
+            A row of `table`.
+        dark : bool
+            For a dark page.
 
         Raises
         ------
         realmat.DataError
             If there is no such specimen.
         """
-        from realmat.plots.gap import plot_gap
-
         chosen = self.table["gap"].abs().idxmax() if specimen is None else specimen
         if chosen not in self.table.index:
             raise DataError(f"no {self.table.index.name} {chosen!r} in the fit; there are {', '.join(map(str, self.table.index[:6]))} ...")
-        return plot_gap(self, chosen, **kwargs)
+        return attached("plot", self)(chosen, dark=dark)
 
 
 def gap(posterior: Posterior, by: str | Sequence[Any] | None = None, unit: str = "") -> Gap:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from realmat.posterior.contributions import CHUNK, Stream, noise_source
 from realmat.posterior.draws import Posterior
+from realmat.support.attached import attached
 from realmat.support.intervals import interval, words
 from realmat.support.shown import Shown, significant
 from realmat.terms.term import Coefficients, evaluate
@@ -73,9 +74,7 @@ class Laboratory(Shown):
 
     def plot(self, dark: bool = False) -> Figure:
         """Biases with their intervals, and the bands of s_r and s_R; see `realmat.plots.laboratory.plot_laboratory`."""
-        from realmat.plots.laboratory import plot_laboratory
-
-        return plot_laboratory(self, dark)
+        return attached("plot", self)(dark=dark)
 
 
 def repeatability(posterior: Posterior, unit: str = "") -> Laboratory:

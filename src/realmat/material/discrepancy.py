@@ -91,8 +91,8 @@ class Discrepancy(Component):
             raise DataError(f"{name}: {', '.join(map(repr, constant))} has one value only, so nothing can be smooth over it; leave it out.")
         basis = Basis.around(x, self.kernel)
         lengthscale = self._lengthscale(basis)
-        several = {"dim": f"{name}_descriptor", "coords": np.array(self.on, dtype=object)} if len(self.on) > 1 else {}
-        length_params, length = hyper(f"{name}_lengthscale", lengthscale, **several)
+        dim, coords = (f"{name}_descriptor", np.array(self.on, dtype=object)) if len(self.on) > 1 else (None, None)
+        length_params, length = hyper(f"{name}_lengthscale", lengthscale, dim, coords)
         scale_params, sd = hyper(f"{name}_scale", self.prior("scale", Prior("HalfNormal", sigma=scale.response)))
 
         def weight(p: Any, xp: Any) -> Any:

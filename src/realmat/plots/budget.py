@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realmat.attribution.budget import Budget
 from realmat.plots.style import LAYER_COLOURS, SHADES, figure, ink, layer_paint, shade, theme
+from realmat.support.attached import attach
 from realmat.support.shown import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from realmat.attribution.budget import Budget
 
-
+@attach("plot", Budget)
 def plot_budget(budget: Budget, dark: bool = False) -> Figure:
     """Stacked bar by layer and kind; below it every part with the interval of its share and its u.
 

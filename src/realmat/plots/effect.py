@@ -14,6 +14,7 @@ from realmat.observation import Normal
 from realmat.plots import style
 from realmat.posterior import prior_draws
 from realmat.posterior.draws import Posterior
+from realmat.support.attached import attach
 from realmat.support.intervals import interval, words
 from realmat.table.table import Column, Table
 from realmat.table.validated import validated
@@ -26,13 +27,16 @@ from realmat.theory import Constant
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from realmat.fit import Fit
+
 _POINTS = 80
 _DRAWS = 400
 _WIDE = 1e9
 _TITLE = 52  # letters that fit over the axes; words at their ticks take from it
 
 
-def plot_effect(component: Component, fit: Any = None, axes: Axes | None = None, seed: int = 1) -> Axes:
+@attach("plot", Component)
+def plot_effect(component: Component, fit: Fit | None = None, axes: Axes | None = None, seed: int = 1) -> Axes:
     """Draw what a component adds to g(y): by default under its prior, with a fit under its posterior.
 
     Parameters

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from realmat.attribution.gap import Gap
 from realmat.plots.style import LAYER_COLOURS, RESIDUAL, figure, ink, shade, theme
+from realmat.support.attached import attach
 from realmat.support.shown import plus_minus, significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from realmat.attribution.gap import Gap
 
-
+@attach("plot", Gap)
 def plot_gap(gap: Gap, specimen: Any, dark: bool = False) -> Figure:
     """Waterfall from theory through the contributions and the residual to the measured value of one specimen.
 

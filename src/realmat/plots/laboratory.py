@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realmat.attribution.laboratory import Laboratory
 from realmat.plots.style import LAYER_COLOURS, figure, ink, theme
+from realmat.support.attached import attach
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from realmat.attribution.laboratory import Laboratory
-
 MOST = 40  # laboratories beyond which only those with the largest biases are shown
 
 
+@attach("plot", Laboratory)
 def plot_laboratory(laboratory: Laboratory, dark: bool = False) -> Figure:
     """Each laboratory's bias with its interval, sorted; the bands are the repeatability and the reproducibility standard deviation.
 

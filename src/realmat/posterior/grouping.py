@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,12 @@ from realmat.errors import DataError, ModelError
 from realmat.table.table import ROW, rows_text
 from realmat.terms.problem import Problem
 from realmat.terms.term import Contribution, Fresh, Function, Known, Noise, Piece, Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+type By = str | Sequence[Any] | np.ndarray | pd.Series
+"""What is left out or averaged together: a level, a column, ``"observation"``, or one label for each row."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Groups:
         return out
 
 
-def groups_of(problem: Problem, by: str | Sequence[Any] | np.ndarray, rows: np.ndarray | None = None) -> Groups:
+def groups_of(problem: Problem, by: By, rows: np.ndarray | None = None) -> Groups:
     """Group the rows of a problem by a level, by a column that the model uses, by ``"observation"``, or by one label for each row.
 
     `rows` restricts the groups to some rows; only these are scored.

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realmat.errors import FileError
+from realmat.support.attached import attach
+from realmat.validation.comparison import Comparison
 
 if TYPE_CHECKING:
     from realmat.fit import Fit
-    from realmat.validation.comparison import Comparison
 
 SUFFIXES = (".html", ".htm", ".md")
 
@@ -49,6 +50,7 @@ def write_report(fit: Fit, path: str | Path, by: str | None = None) -> Path:
     return write_text(target, render("report.html.j2", context(found)))
 
 
+@attach("report", Comparison)
 def write_comparison(comparison: Comparison, path: str | Path) -> Path:
     """Write the report of a comparison, whole or not at all; arguments, result and errors as of `write_report`."""
     target = _checked(path)

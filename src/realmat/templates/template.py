@@ -180,12 +180,11 @@ class Template:
 
 def _execute(path: Path, name: str) -> ModuleType:
     """Import the file as a module of `realmat.templates`, so that a saved model finds the functions and components it defines."""
-    import realmat.templates
-
     inner = f"{name}.template" if path.name == "template.py" else name
     home = str(path.parent.parent if path.name == "template.py" else path.parent)
-    if home not in realmat.templates.__path__:
-        realmat.templates.__path__.append(home)
+    searched = sys.modules[__name__.rpartition(".")[0]].__path__  # of the package that this module lies in
+    if home not in searched:
+        searched.append(home)
     spec = importlib.util.spec_from_file_location(f"realmat.templates.{inner}", path)
     assert spec is not None
     assert spec.loader is not None

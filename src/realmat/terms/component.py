@@ -8,15 +8,21 @@ import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy import sparse
 
 from realmat.errors import ModelError
+from realmat.support.attached import attached
 from realmat.table.table import Column, Table
 from realmat.terms.priors import Prior, as_prior
 from realmat.terms.term import Coefficients, Function, Known, Param, Piece, Term, stored_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from realmat.fit import Fit
 
 PriorLike = Prior | float | None
 
@@ -85,11 +91,9 @@ class Component:
         """What `plot` shows: a ``"curve"`` over its first number column, or a point for each value of a ``"level"`` or of ``"columns"``."""
         return "curve"
 
-    def plot(self, fit: Any = None, axes: Any = None) -> Any:
+    def plot(self, fit: Fit | None = None, axes: Axes | None = None, seed: int = 1) -> Axes:
         """Draw its effect: under its prior, or with a fit under its posterior (see `realmat.plots.effect.plot_effect`)."""
-        from realmat.plots.effect import plot_effect
-
-        return plot_effect(self, fit, axes)
+        return attached("plot", self)(fit, axes, seed)
 
     @property
     def label(self) -> str:
@@ -218,10 +222,12 @@ def linear(name: str, prior: Prior | float, unit: str = "", psi: bool = False) -
     return Parameter((), (), lambda x: ((), Known(prior * np.asarray(x, dtype=float)) if prior else None))
 
 
-def hyper(name: str, prior: Prior | float, **kwargs: Any) -> tuple[tuple[Param, ...], Function]:
+def hyper(
+    name: str, prior: Prior | float, dim: str | None = None, coords: Any = None, unit: str = ""
+) -> tuple[tuple[Param, ...], Function]:
     """A hyperparameter with a prior, or a constant where a number was given: its Params and the function of psi that gives its value."""
     if isinstance(prior, Prior):
-        return (Param(name, prior, **kwargs),), lambda p, xp: p[name]
+        return (Param(name, prior, dim, coords, unit),), lambda p, xp: p[name]
     return (), lambda p, xp: prior
 
 

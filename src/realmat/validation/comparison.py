@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from realmat.errors import DataError, ModelError
+from realmat.support.attached import attached
 from realmat.support.checks import listed
 from realmat.support.shown import Shown, significant
 from realmat.table.table import ROW, rows_text
@@ -23,6 +24,7 @@ from realmat.validation.scores import COVERAGES
 
 if TYPE_CHECKING:
     import arviz as az
+    from arviz_plots import PlotCollection
 
     from realmat.fit import Fit
 
@@ -66,11 +68,15 @@ class Comparison(Shown):
         """What the numbers say."""
         return " ".join([*_verdict(self), *self.notes])
 
-    def plot(self, **kwargs: Any) -> Any:
-        """`arviz_plots.plot_compare`: differences in expected log predictive density, with standard errors."""
+    def plot(
+        self, relative_scale: bool = True, rotated: bool = False, hide_top_model: bool = False, backend: str | None = None
+    ) -> PlotCollection:
+        """Differences in expected log predictive density, with standard errors; arguments are those of `arviz_plots.plot_compare`."""
         import arviz_plots
 
-        return arviz_plots.plot_compare(self.table, **kwargs)
+        return arviz_plots.plot_compare(
+            self.table, relative_scale=relative_scale, rotated=rotated, hide_top_model=hide_top_model, backend=backend
+        )
 
     def report(self, path: str | Path) -> Path:
         """Write a self-contained report (HTML, or Markdown for ``.md``).
@@ -80,9 +86,7 @@ class Comparison(Shown):
         realmat.FileError
             If the file cannot be written.
         """
-        from realmat.report import write_comparison
-
-        return write_comparison(self, path)
+        return attached("report", self)(path)
 
 
 def things(by: str) -> str:
@@ -91,7 +95,11 @@ def things(by: str) -> str:
 
 
 def compare(
-    fits: Mapping[str, Fit], by: str | Sequence[Any] | pd.Series = "observation", method: str = "stacking", **kwargs: Any
+    fits: Mapping[str, Fit],
+    by: str | Sequence[Any] | pd.Series = "observation",
+    method: str = "stacking",
+    draws: int | None = None,
+    refit: bool | None = None,
 ) -> Comparison:
     """Compare fits of the same measurements by leave-one-group-out cross-validation.
 
@@ -103,8 +111,8 @@ def compare(
         As of `Fit.loo`. A level that some models do not declare is taken from one that does.
     method : {"stacking", "BB-pseudo-BMA", "pseudo-BMA"}
         How `az.compare` weighs the models.
-    **kwargs
-        For `Fit.left_out`: `draws`, `refit`.
+    draws, refit
+        As of `Fit.left_out`.
 
     Raises
     ------
@@ -127,7 +135,7 @@ def compare(
         raise ModelError("compare takes a mapping of at least two names to fits, as in rm.compare({'ideal': a, 'real': b}).")
     _same_data(fits)
     labels = _labels(fits, by)
-    left = {name: fit.left_out(_own(labels, fit), **kwargs) for name, fit in fits.items()}
+    left = {name: fit.left_out(_own(labels, fit), refit, draws) for name, fit in fits.items()}
     table, notes = _table(left, method)
     return Comparison(table, left, dict(fits), str(labels.name), (*_notes(fits, left), *notes))
 

@@ -77,7 +77,12 @@ def cross_validate(
     draws: int = 500,
     chains: int = 2,
     tick: Callable[[], Any] | None = None,
-    **options: Any,
+    engine: str = "auto",
+    progress: bool = False,
+    *,
+    latents: str | None = None,
+    sampler: str | None = None,
+    tune: int | None = None,
 ) -> CrossValidation:
     """Fit without each fold in turn, and predict it.
 
@@ -95,8 +100,8 @@ def cross_validate(
         Of each fit.
     tick : callable, optional
         Called after each fold.
-    **options
-        For `Model.fit`.
+    engine, progress, latents, sampler, tune
+        Of each fit, as of `Model.fit`.
 
     Returns
     -------
@@ -124,7 +129,8 @@ def cross_validate(
     fold = np.random.default_rng(seed).permutation(np.arange(len(values)) % folds)[codes]
     parts = []
     for k in range(folds):
-        fit = model.fit(data[fold != k], seed=seed, draws=draws, chains=chains, **{"progress": False, **options})
+        rest = data[fold != k]
+        fit = model.fit(rest, engine, draws, chains, seed, progress, latents=latents, sampler=sampler, tune=tune)
         predicted = fit.predict(data[fold == k], draws=_PREDICTIVE_DRAWS, seed=seed)
         y = data.loc[fold == k, model.response].to_numpy(dtype=float)
         drawn = predicted["draws"].transpose("draw", "row").to_numpy()

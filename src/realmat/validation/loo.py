@@ -10,10 +10,10 @@ sampling of (psi, b), and refitted where that fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -23,7 +23,7 @@ from realmat.algebra.lifted import part_of, slices
 from realmat.algebra.space import Space
 from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Posterior
-from realmat.posterior.grouping import Groups, groups_of, of_rows
+from realmat.posterior.grouping import By, Groups, groups_of, of_rows
 from realmat.posterior.pointwise import log_density
 from realmat.support.threads import workers
 from realmat.terms.problem import Problem, nonlinear_terms
@@ -80,9 +80,7 @@ class _Scored:
     variance: np.ndarray
 
 
-def loo(
-    posterior: Posterior, by: str | Sequence[Any] | np.ndarray = "observation", refit: Refit | None = None, draws: int | None = None
-) -> az.ELPDData:
+def loo(posterior: Posterior, by: By = "observation", refit: Refit | None = None, draws: int | None = None) -> az.ELPDData:
     """Leave-one-group-out expected log predictive density.
 
     Parameters
@@ -116,7 +114,7 @@ def loo(
 
 def left_out(
     posterior: Posterior,
-    by: str | Sequence[Any] | np.ndarray = "observation",
+    by: By = "observation",
     refit: Refit | None = None,
     draws: int | None = None,
     rows: np.ndarray | None = None,

@@ -1,0 +1,139 @@
+"""What the draws say: budget, gap, precision, predictions, advice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from realmat.fit.fitted import Fitted
+from realmat.support.threads import one_blas_thread
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from realmat.attribution.advise import Actions, Advice, Target
+    from realmat.attribution.budget import Budget
+    from realmat.attribution.gap import Gap
+    from realmat.attribution.laboratory import Laboratory
+
+
+class Attribution(Fitted):
+    """Questions about layers and components."""
+
+    @one_blas_thread()
+    def budget(
+        self,
+        new: str = "observation",
+        data: pd.DataFrame | None = None,
+        k: float = 2.0,
+        scale: str = "link",
+        joined: Sequence[Sequence[str]] | None = None,
+        draws: int | None = None,
+    ) -> Budget:
+        """The uncertainty budget of a new measurement (see `realmat.attribution.budget.budget`).
+
+        Parameters
+        ----------
+        new : {"observation", "specimen", "material"}
+            What is drawn anew.
+        data : DataFrame, optional
+            New rows; those of the fit by default.
+        k : float
+            Coverage factor of the expanded uncertainty.
+        scale : {"link", "response"}
+            With a log link: the log scale on which layers add up, or response units.
+        joined : sequence of sequences of component names, optional
+            Components that are reported together; by default those that the design cannot separate, ``()`` joins none.
+        draws : int, optional
+            At most so many posterior draws.
+
+        Returns
+        -------
+        Budget
+        """
+        from realmat.attribution.budget import budget
+        from realmat.attribution.separability import inseparable_groups
+
+        together = inseparable_groups(self.problem) if joined is None else joined
+        return budget(self.posterior, new, self._table(data), k, scale, together, self.model.unit, draws)
+
+    @one_blas_thread()
+    def gap(self, by: str | Sequence[Any] | None = None) -> Gap:
+        """From theory to measurement, specimen by specimen (see `realmat.attribution.gap.gap`).
+
+        Parameters
+        ----------
+        by : str or sequence, optional
+            Rows are averaged within groups: a level, a column of the model, or one label for each row; the specimens by default.
+
+        Returns
+        -------
+        Gap
+        """
+        from realmat.attribution.gap import gap
+
+        return gap(self.posterior, by, self.model.unit)
+
+    @one_blas_thread()
+    def repeatability(self) -> Laboratory:
+        """Repeatability s_r and reproducibility s_R, and the bias of each lab (ISO 5725; see `realmat.attribution.laboratory`)."""
+        from realmat.attribution.laboratory import repeatability
+
+        return repeatability(self.posterior, self.model.unit)
+
+    @one_blas_thread()
+    def predict(
+        self, data: pd.DataFrame | None = None, new: str = "observation", draws: int | None = None, seed: int | None = None
+    ) -> xr.Dataset:
+        """Predictions for rows (see `realmat.attribution.predict.predict`).
+
+        Parameters
+        ----------
+        data : DataFrame, optional
+            New rows; the response may be absent. Those of the fit by default.
+        new : {"observation", "specimen", "material"}
+            What counts as new even where the fit has seen it.
+        draws : int, optional
+            Also give so many draws of new measurements.
+        seed : int, optional
+            Of those draws; that of the fit by default.
+
+        Returns
+        -------
+        xarray.Dataset
+            Along `row`: `mean`, `sd`, `mean_sd`, `lower`, `upper`, in response units, and `contributions` (row, component).
+        """
+        from realmat.attribution.predict import predict
+
+        return predict(self.posterior, self._table(data), new=new, draws=draws, seed=self._seed(seed))
+
+    @one_blas_thread()
+    def advise(
+        self,
+        actions: Actions = None,
+        target: Target = None,
+        costs: Mapping[str, float] | None = None,
+        batch: int = 1,
+    ) -> Advice:
+        """What to measure next (see `realmat.attribution.advise.advise`).
+
+        Parameters
+        ----------
+        actions : mapping, list of str or DataFrame, optional
+            Kinds of action to weigh (``"repeat"``, ``"characterise"``, ``"theory"``, ``"specimen"``, ``"measure"``), or a table of
+            candidates.
+        target : DataFrame or sequence of row labels, optional
+            What is to be predicted better; all rows of the fit by default.
+        costs : mapping of str to float, optional
+            Cost of a kind of action or of one action; 1 by default.
+        batch : int
+            Number of actions to choose together.
+
+        Returns
+        -------
+        Advice
+        """
+        from realmat.attribution.advise import advise
+
+        return advise(self.posterior, actions, target, costs, batch, self.model.prediction_table)

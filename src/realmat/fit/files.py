@@ -1,0 +1,77 @@
+"""A fit on disk: one NetCDF file that holds the DataTree, and in its attributes the model."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from realmat.errors import FileError, RealmatError
+from realmat.model import Model
+from realmat.posterior.draws import Posterior
+from realmat.table.table import Table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def write(tree: xr.DataTree, path: str | Path) -> Path:
+    """Write a fit's tree, whole or not at all."""
+    target = Path(path)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        tree.to_netcdf(part, engine="netcdf4")
+        os.replace(part, target)
+    except (OSError, RuntimeError) as error:  # of the latter kind are those of the NetCDF library
+        part.unlink(missing_ok=True)
+        raise FileError(f"cannot write {target}: {getattr(error, 'strerror', None) or error}.") from error
+    return target
+
+
+def read(path: str | Path) -> tuple[Model, Posterior, xr.DataTree]:
+    """Read back what `write` wrote.
+
+    Raises
+    ------
+    realmat.FileError
+        If the file is missing, damaged, not a realmat fit, or needs a component that cannot be imported.
+    """
+    source = Path(path)
+    tree = _opened(source)
+    try:
+        model = Model.from_dict(json.loads(tree.attrs["model"]))
+        posterior = _posterior(source, tree, model)
+    except FileError:
+        raise
+    except (RealmatError, KeyError, ValueError, TypeError) as error:
+        raise FileError(f"{source} cannot be read back: {error}") from error
+    return model, posterior, tree
+
+
+def _opened(source: Path) -> xr.DataTree:
+    import xarray as xr
+
+    from realmat.posterior.tree import FORMAT
+
+    if not source.exists():
+        raise FileError(f"{source} does not exist.")
+    try:
+        with xr.open_datatree(source, engine="netcdf4") as opened:
+            tree = opened.load()
+    except Exception as error:  # any reader's complaint means the same to the user
+        raise FileError(f"{source} is not a NetCDF file, or is damaged ({type(error).__name__}: {error}).") from error
+    if tree.attrs.get("format") != FORMAT:
+        raise FileError(f"{source} is not a realmat fit of the format {FORMAT!r} (it says {tree.attrs.get('format')!r}).")
+    return tree
+
+
+def _posterior(source: Path, tree: xr.DataTree, model: Model) -> Posterior:
+    from realmat.posterior import tree as layout
+
+    columns, index, limits = layout.read_columns(tree["constant_data"].to_dataset())
+    table = Table(columns, model.levels, index, limits, None, model.response, model.link)
+    if table.digest != tree.attrs["data_hash"]:
+        raise FileError(f"{source}: the data in the file do not match their hash; the file is damaged or was edited.")
+    problem = model.bind(table)
+    return Posterior(problem, layout.read_draws(tree, problem))

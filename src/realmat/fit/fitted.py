@@ -1,0 +1,65 @@
+"""What every question to a fit starts from: its model, its draws, and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from realmat.engines import choice
+from realmat.model import Model
+from realmat.posterior.draws import Posterior
+from realmat.table.table import Table
+from realmat.terms.problem import Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+
+class Fitted:
+    """A model with the draws of a fit; `realmat.Fit` adds the questions."""
+
+    def __init__(self, model: Model, posterior: Posterior, tree: xr.DataTree | None = None) -> None:
+        self.model = model
+        self.posterior = posterior
+        if tree is not None:
+            self.__dict__["tree"] = tree
+
+    @property
+    def problem(self) -> Problem:
+        """The model bound to its table."""
+        return self.posterior.problem
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What was done: engine, reason, seed, seconds, k-hat, acceptance."""
+        return self.posterior.draws.facts
+
+    @cached_property
+    def tree(self) -> xr.DataTree:
+        """All groups as an `xarray.DataTree`, made when first asked for."""
+        from realmat.posterior import tree
+
+        return tree.build(self.posterior, self.model.to_dict())
+
+    def __repr__(self) -> str:
+        facts = self.facts
+        chains, draws = self.posterior.shape
+        rows = len(self.problem.table)
+        name = self.model.name or self.model.response
+        made = f"{chains} x {draws} draws by the {facts.get('engine')} engine in {facts.get('seconds', 0):.1f} s"
+        return f"<Fit of {name!r}: {rows} rows, {made}>"
+
+    def _table(self, data: pd.DataFrame | None) -> Table | None:
+        """New rows, validated; None stands for the rows of the fit."""
+        return None if data is None else self.model.prediction_table(data)
+
+    def _seed(self, seed: int | None) -> int:
+        return int(self.facts.get("seed", 0)) if seed is None else seed
+
+    def _sampled(self, problem: Problem) -> Posterior:
+        """Sample another problem as this fit was."""
+        facts = self.facts
+        draws = choice.run(problem, str(facts["engine"]), int(facts["draws"]), int(facts["chains"]), int(facts["seed"]), progress=False)
+        return Posterior(problem, draws)
