@@ -107,7 +107,7 @@ def test_contradictions_are_named_together():
         (lambda: rm.Prior("Normal", mean=0), "no parameter mean"),
         (lambda: rm.Prior("HalfNormal", sigma=-1), "positive"),
         (lambda: rm.Prior("Gamma", alpha=1), "needs beta"),
-        (lambda: rm.theory.Calibrated("t", slope="1"), "expected rm.Prior"),
+        (lambda: rm.theory.Calibrated("t", slope="1"), "must be rm.Prior"),
         (lambda: rm.theory.Calibrated("t", u=0.0), "positive standard uncertainty"),
         (lambda: rm.observation.Normal(scale=False), "needs u="),
         (lambda: rm.Component.from_dict({"class": "os:getcwd"}), "not a realmat component"),

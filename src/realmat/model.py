@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from realmat.errors import ModelError
 from realmat.observation import Normal
 from realmat.support.attached import attached
 from realmat.table.table import Column, Table
-from realmat.table.validated import validated
-from realmat.terms.component import Component, freeze
+from realmat.table.validated import as_frame, validated
+from realmat.terms.arguments import fits
+from realmat.terms.component import Component
 from realmat.terms.problem import LINKS, Problem, bind
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pymc as pm
     import xarray as xr
 
@@ -77,9 +79,11 @@ class Model:
     def __post_init__(self) -> None:
         for layer in ("theory", "material"):
             given = getattr(self, layer)
-            object.__setattr__(self, layer, (given,) if isinstance(given, Component) else tuple(freeze(given) or ()))
-        object.__setattr__(self, "levels", dict(self.levels or {}))
-        object.__setattr__(self, "units", dict(self.units or {}))
+            several = isinstance(given, (list, tuple))
+            object.__setattr__(self, layer, tuple(given) if several else () if given is None else (given,))
+        for field in ("levels", "units"):
+            given = getattr(self, field)
+            object.__setattr__(self, field, {} if given is None else given)
         problems = [*self._wrong_parts(), *self._wrong_names()]
         if problems:
             raise ModelError("the model contradicts itself:" + "".join(f"\n  - {p}" for p in problems))
@@ -91,10 +95,20 @@ class Model:
         problems = []
         if not isinstance(self.response, str) or not self.response:
             problems.append(f"response must be the name of a column, not {self.response!r}.")
+        for field, wanted in (("unit", "a text"), ("name", "a text"), ("levels", "a dict of columns"), ("units", "a dict of units")):
+            if not fits(getattr(self, field), str if wanted == "a text" else Mapping[str, str]):
+                problems.append(f"{field} must be {wanted}, not {getattr(self, field)!r}.")
+        if problems:
+            return problems
+        object.__setattr__(self, "levels", dict(self.levels))
+        object.__setattr__(self, "units", dict(self.units))
         if self.link not in LINKS:
             problems.append(f"link must be one of {', '.join(LINKS)}, not {self.link!r}.")
         if set(self.levels) - set(LEVELS):
-            problems.append(f"levels has unknown {sorted(set(self.levels) - set(LEVELS))}; the levels are {', '.join(LEVELS)}.")
+            problems.append(
+                f"levels has unknown {sorted(set(self.levels) - set(LEVELS))}; the levels are {', '.join(LEVELS)}. Another grouping "
+                'needs no level: by= takes a column, as in Unresolved(by="solute").'
+            )
         for layer in ("theory", "material", "observation"):
             parts = (self.observation,) if layer == "observation" else getattr(self, layer)
             for part in parts:
@@ -134,12 +148,12 @@ class Model:
         return {**out, "observation": self.observation.to_dict(), "levels": dict(self.levels), "units": dict(self.units)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Model:
-        """Inverse of `to_dict`."""
+    def from_dict(cls, data: Mapping[str, Any], trust: Sequence[str] | None = None) -> Model:
+        """Inverse of `to_dict`; `trust` as of `Component.from_dict`."""
         rest = dict(data)
         for layer in ("theory", "material"):
-            rest[layer] = [Component.from_dict(c) for c in rest.get(layer, ())]
-        rest["observation"] = Component.from_dict(rest["observation"])
+            rest[layer] = [Component.from_dict(c, trust) for c in rest.get(layer, ())]
+        rest["observation"] = Component.from_dict(rest["observation"], trust)
         return cls(**rest)
 
     def columns(self, response: bool = True) -> list[Column]:
@@ -167,12 +181,30 @@ class Model:
         table = data if isinstance(data, Table) else self.table(data)
         return bind(self.response, self.link, self.components, table)
 
-    def prediction_table(self, data: pd.DataFrame) -> Table:
-        """Validate rows to predict; the response may be absent or empty, and so may characterisations."""
-        wanted = [c for c in self.columns(response=False) if c.name in data.columns or not c.optional]
-        if self.response in data.columns and data[self.response].notna().all():
+    def prediction_table(self, data: pd.DataFrame | Mapping[str, Any]) -> Table:
+        """Validate rows to predict; the response may be absent or empty, and so may characterisations and names.
+
+        A specimen, material or laboratory (or other source of bias) that a row does not name is a new one.
+        """
+        frame = self._named(as_frame(data))
+        wanted = [c for c in self.columns(response=False) if c.name in frame.columns or not c.optional]
+        if self.response in frame.columns and bool(frame[self.response].notna().to_numpy().all()):
             wanted = [*self.columns()[:1], *wanted]
-        return validated(data, wanted, self.levels, self.units, self.response, self.link)
+        return validated(frame, wanted, self.levels, self.units, self.response, self.link)
+
+    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Names for what rows to predict leave unnamed: a laboratory, and the material of each specimen; else each row its own."""
+        groups = [self._resolved(c).name for c in self.observation.needs() if c.kind == "label"]
+        filled = {}
+        for column in dict.fromkeys([*self.levels.values(), *groups]):
+            given = frame[column] if column in frame.columns else None
+            if given is not None and (given.ndim > 1 or not given.isna().any()):
+                continue
+            piece = self.levels.get("specimen")
+            as_piece = column == self.levels.get("material") and piece in frame.columns and frame[piece].ndim == 1
+            own = [f"new {column} of {label}" for label in (frame[piece] if as_piece else frame.index)]
+            filled[column] = own if given is None else [new if pd.isna(old) else old for new, old in zip(own, given, strict=True)]
+        return frame.assign(**filled) if filled else frame
 
     def fit(
         self,
@@ -247,6 +279,12 @@ class Model:
 
     def __repr__(self) -> str:
         return self.describe()
+
+    def _repr_html_(self) -> str:
+        """The declaration, in a notebook."""
+        from html import escape
+
+        return f"<pre>{escape(self.describe())}</pre>"
 
     def describe(self) -> str:
         """The declaration in words: layers, components, and the priors that apply."""

@@ -24,6 +24,7 @@ from realmat.terms.term import Coefficients, evaluate
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_FEW = 5  # laboratories
 LIMIT = 2.8  # 1.96 sqrt(2), as the standards round it
 
 
@@ -34,10 +35,15 @@ class Laboratory(Shown):
     Attributes
     ----------
     table : DataFrame
-        Index `quantity` (s_r, s_L by what it is inferred for, s_R, and the limits r and R), columns `value` (posterior mean), `lb`, `ub`
+        Index `quantity` (s_r, s_L by what it is inferred for, s_R, and the limits r and R), columns `value` (posterior median, for the
+        mean of a spread that few laboratories determine lies in its tail), `lb`, `ub`
         and `meaning`. Relative with a log link.
     biases : DataFrame
-        One row for each laboratory (or other source of bias): `by`, `lab`, `bias`, `u`, `lb`, `ub`, `rows`.
+        One row for each laboratory (or other source of bias): `by`, `lab`; its `bias` from the mean of all laboratories there could be,
+        which is not known, with `u`, `lb`, `ub`; its bias `from_mean` of those that took part, with `from_mean_u`, `from_mean_lb`,
+        `from_mean_ub`, which is known better; and `rows`.
+    intervals : str
+        The kind of interval in words.
     """
 
     table: pd.DataFrame
@@ -45,6 +51,7 @@ class Laboratory(Shown):
     response: str
     unit: str
     relative: bool
+    intervals: str
 
     @property
     def title(self) -> str:
@@ -65,12 +72,29 @@ class Laboratory(Shown):
                 f"Between laboratories they scatter with s_R = {significant(value['s_R'])}{unit}, and two differ by less than "
                 f"{significant(value['R'])}{unit}."
             )
-            clear = self.biases[(self.biases["lb"] > 0) | (self.biases["ub"] < 0)]
-            names = ", ".join(f"{lab} ({significant(float(bias))}{unit})" for lab, bias in zip(clear["lab"], clear["bias"], strict=True))
-            said.append(f"Biases clearly different from zero: {names}." if names else "No bias is clearly different from zero.")
+            said += [*self._few(), *self._clear(unit)]
         else:
             said.append("No bias between laboratories is in the model, so nothing is known of the reproducibility s_R.")
-        return " ".join(said) + f" Bounds are {words()}."
+        return " ".join(said) + f" Bounds are {self.intervals}."
+
+    def _few(self) -> list[str]:
+        """What few laboratories cannot tell."""
+        counts = self.biases.groupby("by", sort=False).size()
+        return [
+            f"With {n} values of {by} their spread is known within wide bounds only, and its prior has a say; values are medians."
+            for by, n in counts.items()
+            if n <= _FEW
+        ]
+
+    def _clear(self, unit: str) -> list[str]:
+        """Biases that are there: from the mean of those that took part, and from that of all there could be."""
+        said = []
+        for start, of in (("from_mean", "from the mean of those that took part"), ("bias", "from the unknown mean of all there could be")):
+            low, high = ("lb", "ub") if start == "bias" else (f"{start}_lb", f"{start}_ub")
+            clear = self.biases[(self.biases[low] > 0) | (self.biases[high] < 0)]
+            names = ", ".join(f"{lab} ({v:+.3g}{unit})" for lab, v in zip(clear["lab"], clear[start], strict=True))
+            said.append(f"Biases clearly different from zero, counted {of}: {names or 'none'}.")
+        return said
 
     def plot(self, dark: bool = False) -> Figure:
         """Biases with their intervals, and the bands of s_r and s_R; see `realmat.plots.laboratory.plot_laboratory`."""
@@ -109,12 +133,12 @@ def repeatability(posterior: Posterior, unit: str = "") -> Laboratory:
         draws["R"], meaning["R"] = LIMIT * np.sqrt(s_big2), f"reproducibility limit, {LIMIT} s_R"
     bounds = {name: interval(values) for name, values in draws.items()}
     table = pd.DataFrame(
-        [(values.mean(), *bounds[name], meaning[name]) for name, values in draws.items()],
+        [(np.median(values), *bounds[name], meaning[name]) for name, values in draws.items()],
         index=pd.Index(list(draws), name="quantity"),
         columns=["value", "lb", "ub", "meaning"],
     )
     problem = posterior.problem
-    return Laboratory(table, _biases(posterior, blocks, stream.indices), problem.response, unit, problem.link == "log")
+    return Laboratory(table, _biases(posterior, blocks, stream.indices), problem.response, unit, problem.link == "log", words())
 
 
 def _noise_variance(stream: Stream) -> np.ndarray:
@@ -137,8 +161,11 @@ def _biases(posterior: Posterior, blocks: list[Coefficients], indices: np.ndarra
     records = []
     for block in blocks:
         b = posterior.block(block.name, indices)
-        bounds = interval(b.T)
+        bounds, away = interval(b.T), b - b.mean(axis=1, keepdims=True)
+        near = interval(away.T)
         rows = np.bincount(posterior.problem.table.level(str(block.level)).codes, minlength=block.size)
         for k, lab in enumerate(block.coords):
-            records.append((block.level, lab, b[:, k].mean(), b[:, k].std(), *bounds[k], int(rows[k])))
-    return pd.DataFrame(records, columns=["by", "lab", "bias", "u", "lb", "ub", "rows"])
+            bias = b[:, k].mean(), b[:, k].std(), *bounds[k]
+            records.append((block.level, lab, *bias, away[:, k].mean(), away[:, k].std(), *near[k], int(rows[k])))
+    from_mean = ["from_mean", "from_mean_u", "from_mean_lb", "from_mean_ub"]
+    return pd.DataFrame(records, columns=["by", "lab", "bias", "u", "lb", "ub", *from_mean, "rows"])

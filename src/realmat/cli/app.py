@@ -48,6 +48,21 @@ FitArgument = Annotated[Path, typer.Argument(metavar="FIT", help="A file that `r
 Variant = Annotated[str, typer.Option(help="Which of the template's models.")]
 Seed = Annotated[int, typer.Option(help="The same seed, data and version give the same numbers.")]
 Csv = Annotated[Path | None, typer.Option("--csv", help="Also write the whole table to this file.", show_default=False)]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option("--trust", metavar="MODULE", help="A module or template whose functions the fit may use.", show_default=False),
+]
+
+
+class Format(StrEnum):
+    """How a table is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print the table.")]
 Most = Annotated[int, typer.Option(help="Rows to print at most.", min=1)]
 
 
@@ -71,20 +86,26 @@ def demo(
 @app.command("list")
 def list_(
     template: Annotated[str | None, typer.Argument(metavar="[TEMPLATE]", help="Show its variants and columns.", show_default=False)] = None,
+    form: FormatOption = Format.table,
 ) -> None:
     """Show the templates; or one template's variants, and the columns that a table of your own must hold."""
     import pandas as pd
 
     import realmat as rm
-    from realmat.cli.show import grid, say
+    from realmat.cli.show import grid, say, write_as
 
     if template is None:
-        say(grid(rm.templates.list()))
+        table = rm.templates.list()
+    else:
+        found = rm.templates.get(template)
+        rows = [(c.name, c.unit, "yes" if c.required else "no", c.meaning) for c in found.columns]
+        table = pd.DataFrame(rows, columns=["column", "unit", "required", "meaning"])
+    if form is not Format.table:
+        write_as(table, form.value)
         return
-    found = rm.templates.get(template)
-    say(f"{found.name}: {found.summary}.", "", *(f"{name:>10}: {meaning}" for name, meaning in found.meanings.items()), "")
-    rows = [(c.name, c.unit, "yes" if c.required else "no", c.meaning) for c in found.columns]
-    say(grid(pd.DataFrame(rows, columns=["column", "unit", "required", "meaning"])))
+    if template is not None:
+        say(f"{found.name}: {found.summary}.", "", *(f"{name:>10}: {meaning}" for name, meaning in found.meanings.items()), "")
+    say(grid(table))
 
 
 @app.command()
@@ -103,7 +124,7 @@ def new(
 
 
 @app.command()
-def check(template: TemplateArgument, data: DataArgument = None, variant: Variant = "real") -> None:
+def check(template: TemplateArgument, data: DataArgument = None, variant: Variant = "real", form: FormatOption = Format.table) -> None:
     """Check a table before fitting (columns, units, what its design can separate); without DATA, check the template itself."""
     import realmat as rm
     from realmat.cli.show import progress, say
@@ -111,7 +132,7 @@ def check(template: TemplateArgument, data: DataArgument = None, variant: Varian
     found = rm.templates.get(template)
     if data is not None:
         table = _prepared(found, data)
-        say(found.model(variant, table=table).check(table))
+        _show(found.model(variant, table=table).check(table), form=form)
         return
     with progress(f"checking {found.name}") as step:
         result = rm.testing.check_template(found, tick=step)
@@ -166,21 +187,23 @@ def budget(
     ] = New.observation,
     scale: Annotated[str, typer.Option(help="With a log link: link (relative) or response units.")] = "link",
     csv: Csv = None,
+    form: FormatOption = Format.table,
+    trust: Trust = None,
 ) -> None:
     """The uncertainty budget of a new measurement: each layer's part, aleatoric and epistemic."""
-    _show(_load(fit).budget(new=new.value, scale=scale), csv)
+    _show(_load(fit, trust).budget(new=new.value, scale=scale), csv, form=form)
 
 
 @app.command()
-def gap(fit: FitArgument, most: Most = 25, csv: Csv = None) -> None:
+def gap(fit: FitArgument, most: Most = 25, csv: Csv = None, form: FormatOption = Format.table, trust: Trust = None) -> None:
     """From theory to measurement, specimen by specimen: every contribution with its uncertainty."""
-    _show(_load(fit).gap(), csv, most)
+    _show(_load(fit, trust).gap(), csv, most, form)
 
 
 @app.command()
-def advise(fit: FitArgument, most: Most = 25, csv: Csv = None) -> None:
+def advise(fit: FitArgument, most: Most = 25, csv: Csv = None, form: FormatOption = Format.table, trust: Trust = None) -> None:
     """What to measure next: actions by how far they narrow the prediction."""
-    _show(_load(fit).advise(), csv, most)
+    _show(_load(fit, trust).advise(), csv, most, form)
 
 
 @app.command()
@@ -191,14 +214,16 @@ def compare(
     by: Annotated[str, typer.Option(help="What is left out: observation, specimen, material, lab, or a column.")] = "observation",
     report: Annotated[Path | None, typer.Option(help="Also write a report to this file.", show_default=False)] = None,
     csv: Csv = None,
+    form: FormatOption = Format.table,
+    trust: Trust = None,
 ) -> None:
     """Compare fits by how well each predicts what it was not shown."""
     import realmat as rm
 
     if len({path.stem for path in fits}) < max(2, len(fits)):
         raise typer.BadParameter("name at least two files, whose names without suffix differ.", param_hint="FIT...")
-    comparison = rm.compare({path.stem: _load(path) for path in fits}, by=by)
-    _show(comparison, csv)
+    comparison = rm.compare({path.stem: _load(path, trust) for path in fits}, by=by)
+    _show(comparison, csv, form=form)
     if report is not None:
         _written(comparison.report(report))
 
@@ -209,9 +234,10 @@ def report(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="HTML, or Markdown for .md; beside FIT without it.", show_default=False)
     ] = None,
+    trust: Trust = None,
 ) -> None:
     """Write a report in one self-contained file."""
-    _written(_load(fit).report(out or fit.with_suffix(".html")))
+    _written(_load(fit, trust).report(out or fit.with_suffix(".html")))
 
 
 def _prepared(template: Any, data: Path | None) -> pd.DataFrame:
@@ -220,17 +246,22 @@ def _prepared(template: Any, data: Path | None) -> pd.DataFrame:
     return template.data() if data is None else template.prepare(tables.read(data))
 
 
-def _load(path: Path) -> Fit:
+def _load(path: Path, trust: list[str] | None) -> Fit:
     import realmat as rm
 
-    rm.templates.__path__.append(str(Path.cwd()))  # a fit of a template in this folder finds the functions that it defines
-    return rm.load(path)
+    if trust:
+        rm.templates.__path__.append(str(Path.cwd()))  # a fit of a template in this folder finds the functions that it defines
+    return rm.load(path, trust or ())
 
 
-def _show(result: Shown, csv: Path | None, most: int = 60) -> None:
-    from realmat.cli.show import Head, say
+def _show(result: Shown, csv: Path | None = None, most: int = 60, form: Format = Format.table) -> None:
+    from realmat.cli.show import Head, say, write_as
 
-    say(Head(result, most))
+    table = result.table if result.table.index.name is None else result.table.reset_index()
+    if form is Format.table:
+        say(Head(result, most))
+    else:
+        write_as(table, form.value)
     if csv is not None:
         result.to_csv(csv)
         _written(csv)

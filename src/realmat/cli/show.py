@@ -24,6 +24,12 @@ def say(*shown: Any) -> None:
         console.print(item)
 
 
+def write_as(table: pd.DataFrame, form: str) -> None:
+    """Print a table as ``csv`` or ``json`` (a list of rows), every number to its last digit."""
+    text = table.to_csv(index=False) if form == "csv" else f"{table.to_json(orient='records', force_ascii=False, indent=1)}\n"
+    sys.stdout.write(text)
+
+
 def heading(text: str) -> None:
     """Print a title over what follows."""
     from rich.rule import Rule

@@ -30,6 +30,8 @@ class Attribution(Fitted):
         scale: str = "link",
         joined: Sequence[Sequence[str]] | None = None,
         draws: int | None = None,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
     ) -> Budget:
         """The uncertainty budget of a new measurement (see `realmat.attribution.budget.budget`).
 
@@ -47,6 +49,8 @@ class Attribution(Fitted):
             Components that are reported together; by default those that the design cannot separate, ``()`` joins none.
         draws : int, optional
             At most so many posterior draws.
+        ci_prob, ci_kind : optional
+            Of the shares' intervals; as ArviZ is set by default.
 
         Returns
         -------
@@ -54,9 +58,11 @@ class Attribution(Fitted):
         """
         from realmat.attribution.budget import budget
         from realmat.attribution.separability import inseparable_groups
+        from realmat.support.intervals import using
 
         together = inseparable_groups(self.problem) if joined is None else joined
-        return budget(self.posterior, new, self._table(data), k, scale, together, self.model.unit, draws)
+        with using(ci_prob, ci_kind):
+            return budget(self.posterior, new, self._table(data), k, scale, together, self.model.unit, draws)
 
     @one_blas_thread()
     def gap(self, by: str | Sequence[Any] | None = None) -> Gap:
@@ -76,28 +82,42 @@ class Attribution(Fitted):
         return gap(self.posterior, by, self.model.unit)
 
     @one_blas_thread()
-    def repeatability(self) -> Laboratory:
-        """Repeatability s_r and reproducibility s_R, and the bias of each lab (ISO 5725; see `realmat.attribution.laboratory`)."""
-        from realmat.attribution.laboratory import repeatability
+    def repeatability(self, ci_prob: float | None = None, ci_kind: str | None = None) -> Laboratory:
+        """Repeatability s_r and reproducibility s_R, and the bias of each lab (ISO 5725; see `realmat.attribution.laboratory`).
 
-        return repeatability(self.posterior, self.model.unit)
+        `ci_prob` and `ci_kind` are those of the bounds, as ArviZ is set by default.
+        """
+        from realmat.attribution.laboratory import repeatability
+        from realmat.support.intervals import using
+
+        with using(ci_prob, ci_kind):
+            return repeatability(self.posterior, self.model.unit)
 
     @one_blas_thread()
     def predict(
-        self, data: pd.DataFrame | None = None, new: str = "observation", draws: int | None = None, seed: int | None = None
+        self,
+        data: pd.DataFrame | Mapping[str, Any] | None = None,
+        new: str = "observation",
+        draws: int | None = None,
+        seed: int | None = None,
+        ci_prob: float | None = None,
+        ci_kind: str | None = None,
     ) -> xr.Dataset:
         """Predictions for rows (see `realmat.attribution.predict.predict`).
 
         Parameters
         ----------
-        data : DataFrame, optional
-            New rows; the response may be absent. Those of the fit by default.
+        data : DataFrame or dict of columns, optional
+            New rows; the response may be absent, and a material, specimen or laboratory that a row does not name is a new one. Those of
+            the fit by default.
         new : {"observation", "specimen", "material"}
             What counts as new even where the fit has seen it.
         draws : int, optional
             Also give so many draws of new measurements.
         seed : int, optional
             Of those draws; that of the fit by default.
+        ci_prob, ci_kind : optional
+            Of the bounds; as ArviZ is set by default.
 
         Returns
         -------
@@ -105,8 +125,10 @@ class Attribution(Fitted):
             Along `row`: `mean`, `sd`, `mean_sd`, `lower`, `upper`, in response units, and `contributions` (row, component).
         """
         from realmat.attribution.predict import predict
+        from realmat.support.intervals import using
 
-        return predict(self.posterior, self._table(data), new=new, draws=draws, seed=self._seed(seed))
+        with using(ci_prob, ci_kind):
+            return predict(self.posterior, self._table(data), new=new, draws=draws, seed=self._seed(seed))
 
     @one_blas_thread()
     def advise(

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realmat.errors import FileError, RealmatError
 from realmat.model import Model
 from realmat.posterior.draws import Posterior
+from realmat.support.places import writable
 from realmat.table.table import Table
+from realmat.terms.named import UntrustedError
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
 def write(tree: xr.DataTree, path: str | Path) -> Path:
-    """Write a fit's tree, whole or not at all."""
-    target = Path(path)
+    """Write a fit's tree, whole or not at all.
+
+    Raises
+    ------
+    realmat.FileError
+        If it cannot be written.
+    """
+    target = writable(path)
     part = target.with_name(f".{target.name}.part")
     try:
         tree.to_netcdf(part, engine="netcdf4")
@@ -29,24 +38,36 @@ def write(tree: xr.DataTree, path: str | Path) -> Path:
     return target
 
 
-def read(path: str | Path) -> tuple[Model, Posterior, xr.DataTree]:
-    """Read back what `write` wrote.
+def read(path: str | Path, trust: str | Sequence[str] = ()) -> tuple[Model, Posterior, xr.DataTree]:
+    """Read back what `write` wrote; code that is named in it is imported where it is realmat's own, or of a module that `trust` names.
 
     Raises
     ------
     realmat.FileError
         If the file is missing, damaged, not a realmat fit, or needs a component that cannot be imported.
+    UntrustedFileError
+        If it names code that is not trusted.
     """
     source = Path(path)
     tree = _opened(source)
     try:
-        model = Model.from_dict(json.loads(tree.attrs["model"]))
+        model = Model.from_dict(json.loads(tree.attrs["model"]), (trust,) if isinstance(trust, str) else tuple(trust))
         posterior = _posterior(source, tree, model)
     except FileError:
         raise
-    except (RealmatError, KeyError, ValueError, TypeError) as error:
+    except UntrustedError as error:
+        raise UntrustedFileError(f"{source}: {error}", tree) from error
+    except (RealmatError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise FileError(f"{source} cannot be read back: {error}") from error
     return model, posterior, tree
+
+
+class UntrustedFileError(FileError):
+    """A file that names code which nobody said to trust; `tree` holds its draws and tables."""
+
+    def __init__(self, message: str, tree: xr.DataTree) -> None:
+        self.tree = tree
+        super().__init__(message)
 
 
 def _opened(source: Path) -> xr.DataTree:

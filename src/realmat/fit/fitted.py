@@ -51,7 +51,7 @@ class Fitted:
         made = f"{chains} x {draws} draws by the {facts.get('engine')} engine in {facts.get('seconds', 0):.1f} s"
         return f"<Fit of {name!r}: {rows} rows, {made}>"
 
-    def _table(self, data: pd.DataFrame | None) -> Table | None:
+    def _table(self, data: pd.DataFrame | Mapping[str, Any] | None) -> Table | None:
         """New rows, validated; None stands for the rows of the fit."""
         return None if data is None else self.model.prediction_table(data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realmat.engines import choice
+from realmat.errors import FileError, FitError
 from realmat.fit import files
 from realmat.fit.figures import Figures
 from realmat.model import Model
 from realmat.posterior.draws import Posterior
 from realmat.support.attached import attach
 from realmat.support.threads import one_blas_thread
+from realmat.terms.arguments import fits
+from realmat.terms.component import reject_unknown
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
 
 class Fit(Figures):
@@ -32,7 +37,7 @@ class Fit(Figures):
 
     def summary(
         self,
-        var_names: Sequence[str] | None = None,
+        var_names: str | Sequence[str] | None = None,
         most: int = 40,
         kind: str = "all",
         ci_prob: float | None = None,
@@ -44,22 +49,37 @@ class Fit(Figures):
 
         Parameters
         ----------
-        var_names : list of str, optional
+        var_names : str or list of str, optional
             Which variables; by default every hyperparameter, and every block of coefficients with at most `most` elements.
         most : int
-        kind, ci_prob, ci_kind, round_to, coords
+        kind, ci_prob, ci_kind, coords
             As of `arviz.summary`.
-        """
-        import arviz_stats
+        round_to : int, "auto" or "none"
+            Decimals; by default the digits that the standard deviation of each row warrants.
 
-        if var_names is None:
-            terms = self.problem.terms
-            var_names = [n for t in terms for n in [*(q.name for q in t.params), *(c.name for c in t.coefficients if c.size <= most)]]
-            stored = self.tree["posterior"].data_vars
-            var_names = [n for n in var_names if n in stored]
-        return arviz_stats.summary(
-            self.tree, var_names=list(var_names), coords=coords, kind=kind, ci_prob=ci_prob, ci_kind=ci_kind, round_to=round_to
-        )
+        Raises
+        ------
+        realmat.ModelError
+            For a variable that the fit has not, with the likely intended one.
+        """
+        from realmat.support.intervals import using
+        from realmat.support.summaries import summary
+
+        names = self._variables(most) if var_names is None else [var_names] if isinstance(var_names, str) else list(var_names)
+        reject_unknown(names, [str(n) for n in self.tree["posterior"].data_vars], "variables of the fit")
+        with using(ci_prob, ci_kind):
+            return summary(self.tree, names, kind, round_to, coords)
+
+    def _variables(self, most: int) -> list[str]:
+        stored = self.tree["posterior"].data_vars
+        names = (n for t in self.problem.terms for n in [*(q.name for q in t.params), *(c.name for c in t.coefficients if c.size <= most)])
+        return [n for n in names if n in stored]
+
+    def _repr_html_(self) -> str:
+        """The fit and its hyperparameters, in a notebook."""
+        from html import escape
+
+        return f"<p>{escape(repr(self))}</p>{self.summary(most=12).to_html(border=0, max_rows=40)}"
 
     @one_blas_thread()
     def report(self, path: str | Path, by: str | None = None) -> Path:
@@ -92,15 +112,65 @@ class Fit(Figures):
         return files.write(self.tree, path)
 
 
-def load(path: str | Path) -> Fit:
-    """Read a fit that `Fit.save` wrote.
+class SealedFit(Fit):
+    """A fit whose file names code of modules that nobody said to trust: its draws, its table, and nothing that runs it.
+
+    Attributes
+    ----------
+    why : str
+        What needs which module, and how to say that it is trusted.
+    """
+
+    def __init__(self, tree: xr.DataTree, why: str) -> None:
+        self.__dict__["tree"] = tree
+        self.why = why
+
+    @property
+    def model(self) -> Model:  # type: ignore[override]
+        """Not without the modules it names."""
+        raise FileError(self.why)
+
+    @property
+    def posterior(self) -> Posterior:  # type: ignore[override]
+        """Not without the modules that the model names; `tree` has the draws."""
+        raise FileError(self.why)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What was done."""
+        return dict(json.loads(self.tree.attrs["facts"]))
+
+    def __repr__(self) -> str:
+        return f"<Fit by the {self.facts.get('engine')} engine, draws and tables only: {self.why}>"
+
+    def _variables(self, most: int) -> list[str]:
+        variables = self.tree["posterior"].data_vars
+        return [str(n) for n, v in variables.items() if v.size <= most * v.sizes["chain"] * v.sizes["draw"]]
+
+
+def load(path: str | Path, trust: str | Sequence[str] = ()) -> Fit:
+    """Read a fit that `Fit.save` wrote. Nothing is imported or called but realmat's own, and modules that `trust` names.
+
+    Parameters
+    ----------
+    path : str or path
+    trust : list of str
+        Modules (or packages, with all that is in them) whose functions and components the fit may use: you know what they do.
+
+    Returns
+    -------
+    Fit
+        One that names a module not trusted opens with its draws and tables (`tree`, `summary`, `facts`); whatever needs more says which.
 
     Raises
     ------
     realmat.FileError
         If the file is missing, damaged, not a realmat fit, or needs a component that cannot be imported.
     """
-    return Fit(*files.read(path))
+    try:
+        return Fit(*files.read(path, trust))
+    except files.UntrustedFileError as error:
+        return SealedFit(error.tree, str(error))
 
 
 @attach("fit", Model)
@@ -118,8 +188,15 @@ def fit(
     tune: int | None = None,
 ) -> Fit:
     """What `Model.fit` does."""
+    _whole(draws=draws, chains=chains, seed=seed)
     problem = model.bind(data)
     number = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
     given = {"latents": latents, "sampler": sampler, "tune": tune}
     options = {name: value for name, value in given.items() if value is not None}
     return Fit(model, Posterior(problem, choice.run(problem, engine, draws, chains, number, progress, **options)))
+
+
+def _whole(**numbers: int | None) -> None:
+    wrong = [f"{name}={value!r}" for name, value in numbers.items() if not (fits(value, int) or (value is None and name == "seed"))]
+    if wrong or (numbers["seed"] or 0) < 0:
+        raise FitError(f"{', '.join(wrong) or 'seed is negative'}: draws, chains and seed are whole numbers, seed not negative.")

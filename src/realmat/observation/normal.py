@@ -126,12 +126,13 @@ class Normal(Component):
     def _censoring(self, table: Table) -> np.ndarray | None:
         if self.below is None and self.above is None:
             return None
-        flag = np.zeros(len(table), dtype=int)
-        if self.below:
-            flag[table.numeric(self.below) > 0] = -1
-        if self.above:
-            flag[table.numeric(self.above) > 0] = 1
-        return flag
+        below, above = (table.numeric(flag) > 0 if flag else np.zeros(len(table), dtype=bool) for flag in (self.below, self.above))
+        if (below & above).any():
+            raise DataError(
+                f"columns {self.below!r} and {self.above!r}: both are true in {rows_text(table.index[below & above])}. A reading lies "
+                "below the number in its column, or above it; set one of them to 0, or leave these rows out."
+            )
+        return np.where(below, -1, np.where(above, 1, 0))
 
 
 def _listed(by: str | tuple[str, ...] | None) -> tuple[str, ...]:

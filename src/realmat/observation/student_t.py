@@ -15,14 +15,14 @@ class StudentT(Normal):
     Parameters
     ----------
     nu : Prior or float, optional
-        Degrees of freedom; default Gamma(2, 0.1) above 2. The standard deviation of the noise is ``scale * sqrt(nu / (nu - 2))``.
+        Degrees of freedom, above 2; default Gamma(2, 0.1) above 2. The standard deviation of the noise is ``scale * sqrt(nu / (nu - 2))``.
 
     Notes
     -----
     Lange, Little & Taylor, J. Am. Stat. Assoc. 84, 881 (1989).
     """
 
-    nu: PriorLike = None
+    nu: PriorLike | bool = None
 
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
@@ -31,4 +31,4 @@ class StudentT(Normal):
     @property
     def nu_argument(self) -> PriorLike | bool:
         """Degrees of freedom."""
-        return True if self.nu is None else self.nu
+        return True if self.nu is None or self.nu is False else self.nu

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from realmat.errors import FileError
 from realmat.support.attached import attach
+from realmat.support.places import writable
 from realmat.validation.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def write_comparison(comparison: Comparison, path: str | Path) -> Path:
 
 
 def _checked(path: str | Path) -> Path:
-    target = Path(path)
+    target = writable(path)
     if target.suffix not in SUFFIXES:
         raise FileError(f"a report ends in {', '.join(SUFFIXES)}, not {target.suffix!r}: {target}.")
     if not target.parent.is_dir():

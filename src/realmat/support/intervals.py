@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Real
+
 import numpy as np
+
+from realmat.errors import ModelError
+
+KINDS = ("eti", "hdi")
 
 
 def settings() -> tuple[float, str]:
@@ -10,6 +18,29 @@ def settings() -> tuple[float, str]:
     from arviz_base import rcParams
 
     return float(rcParams["stats.ci_prob"]), str(rcParams["stats.ci_kind"])
+
+
+@contextmanager
+def using(ci_prob: float | None = None, ci_kind: str | None = None) -> Iterator[None]:
+    """Other intervals within a block; those that ArviZ is set to where nothing is given.
+
+    Raises
+    ------
+    realmat.ModelError
+        For a probability not between 0 and 1, or an unknown kind.
+    """
+    if ci_prob is None and ci_kind is None:
+        yield
+        return
+    if ci_prob is not None and not (isinstance(ci_prob, Real) and 0 < ci_prob < 1):
+        raise ModelError(f"ci_prob={ci_prob!r} must be a probability between 0 and 1, such as 0.95.")
+    if ci_kind is not None and ci_kind not in KINDS:
+        raise ModelError(f"ci_kind={ci_kind!r} must be one of {', '.join(KINDS)}.")
+    from arviz_base import rc_context
+
+    changed = {"stats.ci_prob": ci_prob, "stats.ci_kind": ci_kind}
+    with rc_context({name: value for name, value in changed.items() if value is not None}):
+        yield
 
 
 def interval(draws: np.ndarray) -> np.ndarray:

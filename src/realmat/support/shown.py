@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,8 +90,9 @@ class Shown:
         import os
 
         from realmat.errors import FileError
+        from realmat.support.places import writable
 
-        target = Path(path)
+        target = writable(path)
         part = target.with_name(f".{target.name}.part")
         try:
             self.table.to_csv(part, index=not self._plain_index)
@@ -124,26 +126,33 @@ def _needed(shown: pd.DataFrame, whole: list[bool]) -> int:
 
 def rich_table(shown: pd.DataFrame, whole: list[bool], title: str) -> Any:
     """A table of text for rich; columns that are not `whole` are folded where they must, whole ones after the first are numbers."""
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
+    plain = not sys.stdout.isatty()  # boxes, and titles folded to the table's width, are in the way of what reads a pipe
+    table = Table(title=None if plain else title or None, title_justify="left", title_style="bold", header_style="bold")
+    if plain:
+        table.box, table.pad_edge = None, False
     for k, (name, number) in enumerate(zip(shown.columns, whole, strict=True)):
         table.add_column(str(name), justify="right" if number and k else "left", no_wrap=number, overflow="fold", min_width=len(str(name)))
     for row in shown.itertuples(index=False):
         table.add_row(*map(str, row))
-    return table
+    return Group(Text(title, style="bold"), table) if plain and title else table
 
 
 def significant(value: Any, digits: int = 3) -> str:
-    """A number to some significant digits; anything else as it is.
+    """A number to some significant digits; nothing where there is none (NaN); anything else as it is.
 
     Examples
     --------
-    >>> significant(1234.5), significant(0.00012345), significant("a")
-    ('1234', '0.000123', 'a')
+    >>> significant(1234.5), significant(0.00012345), significant("a"), significant(float("nan"))
+    ('1234', '0.000123', 'a', '')
     """
     if isinstance(value, bool) or not isinstance(value, (float, int)):
         return str(value)
+    if math.isnan(value):
+        return ""
     if isinstance(value, int) or value == 0:
         return str(value) if isinstance(value, int) else "0"
     return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) and abs(value) < 1e6 else f"{value:.{digits}g}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,13 @@ import pandas as pd
 
 from realmat.errors import DataError
 from realmat.table.table import Column, Table, rows_text
+
+_LARGEST = 1e100  # squares and their sums must stay far from where numbers end
+_NOT_NUMBERS = {
+    "M": ("dates where numbers are needed", "Make numbers of them, such as years: (df[column] - df[column].min()).dt.days / 365.25."),
+    "m": ("durations where numbers are needed", 'Make numbers of them: df[column] / pd.Timedelta("1h").'),
+    "c": ("complex numbers where real ones are needed", "Take a part of them, such as their modulus."),
+}
 
 
 class _Reader:
@@ -42,6 +52,10 @@ class _Reader:
         missing = series.isna().to_numpy()
         if missing.any() and not spec.missing:
             self.say(spec.name, f"empty {spec.role}", missing, "Give every row a label, or leave the rows out.")
+        nested = series.map(_holds_more).to_numpy(dtype=bool) if series.dtype == object else np.zeros(len(series), dtype=bool)
+        if nested.any():
+            self.say(spec.name, "a list or table in a cell", nested, "A label is one text or number.")
+            return np.full(len(series), None, dtype=object)
         if pd.api.types.is_integer_dtype(series.dtype) and not missing.any():
             return series.to_numpy(dtype=np.int64)
         values = series.astype(object).to_numpy(copy=True)
@@ -49,10 +63,21 @@ class _Reader:
         return values
 
     def _numbers(self, spec: Column, series: pd.Series) -> np.ndarray:
+        kind = _kind_of(series)
+        if kind in _NOT_NUMBERS:
+            what, way_out = _NOT_NUMBERS[kind]
+            self.say(spec.name, what, way_out=way_out)
+            return np.full(len(series), np.nan)
         values = self._parse(spec, series)
         infinite = np.isinf(values)
         if infinite.any():
             self.say(spec.name, "infinite value", infinite)
+        huge = ~infinite & (np.abs(values) > _LARGEST)
+        if huge.any():
+            self.say(spec.name, f"a number beyond {_LARGEST:g}", huge, "Is it a placeholder for an empty cell, or in another unit?")
+            values[huge] = np.nan
+        elif 0 < np.nanmax(np.abs(values), initial=0.0) < 1 / _LARGEST:
+            self.say(spec.name, f"no number above {1 / _LARGEST:g}", way_out="Give it in another unit.")
         missing = np.isnan(values) & series.isna().to_numpy()  # text was said already
         if missing.any() and not spec.missing:
             self.say(spec.name, f"empty {spec.role}", missing, "Leave these rows out, or give the value.")
@@ -69,10 +94,10 @@ class _Reader:
             text = text.map(lambda v: v.strip().lstrip("<").strip() if isinstance(v, str) else v)
             if below.any():
                 self.limits[spec.name] = below
-        numbers = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, copy=True)
+        numbers = np.array([_number(v) for v in text], dtype=np.float64)
         bad = np.isnan(numbers) & ~series.isna().to_numpy()
         if bad.any():
-            examples = ", ".join(repr(v) for v in list(dict.fromkeys(series[bad].astype(str)))[:3])
+            examples = ", ".join(repr(v) for v in list(dict.fromkeys(str(v)[:30] for v in series[bad]))[:3])
             self.say(spec.name, f"text where numbers are needed ({examples})", bad)
         return numbers
 
@@ -98,6 +123,53 @@ class _Reader:
                     self.say(spec.name, f"{spec.role} {sign} {spec.lower:g}", low)
             if spec.upper is not None and (values > spec.upper).any():
                 self.say(spec.name, f"{spec.role} above {spec.upper:g}", values > spec.upper)
+
+
+def _holds_more(value: Any) -> bool:
+    return (isinstance(value, Iterable) and not isinstance(value, (str, bytes, tuple))) or not isinstance(value, Hashable)
+
+
+def _number(value: Any) -> float:
+    """The number that a cell holds; NaN for anything else, be it empty."""
+    if not isinstance(value, (str, Real, Decimal, np.bool_)) or (isinstance(value, str) and "_" in value):
+        return np.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return np.nan
+
+
+def _kind_of(series: pd.Series) -> str:
+    """Kind of a column as NumPy names it; of a column of objects that of those which are no numbers though they could pass for some."""
+    if series.dtype != object:
+        return getattr(series.dtype, "kind", "O")
+    for kind, types in (
+        ("M", (datetime.date, np.datetime64)),
+        ("m", (datetime.timedelta, np.timedelta64)),
+        ("c", (complex, np.complexfloating)),
+    ):
+        if series.map(lambda v, types=types: isinstance(v, types) and not pd.isna(v)).any():
+            return kind
+    return "O"
+
+
+def as_frame(data: Any) -> pd.DataFrame:
+    """A table as pandas holds it; a mapping of columns is one.
+
+    Raises
+    ------
+    realmat.DataError
+        If it is neither, or its columns are of different lengths.
+    """
+    if isinstance(data, pd.DataFrame):
+        return data
+    if isinstance(data, Mapping):
+        try:
+            return pd.DataFrame(dict(data))
+        except (ValueError, TypeError) as error:
+            ways = "Give every column a list of the same length."
+            raise DataError(f"the data are no table: {error}. {ways}") from error
+    raise DataError(f"the data must be a pandas DataFrame, or a dict of columns, not {type(data).__name__}; read a file with pandas first.")
 
 
 def _merge(specs: Iterable[Column]) -> list[Column]:
@@ -143,8 +215,7 @@ def validated(
     realmat.DataError
         With every problem, column and row.
     """
-    if not isinstance(frame, pd.DataFrame):
-        raise DataError(f"the data must be a pandas DataFrame, not {type(frame).__name__}; read a file with pandas first.")
+    frame = as_frame(frame)
     specs = _merge(specs)
     reader = _Reader(frame, units or {})
     if len(frame) == 0:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realmat.templates.finding import find, found, gallery
+from realmat.support.places import gallery
+from realmat.templates.finding import find, found
 from realmat.templates.template import Column, Template
 
 if TYPE_CHECKING:

@@ -8,17 +8,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from realmat.errors import ModelError
+from realmat.support.places import gallery
 from realmat.templates.template import Template
 
 GROUP = "realmat.templates"
 FILE = "template.py"
-
-
-def gallery() -> Path:
-    """The folder of the gallery: ``models/`` of the checkout that holds this package, else the copy inside the package."""
-    package = Path(__file__).resolve().parents[1]
-    checkout = package.parents[1] / "models"
-    return checkout if package.parent.name == "src" and checkout.is_dir() else package / "_models"
 
 
 def found() -> list[Template]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from scipy import sparse
 from realmat.errors import ModelError
 from realmat.support.attached import attached
 from realmat.table.table import Column, Table
+from realmat.terms.arguments import check_arguments
+from realmat.terms.named import find
 from realmat.terms.priors import Prior, as_prior
 from realmat.terms.term import Coefficients, Function, Known, Param, Piece, Term, stored_name
 
@@ -66,6 +68,22 @@ class Component:
 
     layer: ClassVar[str] = "material"
     about: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        """Compare arguments with their annotations before a class's own checks see them."""
+        own = cls.__dict__.get("__post_init__")
+        if own is None:
+            return
+
+        @functools.wraps(own)
+        def checked(self: Component) -> None:
+            check_arguments(self)
+            own(self)
+
+        cls.__post_init__ = checked  # type: ignore[method-assign]
+
+    def __post_init__(self) -> None:
+        check_arguments(self)
 
     def needs(self) -> list[Column]:
         """The columns it needs."""
@@ -118,28 +136,26 @@ class Component:
         return {"class": f"{type(self).__module__}:{type(self).__qualname__}", **arguments}
 
     @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> Component:
+    def from_dict(data: Mapping[str, Any], trust: Sequence[str] | None = None) -> Component:
         """Inverse of `to_dict`.
+
+        Parameters
+        ----------
+        data : dict
+        trust : list of str, optional
+            Modules whose classes and functions may be imported beside realmat's own; by default any module may.
 
         Raises
         ------
         realmat.ModelError
-            If the class cannot be imported or is not a component.
+            If the class cannot be imported, is not trusted, or is not a component.
         """
         rest = dict(data)
         path = rest.pop("class", "")
-        try:
-            module, _, qualname = path.partition(":")
-            found: Any = importlib.import_module(module)
-            for part in qualname.split("."):
-                found = getattr(found, part)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ModelError(
-                f"the component class {path!r} cannot be imported ({error}); import the module that defines it first."
-            ) from error
+        found = find(path, "the component class", trust)
         if not (isinstance(found, type) and issubclass(found, Component)):
             raise ModelError(f"{path!r} is not a realmat component.")
-        return found(**{key: _unplain(value) for key, value in rest.items()})
+        return found(**{key: _unplain(value, trust) for key, value in rest.items()})
 
 
 def _plain(value: Any) -> Any:
@@ -156,29 +172,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _unplain(value: Any) -> Any:
+def _unplain(value: Any, trust: Sequence[str] | None) -> Any:
     if isinstance(value, Mapping):
         if "prior" in value:
             return Prior.from_dict(value["prior"])
         if "function" in value:
-            return _function(value["function"])
-        return {k: _unplain(v) for k, v in value["mapping"].items()}
+            return find(value["function"], "the function", trust)
+        return {k: _unplain(v, trust) for k, v in value["mapping"].items()}
     if isinstance(value, list):
-        return tuple(_unplain(v) for v in value)
+        return tuple(_unplain(v, trust) for v in value)
     return value
-
-
-def _function(path: str) -> Callable[..., Any]:
-    module, _, qualname = path.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in qualname.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise ModelError(
-            f"the function {path!r} cannot be imported; a saved model needs functions defined at the top of a module."
-        ) from error
-    return found
 
 
 def freeze(value: Any) -> Any:

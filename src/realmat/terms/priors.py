@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -152,8 +153,8 @@ class Prior:
     truncation: tuple[float | None, float | None]
 
     def __init__(self, dist: str, **params: float | str) -> None:
-        if dist not in _FAMILIES:
-            near = difflib.get_close_matches(dist, _FAMILIES, 1, 0.5)
+        if not isinstance(dist, str) or dist not in _FAMILIES:
+            near = difflib.get_close_matches(str(dist), _FAMILIES, 1, 0.5)
             hint = f"; did you mean {near[0]!r}?" if near else f"; choose one of {', '.join(families())}."
             raise ModelError(f"unknown prior distribution {dist!r}{hint}")
         family = _FAMILIES[dist]
@@ -165,13 +166,22 @@ class Prior:
         missing = [key for key, value in merged.items() if value is None]
         if missing:
             raise ModelError(f"{dist} needs {', '.join(missing)}.")
+        cut = {key: value for key, value in zip(("lower", "upper"), truncation, strict=True) if value is not None}
+        for key, value in {**merged, **cut}.items():
+            if not isinstance(value, Real if key in cut else (str, Real)) or isinstance(value, bool):
+                raise ModelError(f"{dist}: {key}={value!r} must be a number{'' if key in cut else ', or the name of another parameter'}.")
         values = tuple((key, value if isinstance(value, str) else float(value)) for key, value in merged.items())  # type: ignore[arg-type]
+        positive = _POSITIVE if dist == "Cauchy" else {*_POSITIVE, "alpha"}
         for key, value in values:
-            if not isinstance(value, str) and (not math.isfinite(value) or (value <= 0 and key in _POSITIVE)):
-                raise ModelError(f"{dist}: {key}={value:g} must be finite{' and positive' if key in _POSITIVE else ''}.")
+            if not isinstance(value, str) and (not math.isfinite(value) or (value <= 0 and key in positive)):
+                raise ModelError(f"{dist}: {key}={value:g} must be finite{' and positive' if key in positive else ''}.")
         object.__setattr__(self, "dist", dist)
         object.__setattr__(self, "params", values)
         object.__setattr__(self, "truncation", tuple(None if t is None else float(t) for t in truncation))
+        if not self.references and not self.support[0] < self.support[1]:
+            raise ModelError(
+                f"{self!r} leaves no number: its lower end {self.support[0]:g} is not below its upper end {self.support[1]:g}."
+            )
 
     @property
     def is_normal(self) -> bool:

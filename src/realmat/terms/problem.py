@@ -15,6 +15,7 @@ import numpy as np
 from realmat.errors import ModelError
 from realmat.table.table import Table, cells
 from realmat.terms.component import Component, Scale
+from realmat.terms.resolution import refuse_exact
 from realmat.terms.term import Coefficients, Contribution, Noise, Param, Rows, Term, stored_name
 
 LINKS = ("identity", "log")
@@ -169,6 +170,7 @@ def bind(response: str, link: str, components: Sequence[Component], table: Table
     )
     g = link_values(link, table.numeric(response))
     rows = _rows(response, terms, contributions, cell_noise, g, cell, len(first))
+    refuse_exact(rows, terms, table)
     return Problem(response, link, table, collapsed, cell, terms, rows, scale, contributions)
 
 

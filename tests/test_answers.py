@@ -1,0 +1,132 @@
+"""What a user asks a fit for, and how the answers read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import realmat as rm
+from realmat.fit import Fit
+from realmat.fit.result import SealedFit
+
+
+def law(x, a):
+    """Return a straight line through the origin."""
+    return a * x
+
+
+@pytest.fixture(scope="module")
+def labs() -> Fit:
+    rng = np.random.default_rng(4)
+    lab = np.repeat(["a", "b", "c"], 8)
+    bias = pd.Series({"a": 0.2, "b": -0.24, "c": 0.04})[lab].to_numpy()
+    df = pd.DataFrame({"y": 10 + bias + rng.normal(0, 0.1, 24), "lab": lab})
+    model = rm.Model("y", levels={"lab": "lab"}, theory=rm.theory.Constant(), observation=rm.observation.Normal(bias_by="lab"))
+    return model.fit(df, draws=500, seed=1, progress=False)
+
+
+def test_biases_are_counted_from_the_laboratories_that_took_part_too(labs: Fit) -> None:
+    """From their own mean, biases of a balanced design are those of the means of readings, with u near s_r sqrt(1/n (1 - 1/3))."""
+    found = labs.repeatability(ci_prob=0.97)
+    biases = found.biases.set_index("lab")
+    means = labs.problem.table.numeric("y").reshape(3, 8).mean(axis=1)
+    assert biases["from_mean"].to_numpy() == pytest.approx(means - means.mean(), abs=0.02)
+    assert biases["from_mean_u"].to_numpy() == pytest.approx(np.sqrt(0.1**2 / 8 * 2 / 3), rel=0.35)
+    assert (biases["u"] > 2 * biases["from_mean_u"]).all()
+    assert "counted from the mean of those that took part: a (+" in found.text
+    assert "counted from the unknown mean of all there could be: none" in found.text
+    assert "3 values of lab" in found.text
+
+
+def test_a_laboratory_not_named_is_a_new_one(labs: Fit) -> None:
+    unnamed = labs.predict(pd.DataFrame({"other": [1.0, 2.0]}))
+    named = labs.predict(pd.DataFrame({"lab": ["never seen", None]}))
+    np.testing.assert_allclose(unnamed["sd"], named["sd"])
+    assert float(unnamed["sd"][0]) > 2 * float(labs.predict({"lab": ["a"]})["sd"][0])
+
+
+def test_a_mapping_of_columns_is_a_table(labs: Fit) -> None:
+    np.testing.assert_array_equal(labs.predict({"lab": ["a", "b"]})["mean"], labs.predict(pd.DataFrame({"lab": ["a", "b"]}))["mean"])
+
+
+def test_a_variable_that_there_is_not_is_refused_with_those_there_are(labs: Fit) -> None:
+    with pytest.raises(rm.ModelError, match=r"'bias_labs' \(did you mean 'bias_lab'\?\).*Known: .*noise_scale"):
+        labs.summary(var_names=["bias_labs"])
+    assert list(labs.summary("constant").index) == ["constant"]
+
+
+def test_intervals_may_be_asked_for(labs: Fit) -> None:
+    """For a normal predictive distribution the half width at probability p is its quantile times sd."""
+    narrow, wide = (labs.predict({"lab": ["a"]}, ci_prob=p) for p in (0.5, 0.95))
+    ratio = float((wide["upper"] - wide["lower"])[0] / (narrow["upper"] - narrow["lower"])[0])
+    assert ratio == pytest.approx(1.96 / 0.6745, rel=0.05)
+    assert {"eti50_lb", "eti50_ub"} <= set(labs.summary(ci_prob=0.5))
+    assert "hdi80_lb" in labs.summary(ci_prob=0.8, ci_kind="hdi")
+    assert "50 % equal-tailed" in labs.repeatability(ci_prob=0.5).text
+    assert labs.budget(ci_prob=0.5).dataset.attrs["ci_prob"] == 0.5
+    for wrong in ({"ci_prob": 95}, {"ci_kind": "quantile"}):
+        with pytest.raises(rm.ModelError, match="must be"):
+            labs.predict(**wrong)
+
+
+def test_bounds_show_the_digits_of_their_width() -> None:
+    rng = np.random.default_rng(1)
+    df = pd.DataFrame({"y": 10 + 1e-4 * rng.normal(size=40)})
+    fit = rm.Model("y", theory=rm.theory.Constant()).fit(df, draws=200, chains=2, seed=1, progress=False)
+    row = fit.summary().loc["constant"]
+    assert row["eti89_lb"] != row["eti89_ub"]
+    assert all(len(str(row[name]).partition(".")[2]) >= 6 for name in ("mean", "eti89_lb", "eti89_ub"))
+
+
+def test_models_and_fits_show_themselves_in_notebooks(labs: Fit) -> None:
+    assert "bias_lab_scale" in labs._repr_html_()
+    assert labs._repr_html_().count("<table") == 1
+    assert "&#x27;y&#x27;" in labs.model._repr_html_()
+
+
+def test_a_folder_that_is_not_there_is_called_that(labs: Fit, tmp_path: Path) -> None:
+    for write in (labs.save, labs.report, labs.check().to_csv):
+        with pytest.raises(rm.FileError, match="there is no folder"):
+            write(tmp_path / "none" / "file.html")
+    with pytest.raises(rm.FileError, match="it is a folder"):
+        labs.save(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "trusted"),
+    [
+        ("tests.test_answers:law", False),
+        ("os:system", False),
+        ("realmat.templates.writing:write", False),  # a function of realmat's own may write files
+        ("realmat.fit.files:os.replace", False),
+        ("realmat.terms.problem:bind", False),
+        ("realmat.templates.yield_strength.template:strength", True),
+    ],
+)
+def test_a_file_names_what_it_runs_and_only_the_gallery_is_run_unasked(path: str, trusted: bool) -> None:
+    from realmat.terms.named import UntrustedError, find
+
+    if trusted:
+        assert callable(find(path, "the function", ()))
+        return
+    with pytest.raises(UntrustedError, match="trust="):
+        find(path, "the function", ())
+
+
+def test_a_fit_that_is_not_trusted_opens_with_its_draws(tmp_path: Path) -> None:
+    df = pd.DataFrame({"y": [1.0, 2.1, 2.9, 4.2], "x": [1.0, 2.0, 3.0, 4.0]})
+    theory = rm.theory.Function(law, columns=["x"], params={"a": rm.Prior("Normal", mu=1, sigma=1)})
+    fit = rm.Model("y", theory=theory).fit(df, draws=50, chains=2, seed=1, progress=False)
+    fit.save(tmp_path / "fit.nc")
+    sealed = rm.load(tmp_path / "fit.nc")
+    assert isinstance(sealed, SealedFit)
+    pd.testing.assert_frame_equal(sealed.summary(), fit.summary())
+    sealed.save(tmp_path / "copy.nc")
+    for use in (sealed.predict, sealed.budget, sealed.check, lambda: sealed.model):
+        with pytest.raises(rm.FileError, match=r"trust=\['"):
+            use()
+    again = rm.load(tmp_path / "copy.nc", trust=law.__module__)
+    np.testing.assert_array_equal(again.predict()["mean"], fit.predict()["mean"])

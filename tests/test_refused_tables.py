@@ -1,0 +1,108 @@
+"""Tables that cannot mean what they hold are refused with column, row and way out; nothing passes through as something else."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import realmat as rm
+
+ROWS = 12
+MODEL = rm.Model(
+    "y",
+    levels={"lab": "lab"},
+    theory=rm.theory.Calibrated("t"),
+    material=rm.material.Effect("x"),
+    observation=rm.observation.Normal(bias_by="lab"),
+)
+
+
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    lab = np.array(["a", "b", "c"])[np.arange(ROWS) % 3]
+    return pd.DataFrame({"y": rng.normal(size=ROWS), "t": rng.normal(size=ROWS), "x": rng.normal(size=ROWS), "lab": lab})
+
+
+def cell(column: str, value: Any) -> pd.DataFrame:
+    df = table().astype({column: object})
+    df.at[4, column] = value
+    return df
+
+
+DAYS = pd.date_range("2020-01-01", periods=ROWS)
+
+
+@pytest.mark.parametrize(
+    ("df", "words"),
+    [
+        (table().assign(x=DAYS), "column 'x': dates where numbers are needed.*dt.days"),
+        (table().assign(x=DAYS.tz_localize("UTC")), "column 'x': dates"),
+        (table().assign(x=DAYS.to_pydatetime()).astype({"x": object}), "column 'x': dates"),
+        (cell("x", datetime.date(2020, 1, 1)), "column 'x': dates"),
+        (table().assign(x=DAYS - DAYS[0]), "column 'x': durations"),
+        (table().assign(x=table()["x"] + 1j), "column 'x': complex"),
+        (cell("t", 2 + 3j), "column 't': complex"),
+        (cell("t", [1.0, 2.0]), "column 't': text where numbers are needed.*row 4"),
+        (cell("t", pd.Series([1.0, 2.0])), "column 't'.*row 4"),
+        (cell("t", "1_000"), "column 't'.*row 4"),
+        (cell("lab", ["a"]), "column 'lab': a list or table in a cell in row 4"),
+        (cell("lab", {"a": 1}), "column 'lab': a list or table in a cell in row 4"),
+        (table().assign(lab=None), "column 'lab': empty"),
+        (table().assign(t=1e300), "column 't': a number beyond 1e\\+100"),
+        (table().assign(t=table()["t"] * 1e-150), "column 't': no number above 1e-100"),
+        (pd.concat([table(), table()[["t"]]], axis=1), "column 't': appears more than once"),
+        ({"y": [1.0, 2.0], "t": [1.0]}, "the data are no table"),
+        ([1, 2], "pandas DataFrame, or a dict of columns"),
+    ],
+)
+def test_it_is_refused_with_column_row_and_way_out(df: Any, words: str) -> None:
+    with pytest.raises(rm.DataError, match=f"(?s){words}"):
+        MODEL.table(df)
+
+
+def test_a_row_below_and_above_its_limit_is_refused_by_name() -> None:
+    df = table().assign(low=[0, 1] * 6, high=[0, 0, 0, 1] * 3)
+    model = rm.Model("y", theory=rm.theory.Constant(), observation=rm.observation.Normal(below="low", above="high"))
+    with pytest.raises(rm.DataError, match="both are true in rows 3, 7, 11"):
+        model.bind(df)
+    model.bind(df.assign(high=0))
+
+
+def exact(name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    x = np.arange(ROWS, dtype=float)
+    piece = np.arange(ROWS) // 3
+    match name:
+        case "coarse":
+            return pd.DataFrame({"y": np.full(ROWS, 3.5)}), {"theory": rm.theory.Constant()}
+        case "line":
+            return pd.DataFrame({"y": 2 * x + 1, "t": x}), {"theory": rm.theory.Calibrated("t")}
+        case _:
+            df = pd.DataFrame({"y": np.array([1.0, 4.0, 2.0, 8.0])[piece], "piece": piece})
+            return df, {"theory": rm.theory.Constant(), "material": rm.material.Unresolved(by="piece")}
+
+
+@pytest.mark.parametrize("name", ["coarse", "line", "replicates"])
+def test_readings_without_any_scatter_ask_for_the_resolution(name: str) -> None:
+    df, parts = exact(name)
+    with pytest.raises(rm.DataError, match=r"State the resolution: .*u=0.29 \* d"):
+        rm.Model("y", **parts).bind(df)
+    stated = rm.Model("y", **parts, observation=rm.observation.Normal(u=0.29 * 0.1, scale=False)).fit(df, draws=100, seed=1, progress=False)
+    assert stated.predict()["sd"].values.min() >= 0.029
+    rm.Model("y", **parts).bind(df.assign(y=df["y"] + np.r_[0.1, np.zeros(ROWS - 1)]))
+
+
+def test_coarse_readings_with_their_resolution_have_the_mean_of_the_closed_form() -> None:
+    """A constant with a normal prior and known noise: the posterior is normal, its variance 1 / (n / u^2 + 1 / sigma^2)."""
+    prior = rm.Prior("Normal", mu=3.0, sigma=2.0)
+    model = rm.Model("y", theory=rm.theory.Constant(prior), observation=rm.observation.Normal(u=0.29, scale=False))
+    fit = model.fit(pd.DataFrame({"y": np.full(ROWS, 3.5)}), draws=1000, seed=1, progress=False)
+    draws = fit.tree["posterior"]["constant"].values.ravel()
+    precision = ROWS / 0.29**2 + 1 / 4
+    error = precision**-0.5 / np.sqrt(draws.size)
+    assert draws.mean() == pytest.approx((ROWS * 3.5 / 0.29**2 + 3 / 4) / precision, abs=4 * error)
+    assert draws.std() == pytest.approx(precision**-0.5, rel=4 / np.sqrt(2 * draws.size))
+    assert fit.check().ok
