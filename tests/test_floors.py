@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import netCDF4
+import numpy as np
 import pytest
 
 import realmat as rm
@@ -21,7 +24,8 @@ from realmat.support.attached import attached
 from realmat.validation.comparison import Comparison
 from realmat.validation.loo import LeftOut
 
-SRC = Path(rm.__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
+SRC = ROOT / "src" / "realmat"
 MODULES = {".".join(path.relative_to(SRC.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in SRC.rglob("*.py")}
 FREE = {"Template.model": "its options are those of the template's own function, which names the known ones in its errors"}
 
@@ -100,3 +104,24 @@ def test_old_names_of_modules_give_the_modules_of_today(old: str, new: str) -> N
 def test_what_no_floor_attaches_is_said_so() -> None:
     with pytest.raises(NotImplementedError, match="no plot is attached to int"):
         attached("plot", 3)
+
+
+def test_the_picture_of_the_floors_is_current() -> None:
+    specification = importlib.util.spec_from_file_location("floors", ROOT / "tools" / "floors.py")
+    floors = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(floors)
+    assert floors.PICTURE.read_text(encoding="utf-8") == floors.draw(), "python tools/floors.py draws it anew"
+    folders = {path.name for path in SRC.iterdir() if path.is_dir() and not path.name.startswith(("_", "."))}
+    assert folders <= {folder for floor in floors.floors() for folder in floor}
+
+
+def test_a_fit_saved_before_the_folders_still_loads() -> None:
+    """Written by the version whose modules lay side by side: 12 rows, 2 x 10 draws."""
+    path = ROOT / "tests" / "data" / "before_the_folders.nc"
+    fit = rm.load(path)
+    with netCDF4.Dataset(path) as raw:
+        stored = raw["posterior"]["impurity_oxygen_slope"][:]
+    np.testing.assert_array_equal(fit.posterior.draws.params["impurity_oxygen_slope"], stored)
+    assert [c.label for c in fit.model.components] == ["calibrated", "impurity_oxygen", "unresolved_specimen", "noise"]
+    assert np.isfinite(fit.predict()["mean"]).all()
+    assert fit.budget(new="specimen").table["share"].sum() == pytest.approx(1, abs=1e-12)

@@ -1,4 +1,8 @@
-"""Exact algebra of a problem once its hyperparameters are fixed."""
+"""The linear algebra of a problem once its hyperparameters psi are fixed: log p(y | psi), and the coefficients b given psi and y.
+
+Psi by psi (`system`, `conditional`), for batches of psi (`many` and what it rests on), and dense, as the slow oracle that tests the others.
+Uses `terms`; knows no component.
+"""
 
 from realmat.support.notice import notice
 

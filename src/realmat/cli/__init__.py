@@ -1,4 +1,7 @@
-"""The command line. Heavy libraries are imported by the commands that use them, so that ``realmat --help`` answers at once."""
+"""The command line: `realmat demo`, `fit`, `budget`, `compare`, `report` and their like.
+
+Uses everything. Heavy libraries are imported by the commands that use them, so that ``realmat --help`` answers at once.
+"""
 
 from __future__ import annotations
 

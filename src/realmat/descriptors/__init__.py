@@ -1,4 +1,7 @@
-"""Descriptors of ideal materials, from pymatgen, and of molecules, as columns for a model."""
+"""Columns for a model: descriptors of ideal materials, from pymatgen, and of molecules.
+
+Uses `errors` alone, of realmat.
+"""
 
 from __future__ import annotations
 

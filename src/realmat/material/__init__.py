@@ -1,4 +1,7 @@
-"""Material layer: what makes the real material differ from the ideal one."""
+"""The material layer: what makes the real material differ from the ideal one, one component a file.
+
+Uses `terms`, `table` and `support`.
+"""
 
 from realmat.material.discrepancy import Discrepancy
 from realmat.material.effect import Effect

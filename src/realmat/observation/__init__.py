@@ -1,4 +1,7 @@
-"""Observation layer: the laboratory."""
+"""The observation layer: the laboratory, its noise and its biases.
+
+Uses `terms`, `table` and `support`.
+"""
 
 from realmat.observation.normal import Normal
 from realmat.observation.student_t import StudentT

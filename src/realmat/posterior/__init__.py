@@ -1,1 +1,4 @@
-"""A problem with its draws: what each component contributes in them, their DataTree, draws from the prior. Uses `algebra` and `terms`."""
+"""A problem with its draws: what each component contributes in them, their DataTree, draws from the prior.
+
+Uses `algebra` and `terms`.
+"""

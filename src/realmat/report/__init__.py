@@ -1,4 +1,7 @@
-"""The report: one self-contained HTML page, or Markdown with a folder of figures, for one fit or for a comparison."""
+"""The report: one self-contained HTML page, or Markdown with a folder of figures, for one fit or for a comparison.
+
+Uses everything below; of a fit it knows the answers, not how they are made.
+"""
 
 from __future__ import annotations
 

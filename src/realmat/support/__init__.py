@@ -1,1 +1,4 @@
-"""What every floor may use: notices, threads, intervals, how results are shown, Pareto tails. Uses `errors` alone."""
+"""What every floor may use: notices, threads, intervals, how results are shown, methods attached from above.
+
+Uses `errors` alone.
+"""

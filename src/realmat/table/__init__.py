@@ -1,1 +1,4 @@
-"""A user's table on its way in: what a model needs of it, its validation, levels, cells, units. Uses `support` alone."""
+"""A user's table on its way in: what a model needs of it, its validation, levels, cells, units.
+
+Uses `support` alone.
+"""

@@ -1,4 +1,7 @@
-"""Proofs for what users write: components and templates."""
+"""Proofs for what users write: checks of components and templates, and simulated tables.
+
+Uses everything but the command line.
+"""
 
 from realmat.testing.checks import Check, Checks
 from realmat.testing.components import check_component

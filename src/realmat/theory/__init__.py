@@ -1,4 +1,7 @@
-"""Theory layer: the ideal material."""
+"""The theory layer: the ideal material, one component a file.
+
+Uses `terms`, `table` and `support`.
+"""
 
 from realmat.theory.calibrated import Calibrated
 from realmat.theory.constant import Constant

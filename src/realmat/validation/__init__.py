@@ -1,1 +1,4 @@
-"""Whether to believe it: groups left out, scores, diagnostics, comparison of models. Uses `attribution` and `posterior`, never engines."""
+"""Whether to believe it: groups left out, scores, diagnostics, comparison of models.
+
+Uses `attribution` and `posterior`, never engines.
+"""
