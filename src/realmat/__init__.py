@@ -11,7 +11,9 @@ from realmat.support.attached import place
 
 _PUBLIC = {
     "Model": "realmat.fit",  # not its own module: what fitting needs is loaded with it, and the first fit takes as long as the next
+    "Joint": "realmat.joint",
     "Prior": "realmat.terms.priors",
+    "Shared": "realmat.terms.priors",
     "Component": "realmat.terms.component",
     "Fit": "realmat.fit",
     "load": "realmat.fit",

@@ -15,8 +15,9 @@ from realmat.support.attached import attached
 from realmat.table.table import Column, Table
 from realmat.table.validated import as_frame, validated
 from realmat.terms.arguments import fits
-from realmat.terms.component import Component
-from realmat.terms.problem import LINKS, Problem, bind
+from realmat.terms.binding import bind
+from realmat.terms.component import Component, reject_unknown
+from realmat.terms.problem import LINKS, Problem
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -128,6 +129,22 @@ class Model:
         """Every component, theory first."""
         return (*self.theory, *self.material, self.observation)  # type: ignore[misc]
 
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """The measured properties: one, as of `rm.Joint` there are several."""
+        return (self.response,)
+
+    def of(self, response: str) -> Model:
+        """The model of a property of that name.
+
+        Raises
+        ------
+        realmat.ModelError
+            If the model is of another.
+        """
+        reject_unknown([response], self.responses, "property")
+        return self
+
     def with_theory(self, *components: Component) -> Model:
         """A new model with this theory layer."""
         return dataclasses.replace(self, theory=components)
@@ -186,13 +203,17 @@ class Model:
 
         A specimen, material or laboratory (or other source of bias) that a row does not name is a new one.
         """
-        frame = self._named(as_frame(data))
+        frame = self.named(as_frame(data))
+        return validated(frame, self.prediction_columns(frame), self.levels, self.units, self.response, self.link)
+
+    def prediction_columns(self, frame: pd.DataFrame) -> list[Column]:
+        """Of the columns of rows to predict, those that the model reads."""
         wanted = [c for c in self.columns(response=False) if c.name in frame.columns or not c.optional]
         if self.response in frame.columns and bool(frame[self.response].notna().to_numpy().all()):
             wanted = [*self.columns()[:1], *wanted]
-        return validated(frame, wanted, self.levels, self.units, self.response, self.link)
+        return wanted
 
-    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Names for what rows to predict leave unnamed: a laboratory, and the material of each specimen; else each row its own."""
         groups = [self._resolved(c).name for c in self.observation.needs() if c.kind == "label"]
         filled = {}
@@ -260,16 +281,9 @@ class Model:
 
     def prior_predictive(self, data: pd.DataFrame, draws: int = 500, seed: int = 1) -> xr.DataTree:
         """Draws from the prior and of the response it predicts, as a DataTree with groups `prior` and `prior_predictive`."""
-        import numpy as np
-        import xarray as xr
+        from realmat.posterior import prior_draws, tree
 
-        from realmat.posterior import pointwise, prior_draws, tree
-
-        prior = prior_draws.draw(self.bind(data), draws, seed)
-        predicted, _, kept = pointwise.groups(prior, seed, likelihood=False)
-        return xr.DataTree.from_dict(
-            {"/prior": tree.variables(prior), "/prior_predictive": tree.by_row(prior.problem, np.asarray(predicted), kept)}
-        )
+        return tree.of_prior(prior_draws.draw(self.bind(data), draws, seed), seed)
 
     def to_pymc(self, data: pd.DataFrame) -> pm.Model:
         """The same model as a `pymc.Model` with named dims, every component visible."""

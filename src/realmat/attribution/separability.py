@@ -21,11 +21,12 @@ from realmat.support.checks import LOOK, OK, Check, listed, made, row
 from realmat.support.shown import percent, significant
 from realmat.table.table import ROW, Table
 from realmat.terms.problem import Problem, nonlinear_terms
-from realmat.terms.term import Coefficients, Param, Values
+from realmat.terms.term import Coefficients, Derived, Param, Values
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from realmat.joint import Joint
     from realmat.model import Model
 
 _WEAK_PRIOR = 0.25  # information of a prior that knows a scale up to a factor e^2
@@ -50,7 +51,7 @@ class Quantity:
     param : Param
     component, layer : str
         The component as budgets name it: a bias of the observation layer is one of its own.
-    block : Coefficients or None
+    block : Coefficients, Derived or None
         The effects or states whose spread it is.
     sd : float
         Expected standard deviation of its logarithm (in prior standard deviations, for one that is not positive); the worst of a vector.
@@ -59,7 +60,7 @@ class Quantity:
     param: Param
     component: str
     layer: str
-    block: Coefficients | None
+    block: Coefficients | Derived | None
     sd: float
 
     @property
@@ -120,11 +121,13 @@ def separate(problem: Problem, values: Values | None = None) -> Separation:
 
 
 def _quantity(problem: Problem, param: Param, sd: float) -> Quantity:
-    term = next(t for t in problem.terms if param in t.params)
+    part, term = next((part, t) for part in (problem, *problem.beside) for t in part.terms if param in t.params)
     stems = {param.name.removesuffix(ending) for ending in _ENDINGS}
-    block = next((c for c in term.coefficients if c.name in stems and c.level), None)
-    component = block.name if block is not None and term.noise is not None else term.component
-    return Quantity(param, component, term.layer, block, sd)
+    blocks: list[Coefficients | Derived] = [*term.coefficients, *term.derived]
+    block = next((c for c in blocks if c.name in stems and c.level), None)
+    bias = next((b.name for b in term.biases if block is not None and block.name.endswith(b.name)), None)
+    component = bias or term.component
+    return Quantity(param, component if part is problem else f"{component} of {part.response}", term.layer, block, sd)
 
 
 def inseparable_groups(problem: Problem, values: Values | None = None) -> list[tuple[str, ...]]:
@@ -136,8 +139,8 @@ def inseparable_groups(problem: Problem, values: Values | None = None) -> list[t
     values : mapping, optional
         Hyperparameters at which to judge; typical ones by default.
     """
-    order = [name for t in problem.terms for name in (*(c.name for c in t.coefficients if t.noise), t.component)]
-    found = [sorted({q.component for q in group}, key=order.index) for group in separate(problem, values).groups]
+    order = [name for t in problem.terms for name in (*(b.name for b in t.biases), t.component)]
+    found = [sorted({q.component for q in group} & set(order), key=order.index) for group in separate(problem, values).groups]
     return [tuple(group) for group in found if len(group) > 1]
 
 
@@ -203,12 +206,12 @@ def explain_alone(q: Quantity, table: Table) -> str:
 # --- before a fit ---------------------------------------------------------------------------------------------------------------
 
 
-def design_check(model: Model, data: pd.DataFrame) -> Check:
+def design_check(model: Model | Joint, data: pd.DataFrame) -> Check:
     """Columns, units, ranges, what was measured, and which layers the design can separate.
 
     Parameters
     ----------
-    model : Model
+    model : Model or Joint
     data : DataFrame
 
     Raises
@@ -227,7 +230,8 @@ def design_check(model: Model, data: pd.DataFrame) -> Check:
     """
     problem = model.bind(data)
     found = separate(problem)
-    rows = [*_table_rows(problem, model.unit), *_column_rows(problem), *_state_rows(problem), *_separation_rows(found)]
+    rows = [row for part in problem.every for row in _table_rows(part, model.of(part.response).unit)]
+    rows += [*_level_rows(problem.table.whole), *_column_rows(problem), *_state_rows(problem), *_separation_rows(found)]
     sentences = [explain(problem, group) for group in found.groups]
     sentences += [explain_alone(q, problem.table) for q in found.alone]
     sentences += _unmeasured(problem)
@@ -236,7 +240,7 @@ def design_check(model: Model, data: pd.DataFrame) -> Check:
         sentences.append(f"The effect of {listed(bent)} is not linear given its parameters and was not judged.")
     if not sentences:
         sentences = ["The design can separate every component of the model."]
-    return made(f"Check of {len(problem.table)} rows against the model of {model.response}", rows, sentences)
+    return made(f"Check of {len(problem.table.whole)} rows against the model of {listed(problem.responses)}", rows, sentences)
 
 
 def _table_rows(problem: Problem, unit: str) -> list[dict[str, Any]]:
@@ -246,6 +250,11 @@ def _table_rows(problem: Problem, unit: str) -> list[dict[str, Any]]:
     rows = [row("data", "rows", len(table)), row("data", f"{problem.response} (response)", span)]
     if len(table) > len(problem.cells):
         rows.append(row("data", "rows alike in all but the response (replicates)", len(table) - len(problem.cells)))
+    return rows
+
+
+def _level_rows(table: Table) -> list[dict[str, Any]]:
+    rows = []
     for level, column in table.levels.items():
         count = np.bincount(table.level(level).codes)
         rows.append(row("data", f"{level} ({column})", f"{len(count)}, {int((count > 1).sum())} of them in more than one row"))
@@ -253,9 +262,9 @@ def _table_rows(problem: Problem, unit: str) -> list[dict[str, Any]]:
 
 
 def _column_rows(problem: Problem) -> list[dict[str, Any]]:
-    table, rows, flags = problem.table, [], 0
+    table, rows, flags = problem.table.whole, [], 0
     for name, values in table.columns.items():
-        if name == problem.response or values.dtype.kind != "f":
+        if name in problem.responses or values.dtype.kind != "f":
             continue
         some = values[np.isfinite(values)]
         if len(some) == len(values) and np.isin(some, (0.0, 1.0)).all():
@@ -272,7 +281,8 @@ def _column_rows(problem: Problem) -> list[dict[str, Any]]:
 
 
 def _state_rows(problem: Problem) -> list[dict[str, Any]]:
-    return [row("states", term.component, note) for term in problem.terms for note in term.notes]
+    said = dict.fromkeys((term.component, note) for term in problem.all_terms for note in term.notes)
+    return [row("states", component, note) for component, note in said]
 
 
 def _separation_rows(found: Separation) -> list[dict[str, Any]]:
@@ -292,10 +302,11 @@ def _separation_rows(found: Separation) -> list[dict[str, Any]]:
 
 def _unmeasured(problem: Problem) -> list[str]:
     """States that no row characterises."""
-    touched = {piece.coefficients for rows in problem.rows[1:] for _, piece in rows.pieces}
-    known = {rows.name for rows in problem.rows[1:]}
-    scaled = {piece.coefficients for _, piece in problem.response_rows.pieces if piece.scale is not None}
-    states = [c.name for c in problem.coefficients if c.level and c.name in scaled]
+    read = [rows for rows in problem.rows if rows.name not in problem.responses]
+    touched = {piece.coefficients for rows in read for _, piece in rows.pieces}
+    known = {rows.name for rows in read}
+    scaled = {piece.coefficients for part in problem.every for _, piece in part.response_rows.pieces if piece.scale is not None}
+    states = [c.name for c in problem.coefficients if c.level and c.name in scaled and not c.inner]
     bare = [name for name in states if name not in touched and f"{name}_known" not in known]
     return [f"Nobody measured {name}: it is separable from the rest only through its group structure." for name in bare]
 

@@ -79,11 +79,14 @@ def build(problem: Problem, collapsed: bool = False) -> pm.Model:
                 b[block.name] = _adjustable(block, moments, p, centred[block.name], typical[block.name])
             else:
                 b[block.name] = _coefficients(block, moments, p, bool(np.median(centred[block.name])), where)
-        parts = {t.component: _contribution(t.component, c, p, b) for t, c in zip(problem.terms, problem.contributions, strict=True)}
+        parts = {own.response: _parts(own, p, b) for own in problem.every}
         if collapsed:
             _collapsed(problem, parts, p, b)
         else:
-            _readable(problem, parts, p, b)
+            for own in problem.every:
+                _readable(own, parts[own.response], p, b, where)
+            _characterised(problem, p, b)
+            _derived(problem, p, b, where)
     return model
 
 
@@ -97,10 +100,11 @@ def prior_draw(problem: Problem, names: list[str], seed: int) -> dict[str, np.nd
 
 def _dims(problem: Problem) -> dict[str, tuple[str, Any]]:
     """Dimension and coordinates of each variable that has one. A name that is taken by other coordinates is made longer."""
-    taken: dict[str, Any] = {"row": problem.table.index}
+    rows = {own.response: own.table.index for own in problem.every}
+    taken: dict[str, Any] = {"row": rows[problem.response]} if len(rows) == 1 else {}
     every: list[Param | Coefficients] = [*problem.params, *problem.coefficients]
-    variables = {x.name for x in every}
-    out: dict[str, tuple[str, Any]] = {problem.response: ("row", problem.table.index)}
+    variables = {x.name for x in [*every, *problem.derived]}
+    out: dict[str, tuple[str, Any]] = {name: ("row" if len(rows) == 1 else f"{name}_row", index) for name, index in rows.items()}
     for x in every:
         if x.dim is None or x.coords is None:
             continue
@@ -110,8 +114,12 @@ def _dims(problem: Problem) -> dict[str, tuple[str, Any]]:
         if dim in variables or not np.array_equal(taken.setdefault(dim, coords), coords):
             dim = f"{x.name}_{dim}"
         out[x.name] = (dim, coords)
-    for rows in problem.rows[1:]:
-        out[rows.name] = (f"{rows.name}_reading", np.arange(int(rows.count.sum())))
+    for d in problem.derived:
+        for dim, coords in zip(d.dims, d.coords, strict=True):
+            out[f"{d.name}[{dim}]"] = (f"{d.name}_{dim}" if dim in variables else dim, coords)
+    for read in problem.rows:
+        if read.name not in rows:
+            out[read.name] = (f"{read.name}_reading", np.arange(int(read.count.sum())))
     return out
 
 
@@ -259,6 +267,14 @@ def _contribution(component: str, contribution: Contribution, p: Values, b: Mapp
     return out
 
 
+def _parts(own: Problem, p: Values, b: Mapping[str, Any]) -> dict[str, Any]:
+    """What each component adds to the mean of a property's cells; under no component's name, what of its noise is a coefficient."""
+    pairs = list(zip(own.terms, own.contributions, strict=True))
+    parts = {term.component: _contribution(term.component, c, p, b) for term, c in pairs}
+    rest = [piece for _, piece in own.response_rows.pieces[sum(len(c.pieces) for _, c in pairs) :]]
+    return {**parts, "": _sum(rest, [], p, b)} if rest else parts
+
+
 def _reading(rows: Rows, p: Values, b: Mapping[str, Any]) -> Any:
     """Mean of characterisations, by row."""
     return _sum((piece for _, piece in rows.pieces), (offset for _, offset in rows.offsets), p, b)
@@ -295,13 +311,13 @@ def _log_density(value: Any, mean: Any, sd: Any, nu: Any, censored: np.ndarray |
     return pt.where(censored == 0, out, beyond)
 
 
-def _collapsed(problem: Problem, parts: Mapping[str, Any], p: Values, b: Mapping[str, Any]) -> None:
+def _collapsed(problem: Problem, parts: Mapping[str, Mapping[str, Any]], p: Values, b: Mapping[str, Any]) -> None:
     """One potential for each Rows: n measurements with mean y and within-cell sum of squares w, about the cell's own mean."""
     import pymc as pm
     import pytensor.tensor as pt
 
     for rows in problem.rows:
-        mean = _mean(parts) if rows is problem.response_rows else _reading(rows, p, b)
+        mean = _mean(parts[rows.name]) if rows.name in parts else _reading(rows, p, b)
         sd = _sd(rows.noise, p)
         nu = None if rows.noise.nu is None else degrees(rows.noise.nu, p)
         density = _log_density(rows.y, mean, sd, nu, rows.noise.censored)
@@ -310,17 +326,35 @@ def _collapsed(problem: Problem, parts: Mapping[str, Any], p: Values, b: Mapping
         pm.Potential(rows.name, pt.sum(density if (rows.count == 1).all() else rows.count * density))
 
 
-def _readable(problem: Problem, parts: Mapping[str, Any], p: Values, b: Mapping[str, Any]) -> None:
+def _readable(own: Problem, parts: Mapping[str, Any], p: Values, b: Mapping[str, Any], where: Where) -> None:
+    """A property: its components by row, and the observed response."""
+    import pymc as pm
+
+    dim, front = where[own.response][0], "" if where[own.response][0] == "row" else f"{own.response}_"
+    by_row = {name: _by_row(part, own.cell) for name, part in parts.items() if part is not None}
+    for name, part in by_row.items():
+        if name:
+            pm.Deterministic(f"{front}{name}_contribution", part, dims=dim)
+    y = own.table.numeric(own.response)
+    _observe(own.response_rows, y, _mean(by_row), own.cell, p, {"dims": (dim,)}, own.link == "log")
+
+
+def _derived(problem: Problem, p: Values, b: Mapping[str, Any], where: Where) -> None:
+    """Correlated effects and their correlations."""
     import pymc as pm
     import pytensor.tensor as pt
 
-    cell = problem.cell
-    by_row = {name: _by_row(part, cell) for name, part in parts.items() if part is not None}
-    for name, part in by_row.items():
-        pm.Deterministic(f"{name}_contribution", part, dims="row")
-    y = problem.table.numeric(problem.response)
-    _observe(problem.response_rows, y, _mean(by_row), cell, p, {"dims": ("row",)}, problem.link == "log")
-    for rows in problem.rows[1:]:
+    for x in problem.derived:
+        value = x.value(p, pt) if x.value is not None else sum(scale(p, pt) * b[name] for name, scale in x.parts)
+        pm.Deterministic(x.name, value, dims=tuple(where[f"{x.name}[{dim}]"][0] for dim in x.dims))
+
+
+def _characterised(problem: Problem, p: Values, b: Mapping[str, Any]) -> None:
+    import pytensor.tensor as pt
+
+    for rows in problem.rows:
+        if rows.name in problem.responses:
+            continue
         repeated = np.repeat(np.arange(len(rows.y)), rows.count.astype(int))
         mean = pt.as_tensor(_reading(rows, p, b))[repeated]
         _observe(rows, rows.y[repeated], mean, repeated, p, {"dims": (f"{rows.name}_reading",)}, False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realmat.errors import FileError, RealmatError
+from realmat.joint import Joint
 from realmat.model import Model
 from realmat.posterior.draws import Posterior
 from realmat.support.places import writable
@@ -38,7 +39,7 @@ def write(tree: xr.DataTree, path: str | Path) -> Path:
     return target
 
 
-def read(path: str | Path, trust: str | Sequence[str] = ()) -> tuple[Model, Posterior, xr.DataTree]:
+def read(path: str | Path, trust: str | Sequence[str] = ()) -> tuple[Model | Joint, Posterior, xr.DataTree]:
     """Read back what `write` wrote; code that is named in it is imported where it is realmat's own, or of a module that `trust` names.
 
     Raises
@@ -51,7 +52,9 @@ def read(path: str | Path, trust: str | Sequence[str] = ()) -> tuple[Model, Post
     source = Path(path)
     tree = _opened(source)
     try:
-        model = Model.from_dict(json.loads(tree.attrs["model"]), (trust,) if isinstance(trust, str) else tuple(trust))
+        told = json.loads(tree.attrs["model"])
+        trusted = (trust,) if isinstance(trust, str) else tuple(trust)
+        model = Joint.from_dict(told, trusted) if "joint" in told else Model.from_dict(told, trusted)
         posterior = _posterior(source, tree, model)
     except FileError:
         raise
@@ -87,11 +90,12 @@ def _opened(source: Path) -> xr.DataTree:
     return tree
 
 
-def _posterior(source: Path, tree: xr.DataTree, model: Model) -> Posterior:
+def _posterior(source: Path, tree: xr.DataTree, model: Model | Joint) -> Posterior:
     from realmat.posterior import tree as layout
 
     columns, index, limits = layout.read_columns(tree["constant_data"].to_dataset())
-    table = Table(columns, model.levels, index, limits, None, model.response, model.link)
+    seen = (model.response, model.link) if isinstance(model, Model) else ()
+    table = Table(columns, model.levels, index, limits, None, *seen)
     if table.digest != tree.attrs["data_hash"]:
         raise FileError(f"{source}: the data in the file do not match their hash; the file is damaged or was edited.")
     problem = model.bind(table)

@@ -7,8 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from realmat.engines import choice
+from realmat.joint import Joint
 from realmat.model import Model
 from realmat.posterior.draws import Posterior
+from realmat.support.checks import listed
 from realmat.table.table import Table
 from realmat.terms.problem import Problem
 
@@ -18,10 +20,20 @@ if TYPE_CHECKING:
 
 
 class Fitted:
-    """A model with the draws of a fit; `realmat.Fit` adds the questions."""
+    """A model with the draws of a fit; `realmat.Fit` adds the questions.
 
-    def __init__(self, model: Model, posterior: Posterior, tree: xr.DataTree | None = None) -> None:
-        self.model = model
+    Attributes
+    ----------
+    model : Model
+        That of the property which the fit is seen through.
+    declared : Model or Joint
+        That of all properties.
+    posterior : Posterior
+    """
+
+    def __init__(self, model: Model | Joint, posterior: Posterior, tree: xr.DataTree | None = None) -> None:
+        self.declared = model
+        self.model = model.of(posterior.problem.response)
         self.posterior = posterior
         if tree is not None:
             self.__dict__["tree"] = tree
@@ -41,13 +53,13 @@ class Fitted:
         """All groups as an `xarray.DataTree`, made when first asked for."""
         from realmat.posterior import tree
 
-        return tree.build(self.posterior, self.model.to_dict())
+        return tree.build(self.posterior, self.declared.to_dict())
 
     def __repr__(self) -> str:
         facts = self.facts
         chains, draws = self.posterior.shape
-        rows = len(self.problem.table)
-        name = self.model.name or self.model.response
+        rows = len(self.problem.table.whole)
+        name = self.declared.name or listed(self.problem.responses)
         made = f"{chains} x {draws} draws by the {facts.get('engine')} engine in {facts.get('seconds', 0):.1f} s"
         return f"<Fit of {name!r}: {rows} rows, {made}>"
 

@@ -13,6 +13,7 @@ from realmat.engines import choice
 from realmat.errors import FileError, FitError
 from realmat.fit import files
 from realmat.fit.figures import Figures
+from realmat.joint import Joint
 from realmat.model import Model
 from realmat.posterior.draws import Posterior
 from realmat.support.attached import attach
@@ -31,9 +32,20 @@ class Fit(Figures):
     Attributes
     ----------
     model : Model
+        That of the property which the fit is seen through; `declared` is that of all.
     posterior : Posterior
         The problem and its draws; `tree` shows them as a DataTree.
     """
+
+    def of(self, response: str) -> Fit:
+        """The fit seen through one of its properties, with all that the others tell of it.
+
+        Raises
+        ------
+        realmat.ModelError
+            If there is no such property.
+        """
+        return Fit(self.declared, self.posterior.of(response))
 
     def summary(
         self,
@@ -173,9 +185,9 @@ def load(path: str | Path, trust: str | Sequence[str] = ()) -> Fit:
         return SealedFit(error.tree, str(error))
 
 
-@attach("fit", Model)
+@attach("fit", Model, Joint)
 def fit(
-    model: Model,
+    model: Model | Joint,
     data: pd.DataFrame,
     engine: str = "auto",
     draws: int = 1000,

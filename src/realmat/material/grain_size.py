@@ -103,7 +103,7 @@ class GrainSize(Component):
         plain = self._state(table, power(self._typical_exponent))
         if not isinstance(exponent, Prior):
             return slope_term(self, table, scale, plain)
-        spread = plain.spread(plain.read(table))
+        spread = plain.spread(plain.read(table.whole))
         slope_prior = self.prior("slope", Prior("Normal", mu=0.0, sigma=2.5 * scale.response / spread))
         slopes = Slopes.of(self, table, slope_prior, scale.response / spread)
         varying = None if slopes is None else slopes.hyper()
@@ -114,7 +114,8 @@ class GrainSize(Component):
         state = self._state(table, LOG, curved=True)
         readings = state.read(table)
         bound = state.bind(table) if state.needed(readings) else None
-        typical = float(np.mean(readings.value[readings.present]))
+        everywhere = state.read(table.whole)
+        typical = float(np.mean(everywhere.value[everywhere.present]))
 
         def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
             rows = slope if varying is None else varying.by_row(other, fresh_levels)

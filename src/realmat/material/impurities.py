@@ -15,7 +15,7 @@ from realmat.material.impurity import content
 from realmat.table.table import Column, Table
 from realmat.terms.component import Component, Parameter, PriorLike, Scale, freeze, hyper, join, linear, reject_unknown
 from realmat.terms.effect import added, complete
-from realmat.terms.priors import Prior
+from realmat.terms.priors import Prior, variable
 from realmat.terms.readings import check_numbers, listed, reading_columns
 from realmat.terms.state import LatentState, State
 from realmat.terms.term import Coefficients, Contribution, Function, Param, Piece, Term, stored_name
@@ -151,7 +151,8 @@ class Impurities(Component):
         specs = {c: self._spec(table, c) for c in self.columns}
         readings = {c: spec.read(table) for c, spec in specs.items()}
         states = {c: spec.bind(table) for c, spec in specs.items() if spec.needed(readings[c])}
-        length = float(np.sqrt(sum(np.mean(r.value[r.present] ** 2) for r in readings.values() if r.present.any())))
+        everywhere = [spec.read(table.whole) for spec in specs.values()]
+        length = float(np.sqrt(sum(np.mean(r.value[r.present] ** 2) for r in everywhere if r.present.any())))
         if length == 0:
             raise DataError(f"{self.label}: every content is zero, so nothing can be learnt; leave it out.")
         tau = self.prior("scale", Prior("HalfNormal", sigma=2 * scale.response / length))
@@ -166,7 +167,8 @@ class Impurities(Component):
         params = (*slopes.params, *(p for s in states.values() for p in s.params))
         blocks = (*slopes.coefficients, *(b for s in states.values() for b in s.coefficients))
         rows, notes = (tuple(x for s in states.values() for x in getattr(s, what)) for what in ("rows", "notes"))
-        return Term(self.label, "material", params, blocks, contribute, rows, notes=notes)
+        held = tuple(state.latent for state in states.values())
+        return Term(self.label, "material", params, blocks, contribute, rows, notes=notes, states=held)
 
     def _spec(self, table: Table, column: str) -> LatentState:
         u, below = _of(self.u, column), _of(self.below, column)
@@ -213,7 +215,7 @@ class _Slopes:
         kind = "departure" if owner.explain else "slope"
         names = tuple(stored_name(f"{label}_{c}_{kind}") for c in owner.columns)
         scale_params, sd = hyper(f"{label}_scale", tau)
-        pool = Prior("Normal", mu=0.0, sigma=f"{label}_scale" if isinstance(tau, Prior) else tau)
+        pool = Prior("Normal", mu=0.0, sigma=variable(f"{label}_scale", tau) if isinstance(tau, Prior) else tau)
         params = (*scale_params, *(Param(n, pool) for n, c in zip(names, owner.columns, strict=True) if c in states))
         blocks = tuple(Coefficients(n, 1, sd) for n, c in zip(names, owner.columns, strict=True) if c not in states)
         typical = [float(np.sqrt(np.mean(x[:, j] ** 2))) or 1.0 for j in range(len(owner.explain))]

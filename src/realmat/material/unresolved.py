@@ -11,7 +11,7 @@ from realmat.errors import DataError, ModelError
 from realmat.table.table import ROW, Column, Table, rows_text
 from realmat.terms.component import Component, PriorLike, Scale, hyper, indicator
 from realmat.terms.population import group_of
-from realmat.terms.priors import Prior
+from realmat.terms.priors import Prior, variable
 from realmat.terms.readings import rows_in
 from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Param, Piece, Term
 
@@ -124,4 +124,5 @@ def tail(name: str, nu: PriorLike | bool) -> tuple[tuple[Param, ...], str | floa
         if prior <= 2:
             raise ModelError(f"{name}: nu={prior:g} must be above 2, or the variance does not exist.")
         return (), float(prior)
-    return (Param(f"{name}_nu", prior),), f"{name}_nu"
+    nu_name = variable(f"{name}_nu", prior)
+    return (Param(nu_name, prior),), nu_name

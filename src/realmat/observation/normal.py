@@ -13,7 +13,7 @@ from realmat.material.unresolved import tail
 from realmat.table.table import Column, Table, rows_text
 from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper, indicator
 from realmat.terms.priors import Prior, as_prior
-from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Noise, Param, Piece, Term
+from realmat.terms.term import Bias, Coefficients, Contribution, Fresh, Function, Noise, Param, Piece, Term
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,9 @@ class Normal(Component):
             return Contribution(tuple(piece for piece, _ in made), fresh=tuple(f for _, fresh in made for f in fresh))
 
         bias_params = tuple(param for bias in biases for param in bias.params)
-        return Term(name, "observation", (*scales.params, *rest, *nu_params, *bias_params), blocks, contribute, noise=noise)
+        params = (*scales.params, *rest, *nu_params, *bias_params)
+        own = tuple(Bias(bias.name, (bias.name,), bias.sd) for bias in biases)
+        return Term(name, "observation", params, blocks, contribute, noise=noise, biases=own)
 
     def _stated(self, table: Table) -> np.ndarray:
         """Stated u on the scale of the link; 0 where not stated."""

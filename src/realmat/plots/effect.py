@@ -18,9 +18,10 @@ from realmat.support.attached import attach
 from realmat.support.intervals import interval, words
 from realmat.table.table import Column, Table
 from realmat.table.validated import validated
+from realmat.terms.binding import bind
 from realmat.terms.component import Component
 from realmat.terms.examples import LEVELS, example_table
-from realmat.terms.problem import Problem, bind
+from realmat.terms.problem import Problem
 from realmat.terms.term import Contribution, Values, evaluate
 from realmat.theory import Constant
 

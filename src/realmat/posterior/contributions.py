@@ -152,7 +152,7 @@ class Stream:
         """Noise of a new measurement of each cell. Where a new row states no u and no scale is inferred, the rows of the fit give it."""
         problem = self.posterior.problem
         if self.own:
-            return problem.response_rows.noise
+            return problem.noise
         make = problem.observation.noise
         assert make is not None
         try:
@@ -171,8 +171,8 @@ class Stream:
     def _typical(self, noise: Noise) -> Noise:
         """Give rows without any noise the root mean square of the u stated in the fit."""
         silent = (noise.u == 0) & (noise.group < 0)
-        known = self.posterior.problem.response_rows
-        rms = np.sqrt(np.average(known.noise.u**2, weights=known.count))
+        known = self.posterior.problem
+        rms = np.sqrt(np.average(known.noise.u**2, weights=known.response_rows.count))
         return replace(noise, u=np.where(silent, rms, noise.u)) if silent.any() else noise
 
     def __len__(self) -> int:
@@ -242,10 +242,10 @@ def _split(term: Term, contribution: Contribution) -> list[tuple[str, Contributi
     if term.noise is None:
         return [(term.component, contribution)]
     parts = []
-    for block in term.coefficients:
-        pieces = tuple(piece for piece in contribution.pieces if piece.coefficients == block.name)
-        fresh = tuple(fresh for fresh in contribution.fresh if fresh.sd is block.sd)
-        parts.append((block.name, Contribution(pieces, fresh=fresh)))
+    for bias in term.biases:
+        pieces = tuple(piece for piece in contribution.pieces if piece.coefficients in bias.blocks)
+        fresh = tuple(fresh for fresh in contribution.fresh if fresh.sd is bias.sd)
+        parts.append((bias.name, Contribution(pieces, fresh=fresh)))
     taken = {id(x) for _, part in parts for x in (*part.pieces, *part.fresh)}
     rest = Contribution(
         tuple(piece for piece in contribution.pieces if id(piece) not in taken),

@@ -124,11 +124,12 @@ def of_rows(problem: Problem, rows: np.ndarray) -> Problem:
     noise = cut_noise(old.noise, cells)
     return dataclasses.replace(
         problem,
-        table=problem.table.take(rows),
-        cells=problem.cells.take(cells, count),
+        table=problem.table.part(rows, None, problem.response, problem.link),
+        cells=problem.cells.part(cells, count, problem.response, problem.link),
         cell=cell,
         response_rows=Rows(old.name, mean, pieces, offsets, noise, count, within),
         contributions=tuple(cut(c, cells) for c in problem.contributions),
+        noise=cut_noise(problem.noise, cells),
     )
 
 

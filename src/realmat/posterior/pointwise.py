@@ -31,7 +31,7 @@ def groups(posterior: Posterior, seed: int, likelihood: bool = True) -> tuple[np
         The draw numbers, the same in every chain.
     """
     problem = posterior.problem
-    kept = draws_kept(posterior, len(problem.table))
+    kept = draws_kept(posterior, sum(len(part.table) for part in problem.every))
     chains, draws = posterior.shape
     flat = (np.arange(chains)[:, None] * draws + kept).ravel()
     stream = Stream(posterior, draws=posterior.size)

@@ -15,7 +15,7 @@ from realmat.posterior import pointwise, prior_draws
 from realmat.posterior.draws import Draws, Posterior
 from realmat.table.table import ROW, Table
 from realmat.terms.problem import Problem
-from realmat.terms.term import stored_name
+from realmat.terms.term import Derived, stored_name
 
 FORMAT = "realmat-fit-2"
 _PRIOR_DRAWS = 500
@@ -30,23 +30,22 @@ def build(posterior: Posterior, model: Mapping[str, Any]) -> xr.DataTree:
     facts = dict(posterior.draws.facts)
     seed = int(facts.get("seed", 0))
     prior = prior_draws.draw(problem, _PRIOR_DRAWS, seed)
-    predictive, likelihood, kept = pointwise.groups(posterior, seed)
-    prior_predictive, _, prior_kept = pointwise.groups(prior, seed, likelihood=False)
     groups: dict[str, xr.Dataset] = {
         "posterior": variables(posterior),
         "sample_stats": _stats(posterior.draws.stats, posterior.shape),
         "log_prior": _log_prior(posterior),
         "prior": variables(prior),
-        "prior_predictive": by_row(problem, prior_predictive, prior_kept),
-        "posterior_predictive": by_row(problem, predictive, kept),
-        "log_likelihood": by_row(problem, likelihood, kept),
-        "observed_data": _observed(problem),
-        "constant_data": _columns(problem.table),
+        **_by_property(prior, seed, {"prior_predictive": 0}),
+        **_by_property(posterior, seed, {"posterior_predictive": 0, "log_likelihood": 1}),
+        "observed_data": xr.merge([_observed(part) for part in problem.every]),
+        "constant_data": _columns(problem.table.whole),
     }
     if posterior.draws.summary:
         groups["posterior_summary"] = _summary(posterior)
     working = {
-        c.name: posterior.draws.coefficients[c.name] for c in problem.coefficients if c.report and c.name in posterior.draws.coefficients
+        c.name: posterior.draws.coefficients[c.name]
+        for c in problem.coefficients
+        if (c.report or c.inner) and c.name in posterior.draws.coefficients
     }
     if working:
         groups["working_scale"] = xr.Dataset({n: (("chain", "draw", f"{n}_dim"), v) for n, v in working.items()})
@@ -58,26 +57,44 @@ def build(posterior: Posterior, model: Mapping[str, Any]) -> xr.DataTree:
         "arviz_version": version("arviz"),
         "engine": str(facts.get("engine", "")),
         "seed": seed,
-        "data_hash": problem.table.digest,
+        "data_hash": problem.table.whole.digest,
         "model": json.dumps(model),
         "facts": json.dumps(facts, default=_jsonable),
     }
     return tree
 
 
+def of_prior(prior: Posterior, seed: int) -> xr.DataTree:
+    """Draws from the prior and of what it predicts: groups `prior` and `prior_predictive`."""
+    groups = {"prior": variables(prior), **_by_property(prior, seed, {"prior_predictive": 0})}
+    return xr.DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
+
+
+def _by_property(posterior: Posterior, seed: int, wanted: Mapping[str, int]) -> dict[str, xr.Dataset]:
+    """Predictive draws (0) and log likelihoods (1) of the rows of every property."""
+    made = []
+    for part in posterior.problem.every:
+        found = pointwise.groups(posterior.of(part.response), seed, likelihood=1 in wanted.values())
+        made.append({name: by_row(part, found[which], found[2]) for name, which in wanted.items()})
+    return {name: xr.merge([one[name] for one in made]) for name in wanted}
+
+
 def variables(posterior: Posterior) -> xr.Dataset:
     """Hyperparameters and coefficients by name, layer by layer, in the units in which they are reported."""
     data: dict[str, Any] = {}
     coords: dict[str, Any] = {}
-    for term in posterior.problem.terms:
+    for term in posterior.problem.all_terms:
         for q in term.params:
             data[q.name] = _array(posterior.draws.params[q.name], q.dim if q.coords is not None else None, q.coords, coords)
         for c in term.coefficients:
             draws = posterior.draws.coefficients.get(c.name)
-            if draws is None:
+            if draws is None or c.inner:
                 continue
             shown = c.report[0](draws) if c.report else draws
             data[c.name] = _array(shown if c.dim else shown[..., 0], c.dim, c.coords, coords)
+        for d in term.derived:
+            if posterior.draws.coefficients or not d.parts:
+                data[d.name] = _derived(posterior, d, coords)
     chains, size = posterior.shape
     return xr.Dataset(data, {**coords, "chain": np.arange(chains), "draw": np.arange(size)})
 
@@ -90,6 +107,14 @@ def _array(draws: np.ndarray, dim: str | None, coords: Any, every: dict[str, Any
     return ("chain", "draw", dim), draws
 
 
+def _derived(posterior: Posterior, d: Derived, every: dict[str, Any]) -> tuple[tuple[str, ...], np.ndarray]:
+    draws = posterior.derived(d)
+    dims = tuple(stored_name(dim) for dim in d.dims)
+    for dim, coords in zip(dims, d.coords, strict=True):
+        every.setdefault(dim, _plain(coords))
+    return ("chain", "draw", *dims), draws.reshape(*posterior.shape, *draws.shape[1:])
+
+
 def _plain(values: Any) -> np.ndarray:
     """Coordinates that a file can hold: numbers as they are, everything else as text."""
     values = np.asarray(values)
@@ -99,13 +124,20 @@ def _plain(values: Any) -> np.ndarray:
 def by_row(problem: Problem, values: np.ndarray | None, kept: np.ndarray) -> xr.Dataset:
     """A dataset of the response with dims chain, draw, row."""
     assert values is not None
-    coords = {"chain": np.arange(values.shape[0]), "draw": kept, ROW: _plain(problem.table.index)}
-    return xr.Dataset({stored_name(problem.response): (("chain", "draw", ROW), values)}, coords)
+    row = _row_dim(problem)
+    coords = {"chain": np.arange(values.shape[0]), "draw": kept, row: _plain(problem.table.index)}
+    return xr.Dataset({stored_name(problem.response): (("chain", "draw", row), values)}, coords)
+
+
+def _row_dim(problem: Problem) -> str:
+    """The dimension of the rows on which a property was measured: one of its own where there are rows that hold another property only."""
+    return ROW if len(problem.table) == len(problem.table.whole) else f"{stored_name(problem.response)}_{ROW}"
 
 
 def _observed(problem: Problem) -> xr.Dataset:
     measured = problem.table.numeric(problem.response)
-    return xr.Dataset({stored_name(problem.response): (ROW, measured)}, {ROW: _plain(problem.table.index)})
+    row = _row_dim(problem)
+    return xr.Dataset({stored_name(problem.response): (row, measured)}, {row: _plain(problem.table.index)})
 
 
 def _stats(stats: Mapping[str, np.ndarray], shape: tuple[int, int]) -> xr.Dataset:
@@ -198,12 +230,12 @@ def read_draws(tree: xr.DataTree, problem: Problem) -> Draws:
     working = tree["working_scale"].to_dataset() if "working_scale" in tree else xr.Dataset()
     summary = tree["posterior_summary"].to_dataset() if "posterior_summary" in tree else None
     missing = [q.name for q in problem.params if q.name not in posterior]
-    missing += [c.name for c in problem.coefficients if c.name not in posterior and summary is None]
+    missing += [c.name for c in problem.coefficients if c.name not in (working if c.inner else posterior) and summary is None]
     if missing:
         raise FileError(f"the file lacks the variables {', '.join(missing)} of its own model; it is damaged or was edited.")
     coefficients = {}
     for c in problem.coefficients:
-        if c.name in posterior:
+        if c.name in working or c.name in posterior:
             values = (working if c.name in working else posterior)[c.name].values
             coefficients[c.name] = values if values.ndim == 3 else values[..., None]
     return Draws(

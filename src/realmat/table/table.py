@@ -42,6 +42,8 @@ class Column:
         A column whose declared unit this one shares unless it has one of its own: that of a standard uncertainty or a detection limit.
     difference : bool
         Whether the numbers are differences, such as a standard uncertainty: 5 degC is then 5 K.
+    only : tuple of str
+        Columns of responses: cells may be empty in rows that hold none of these. Empty: no cell may.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Column:
     like: str = ""
     difference: bool = False
     optional: bool = False
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,13 @@ class Table:
         How many equal rows each row stands for; 1 by default.
     response, link : str
         The response column (which a table for prediction may lack) and the link: "identity" or "log".
+
+    Attributes
+    ----------
+    whole : Table
+        The table that this one is a part of (`part`): that of every property, where several are measured; itself otherwise.
+    place : int array of shape (rows,)
+        Where the rows stand in `whole`.
     """
 
     def __init__(
@@ -114,7 +124,9 @@ class Table:
         self.levels = dict(levels)
         self.index = index
         self.limits = dict(limits or {})
+        self.whole, self.place = self, np.arange(len(index))
         self._levels: dict[str, Level] = {}
+        self._common = False
 
     def __len__(self) -> int:
         return len(self.index)
@@ -151,7 +163,10 @@ class Table:
         """The grouping by a level name, by a column, or by ``"row"`` (every row its own)."""
         if by not in self._levels:
             column = self.column_of(by)
-            if column is None:
+            if self._common:
+                of_all = self.whole.level(by)
+                self._levels[by] = Level(of_all.name, of_all.column, of_all.codes[self.place], of_all.values)
+            elif column is None:
                 self._levels[by] = Level(ROW, None, np.arange(len(self)), np.asarray(self.index))
             else:
                 codes, values = pd.factorize(self.columns[column], sort=False)
@@ -176,6 +191,13 @@ class Table:
             self.response,
             self.link,
         )
+
+    def part(self, rows: np.ndarray, count: np.ndarray | None, response: str, link: str, common: bool = False) -> Table:
+        """The rows on which one of several properties was measured; with `common` the levels hold the values of the whole table."""
+        out = self.take(rows, count)
+        out.response, out.link = response, link
+        out.whole, out.place, out._common = self.whole, self.place[rows], common
+        return out
 
     @property
     def piece(self) -> str:

@@ -50,8 +50,9 @@ class _Reader:
 
     def _labels(self, spec: Column, series: pd.Series) -> np.ndarray:
         missing = series.isna().to_numpy()
-        if missing.any() and not spec.missing:
-            self.say(spec.name, f"empty {spec.role}", missing, "Give every row a label, or leave the rows out.")
+        empty = missing & self._asked(spec)
+        if empty.any() and not spec.missing:
+            self.say(spec.name, f"empty {spec.role}", empty, "Give every row a label, or leave the rows out.")
         nested = series.map(_holds_more).to_numpy(dtype=bool) if series.dtype == object else np.zeros(len(series), dtype=bool)
         if nested.any():
             self.say(spec.name, "a list or table in a cell", nested, "A label is one text or number.")
@@ -79,11 +80,18 @@ class _Reader:
         elif 0 < np.nanmax(np.abs(values), initial=0.0) < 1 / _LARGEST:
             self.say(spec.name, f"no number above {1 / _LARGEST:g}", way_out="Give it in another unit.")
         missing = np.isnan(values) & series.isna().to_numpy()  # text was said already
+        missing &= self._asked(spec)
         if missing.any() and not spec.missing:
             self.say(spec.name, f"empty {spec.role}", missing, "Leave these rows out, or give the value.")
         values = self._convert(spec, values)
         self._bounds(spec, values)
         return values
+
+    def _asked(self, spec: Column) -> np.ndarray:
+        """Rows in which a cell must not be empty."""
+        if not spec.only:
+            return np.ones(len(self.frame), dtype=bool)
+        return np.any([self.frame[c].notna().to_numpy() for c in spec.only if c in self.frame.columns], axis=0)
 
     def _parse(self, spec: Column, series: pd.Series) -> np.ndarray:
         if pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype):
@@ -196,6 +204,7 @@ def _merge(specs: Iterable[Column]) -> list[Column]:
             old.like or spec.like,
             old.difference or spec.difference,
             old.optional and spec.optional,
+            tuple(dict.fromkeys((*old.only, *spec.only))) if old.only and spec.only else (),
         )
     return list(merged.values())
 

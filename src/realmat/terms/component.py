@@ -18,7 +18,7 @@ from realmat.support.attached import attached
 from realmat.table.table import Column, Table
 from realmat.terms.arguments import check_arguments
 from realmat.terms.named import find
-from realmat.terms.priors import Prior, as_prior
+from realmat.terms.priors import Prior, as_prior, variable
 from realmat.terms.term import Coefficients, Function, Known, Param, Piece, Term, stored_name
 
 if TYPE_CHECKING:
@@ -216,6 +216,7 @@ class Parameter:
 
 def linear(name: str, prior: Prior | float, unit: str = "", psi: bool = False) -> Parameter:
     """A scalar parameter that multiplies a known column; with `psi` a hyperparameter in any case, for use elsewhere too."""
+    name = variable(name, prior)
     if isinstance(prior, Prior) and prior.is_normal and not psi:
         mu, sigma = prior.arguments()["mu"], prior.arguments()["sigma"]
         block = Coefficients(name, 1, sigma, mean=mu, unit=unit)
@@ -230,6 +231,7 @@ def hyper(
 ) -> tuple[tuple[Param, ...], Function]:
     """A hyperparameter with a prior, or a constant where a number was given: its Params and the function of psi that gives its value."""
     if isinstance(prior, Prior):
+        name = variable(name, prior)
         return (Param(name, prior, dim, coords, unit),), lambda p, xp: p[name]
     return (), lambda p, xp: prior
 

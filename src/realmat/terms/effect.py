@@ -25,7 +25,7 @@ def slope_term(component: Component, table: Table, scale: Scale, state: LatentSt
     Normal(0, 2.5 sd(response) / sd(column)). With `slope_by` there is a slope for each value of that level, around `<name>_slope_mean`.
     """
     readings = state.read(table)
-    spread = state.spread(readings)
+    spread = state.spread(state.read(table.whole))
     prior = component.prior("slope", default or Prior("Normal", mu=0.0, sigma=2.5 * scale.response / spread))
     name = f"{component.label}_slope"
     slopes = Slopes.of(component, table, prior, scale.response / spread)
@@ -71,7 +71,10 @@ def _varying(component: Component, table: Table, state: LatentState, slopes: Slo
 
 def state_term(component: Component, state: State, params: tuple[Param, ...], contribute: Any) -> Term:
     """A term of a latent state and further hyperparameters."""
-    return Term(component.label, component.layer, (*params, *state.params), state.coefficients, contribute, state.rows, notes=state.notes)
+    params = (*params, *state.params)
+    return Term(
+        component.label, component.layer, params, state.coefficients, contribute, state.rows, notes=state.notes, states=(state.latent,)
+    )
 
 
 def complete(table: Table, state: LatentState) -> np.ndarray:
@@ -96,7 +99,7 @@ def complete(table: Table, state: LatentState) -> np.ndarray:
 
 def remoteness(table: Table, state: LatentState) -> float:
     """How many standard deviations the readings lie from zero on the state's scale; see `Component.remoteness`."""
-    seen = state.read(table)
+    seen = state.read(table.whole)
     value = seen.value[seen.present]
     sd = float(np.std(value)) if len(value) else 0.0
     return abs(float(np.mean(value))) / sd if sd > 0 else 0.0
@@ -164,6 +167,7 @@ def joined(component: Component, *terms: Term) -> Term:
         contribute,
         tuple(rows for term in terms for rows in term.rows),
         notes=tuple(note for term in terms for note in term.notes),
+        states=tuple(state for term in terms for state in term.states),
     )
 
 

@@ -244,10 +244,13 @@ class Prior:
         cut = {k: v for k, v in zip(("lower", "upper"), self.truncation, strict=True) if v is not None}
         return {"dist": self.dist, **dict(self.params), **cut}
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Prior:
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Prior:
         """Inverse of `to_dict`."""
-        return cls(**dict(data))
+        rest = dict(data)
+        shared = rest.pop("shared", None)
+        prior = Prior(**rest)
+        return prior if shared is None else Shared(shared, prior)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Prior) and self.to_dict() == other.to_dict()
@@ -261,6 +264,51 @@ class Prior:
         return (
             f'Prior("{self.dist}"' + "".join(f", {k}={v!r}" if isinstance(v, str) else f", {k}={v:g}" for k, v in described.items()) + ")"
         )
+
+
+class Shared(Prior):
+    """A parameter under a name of its own: in several models of an `rm.Joint` it is one parameter.
+
+    Parameters
+    ----------
+    name : str
+        The posterior variable.
+    prior : Prior
+
+    Raises
+    ------
+    realmat.ModelError
+        If the name is not one a variable can have, or there is no prior.
+
+    Examples
+    --------
+    >>> Shared("k1", Prior("LogNormal", mu=0.0, sigma=1.0))
+    Shared("k1", Prior("LogNormal", mu=0, sigma=1))
+    """
+
+    shared: str
+
+    def __init__(self, name: str, prior: Prior) -> None:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ModelError(f"Shared: the first argument is the name of the parameter, such as 'k1', not {name!r}.")
+        if not isinstance(prior, Prior):
+            raise ModelError(f"Shared {name!r}: the second argument is its rm.Prior, not {prior!r}.")
+        for field in ("dist", "params", "truncation"):
+            object.__setattr__(self, field, getattr(prior, field))
+        object.__setattr__(self, "shared", name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready description that `Prior.from_dict` reads back to an equal one."""
+        return {**super().to_dict(), "shared": self.shared}
+
+    def __repr__(self) -> str:
+        plain = super().to_dict()
+        return f'Shared("{self.shared}", {Prior(**plain)!r})'
+
+
+def variable(name: str, prior: Any) -> str:
+    """The variable of a parameter: its own name, or that under which its prior is shared."""
+    return prior.shared if isinstance(prior, Shared) else name
 
 
 def as_prior(value: Any, what: str) -> Prior | float | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ IDENTITY = Transform(lambda x: x, lambda x: np.ones_like(x), lambda z: z)
 LOG = Transform(np.log, lambda x: 1 / x, np.exp)
 
 
+@cache  # equal exponents are the same scale, so that several properties can share a state
 def power(exponent: float) -> Transform:
     """x -> x^exponent; a state that strays below zero on that scale is reported with its sign, so that nothing is lost."""
     if exponent == 1:
@@ -152,15 +154,16 @@ def check_numbers(what: str, u: str | float | None, below: str | float | None = 
 
 
 def rows_in(other: Table, fitted: Table) -> np.ndarray:
-    """Which row of the fitted table each row is, shape (rows,): one with its label and its values in every column but the response.
+    """Which row of the fitted (whole) table each row is, shape (rows,): one with its label and its values in every column but the response.
 
     -1 for any other row: the same label in another table does not make it the same measurement.
     """
-    if other is fitted:
-        return np.arange(len(fitted))
+    if other.whole is fitted.whole:
+        return other.place
+    fitted = fitted.whole
     codes = pd.Index(fitted.index).get_indexer(pd.Index(other.index))
     found = codes >= 0
-    for name in set(other.columns) & set(fitted.columns) - {fitted.response}:
+    for name in set(other.columns) & set(fitted.columns) - {fitted.response, other.response}:
         here, there = other.columns[name], fitted.columns[name][codes]
         found &= np.asarray((here == there) | (pd.isna(here) & pd.isna(there)), dtype=bool)
     return np.where(found, codes, -1)

@@ -85,9 +85,9 @@ class Slopes:
         own: Function | float = 0.0
         parents: tuple[tuple[str, sparse.csr_matrix], ...] = ()
         if mean.coefficients:
-            parents = ((f"{self.name}_mean", sparse.csr_matrix(np.ones((self.level.size, 1)))),)
+            parents = ((mean.coefficients[0].name, sparse.csr_matrix(np.ones((self.level.size, 1)))),)
         else:
-            own = self.mean_prior if isinstance(self.mean_prior, float) else (lambda p, xp: p[f"{self.name}_mean"])
+            own = self.mean_prior if isinstance(self.mean_prior, float) else (lambda p, xp: p[mean.params[0].name])
         level = self.level
         block = Coefficients(self.name, level.size, sd, own, level.name, level.values, parents, level=self.by)
         return LinearSlopes(self, (*mean.params, *scale_params), (*mean.coefficients, block), mean, sd)
@@ -96,8 +96,8 @@ class Slopes:
         """Slopes of a latent state, whose product with them is not linear: hyperparameters."""
         mean_params, mean = hyper(f"{self.name}_mean", self.mean_prior)
         scale_params, sd = hyper(f"{self.name}_scale", self.scale_prior)
-        mu = f"{self.name}_mean" if mean_params else self.mean_prior
-        sigma = f"{self.name}_scale" if scale_params else self.scale_prior
+        mu = mean_params[0].name if mean_params else self.mean_prior
+        sigma = scale_params[0].name if scale_params else self.scale_prior
         prior = Prior("Normal", mu=mu, sigma=sigma)  # type: ignore[arg-type]
         own = Param(self.name, prior, self.level.name, self.level.values)
         return PsiSlopes(self, (*mean_params, *scale_params, own), mean, sd)

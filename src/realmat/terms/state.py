@@ -19,7 +19,7 @@ from realmat.terms.component import hyper, indicator
 from realmat.terms.population import Newcomers, Population
 from realmat.terms.priors import Prior
 from realmat.terms.readings import IDENTITY, Readings, Transform, read, rows_in
-from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Noise, Param, Piece, Rows, measured
+from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Latent, Noise, Param, Piece, Rows, measured
 
 Effect = Callable[[Any, Any, Any], Any]
 """``(z, p, xp) -> (rows,)``: what states z of shape (rows,) add to g(y); one value for each row of the table it was made for."""
@@ -95,6 +95,7 @@ class LatentState:
         realmat.DataError
             If the readings cannot inform it, or contradict each other.
         """
+        table = table.whole  # whoever measures the piece, and whatever, it has one state
         readings = self.read(table)
         spread = self.spread(readings)
         level = table.level(self.level)
@@ -160,6 +161,14 @@ class State:
         object.__setattr__(self, "params", (*self.population.params, *noise))
         object.__setattr__(self, "coefficients", (*self.population.coefficients, *self._block()))
         object.__setattr__(self, "rows", (*self._known_rows(), *self._measured_rows()))
+
+    @property
+    def latent(self) -> Latent:
+        """By what it is of."""
+        spec = self.spec
+        told = {"u": spec.u, "below": spec.below, "by": spec.by, "given": spec.given, "curved": spec.curved}
+        names = [*(q.name for q in self.params), *(c.name for c in self.coefficients), *(r.name for r in self.rows)]
+        return Latent(spec.name, (spec.column, spec.level, spec.transform, spec.once), told, tuple(names))
 
     @property
     def inferred(self) -> np.ndarray:

@@ -107,6 +107,8 @@ class Coefficients:
     report : tuple of two functions, optional
         From the coefficients, shape (..., size), to what the posterior holds under `name`, shape (..., len(coords)), and back: a log
         state in its own unit, together with the states that are known exactly.
+    inner : bool
+        Whether it only serves a `Derived` variable or the noise, and the posterior does not show it.
     """
 
     name: str
@@ -120,6 +122,7 @@ class Coefficients:
     level: str | None = None
     unit: str = ""
     report: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
+    inner: bool = False
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,64 @@ def measured(name: str, y: np.ndarray, pieces: tuple[Piece, ...], noise: Noise, 
 
 
 @dataclass(frozen=True)
+class Latent:
+    """A latent state by what it is of, so that several properties can share it.
+
+    Attributes
+    ----------
+    name : str
+        The posterior variable of the states.
+    of : tuple
+        Column, level and transform (and whether repeated values are one): states of which these agree are one state.
+    told : mapping of str to value
+        Whatever else its declaration says (u, below, by); it must agree too.
+    variables : tuple of str
+        Names of its hyperparameters, blocks of coefficients and measured rows.
+    """
+
+    name: str
+    of: tuple[Any, ...]
+    told: Mapping[str, Any]
+    variables: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bias:
+    """A part of the observation layer beside the noise: what budgets call it, its blocks of coefficients, and the sd of a new one."""
+
+    name: str
+    blocks: tuple[str, ...]
+    sd: Function
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A variable that the posterior holds though no engine draws it: it follows from psi and the coefficients.
+
+    Attributes
+    ----------
+    name : str
+    dims : tuple of str
+    coords : tuple of array
+        One array for each of `dims`.
+    parts : tuple of (name of a block, Function)
+        It is the sum of these blocks, each times a scalar function of psi.
+    value : Function, optional
+        Instead: a function of psi alone, of the shape that `coords` have.
+    level, unit : str
+        As of Coefficients.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    coords: tuple[Any, ...]
+    parts: tuple[tuple[str, Function], ...] = ()
+    value: Function | None = None
+    level: str | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True)
 class Term:
     """One component, bound to the table it is fitted to.
 
@@ -247,6 +308,11 @@ class Term:
         Only the observation component: ``noise(table) -> Noise``.
     notes : tuple of str
         What the user should know about how the data were read, such as how many states were measured.
+    states : tuple of Latent
+        The latent states among its coefficients.
+    biases : tuple of Bias
+        Only of the observation component.
+    derived : tuple of Derived
     """
 
     component: str
@@ -257,6 +323,9 @@ class Term:
     rows: tuple[Rows, ...] = ()
     noise: Callable[..., Noise] | None = None
     notes: tuple[str, ...] = ()
+    states: tuple[Latent, ...] = ()
+    biases: tuple[Bias, ...] = ()
+    derived: tuple[Derived, ...] = ()
 
 
 def degrees(nu: str | float, p: Values) -> Any:

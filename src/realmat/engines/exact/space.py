@@ -11,6 +11,7 @@ import numpy as np
 from realmat.algebra import System
 from realmat.algebra.lifted import slices
 from realmat.algebra.many import Singly, Solved
+from realmat.algebra.ratios import Ratios
 from realmat.algebra.space import Space
 from realmat.support.threads import workers
 
@@ -27,7 +28,7 @@ class Density:
     def __init__(self, system: System, powers: np.ndarray | None = None, aux: Mapping[str, np.ndarray] | None = None) -> None:
         self.aux = aux or {}
         self.system = system
-        self.space = Space(system.problem.params, powers)
+        self.space = Space(system.problem.params, powers) if system.augmented else Ratios(system.problem, powers)
         self.evaluations = 0
         alone = system.augmented and len(system.families[0].y) <= _MANY
         self._threads = 1 if alone else workers()

@@ -1,0 +1,89 @@
+"""Coordinates for scales that add up: where a design tells their sum of squares alone, their ratios are free.
+
+Every specimen measured once: the data know s_u^2 + s_n^2 of the unresolved rest and the noise. In logarithms of both scales that is a
+bent ridge, which no few ellipsoids cover; in T = log sqrt(s_u^2 + s_n^2) and d = log(s_u / s_n) it is straight. With a = log s_u and
+b = log s_n the map (a, b) -> (T, d) has the determinant -(s_u^2 + s_n^2) / (s_u^2 + s_n^2) = -1, so that densities carry over as they are.
+Further scales join one after the other, from the level with the most values to that with the fewest: (T, c) -> (T', c - T).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from realmat.algebra.space import Space
+from realmat.terms.problem import Problem
+
+
+class Ratios(Space):
+    """As `Space`, with a total and ratios in place of the scales that add up in each measured property.
+
+    Parameters
+    ----------
+    problem : Problem
+    powers : array of shape (size,), optional
+        As of `Space`; the coordinates of scales that add up keep their logarithms.
+    """
+
+    def __init__(self, problem: Problem, powers: np.ndarray | None = None) -> None:
+        super().__init__(problem.params, powers)
+        start = {q.name: where.start for q, where in zip(self.params, self.slices, strict=True)}
+        self._chains = [[start[name] for name in names] for names in (_additive(part) for part in problem.every) if len(names) > 1]
+        self._chains = [chain for chain in self._chains if not np.any(self.powers[chain])]
+        one = super().many(np.zeros((1, self.size)))[0]  # the value at which a logarithm is zero
+        self._unit = {start[q.name]: float(np.log(one[q.name][0])) for q in self.params if any(start[q.name] in c for c in self._chains)}
+
+    def _plain(self, thetas: np.ndarray) -> np.ndarray:
+        """Logarithms of the scales in the places of their total and ratios."""
+        out = np.array(thetas, dtype=float)
+        for first, *others in self._chains:
+            total = out[..., first].copy()
+            for place in reversed(others):
+                ratio = out[..., place].copy()
+                out[..., place] = total - 0.5 * np.logaddexp(0.0, -2 * ratio) - self._unit[place]
+                total = total - 0.5 * np.logaddexp(0.0, 2 * ratio)
+            out[..., first] = total - self._unit[first]
+        return out
+
+    def _turned(self, theta: np.ndarray) -> np.ndarray:
+        """Inverse of `_plain`."""
+        out = np.array(theta, dtype=float)
+        for first, *others in self._chains:
+            total = out[..., first] + self._unit[first]
+            for place in others:
+                scale = out[..., place] + self._unit[place]
+                out[..., place], total = scale - total, 0.5 * np.logaddexp(2 * scale, 2 * total)
+            out[..., first] = total
+        return out
+
+    def values(self, theta: np.ndarray) -> dict[str, Any]:
+        """Parameters by name at theta."""
+        return super().values(self._plain(theta))
+
+    def many(self, thetas: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Parameters by name and log prior densities at thetas of shape (n, size); values have the batch as last axis."""
+        return super().many(self._plain(thetas))
+
+    def theta(self, values: Mapping[str, Any]) -> np.ndarray:
+        """Inverse of `values`."""
+        return self._turned(super().theta(values))
+
+    @property
+    def positive(self) -> np.ndarray:
+        """Which coordinates belong to single parameters with a lower end and no upper one, shape (size,)."""
+        out = super().positive
+        out[[place for chain in self._chains for place in chain]] = False
+        return out
+
+
+def _additive(part: Problem) -> list[str]:
+    """Scales whose squares add up in a measurement of one property: of its noise, then of effects by level, the finest level first."""
+    term = part.observation
+    noise = [q.name for q in term.params if q.name.endswith(term.component + "_scale")]
+    scales = {q.name for t in part.terms for q in t.params if q.coords is None and q.prior.support == (0.0, np.inf)}
+    effects = [(c.size, c.name) for t in part.terms for c in t.coefficients if c.level is not None and not c.nu]
+    effects += [(len(d.coords[0]), d.name) for t in part.terms for d in t.derived if d.level is not None]
+    names = [*noise, *(f"{name}_scale" for _, name in sorted(effects, key=lambda effect: -effect[0]))]
+    return [name for name in dict.fromkeys(names) if name in scales]

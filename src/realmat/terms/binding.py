@@ -1,0 +1,277 @@
+"""Components and a table become a problem; the models of several properties, one problem.
+
+Every property is bound to the rows on which it was measured, under names of its own; what properties share (a latent state of the same
+column, a `realmat.terms.priors.Shared` parameter) keeps one name and is therefore one. The values of levels are those of the whole table,
+so that a specimen of which one property was measured exists for the others too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from realmat.errors import ModelError
+from realmat.table.table import Table, cells
+from realmat.terms.component import Component, Scale
+from realmat.terms.correlation import correlated, correlated_noise
+from realmat.terms.problem import Problem, link_values
+from realmat.terms.renaming import Renamer
+from realmat.terms.resolution import refuse_exact
+from realmat.terms.term import Contribution, Latent, Noise, Rows, Term, stored_name
+
+
+@dataclass(frozen=True)
+class Member:
+    """What one property's model declares: response column, link, and components in the order theory, material, observation."""
+
+    response: str
+    link: str
+    components: tuple[Component, ...]
+
+
+def scale_of(table: Table, response: str, link: str, components: Sequence[Component]) -> Scale:
+    """Magnitudes of g(y) for default priors."""
+    named = [getattr(c, "column", None) for c in components if c.layer == "theory"]
+    theory = tuple(name for name in named if name and name in table.columns)
+    g = link_values(link, table.numeric(response))
+    spread = float(np.std(g))
+    level = float(np.mean(g))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        columns = [link_values(link, table.numeric(c)) for c in theory]
+    columns = [x for x in columns if np.all(np.isfinite(x)) and np.std(x) > 0]
+    residual = spread
+    if columns and len(g) > len(columns) + 1:
+        x = np.column_stack([np.ones(len(g)), *columns])
+        residual = float(np.std(g - x @ np.linalg.lstsq(x, g, rcond=None)[0]))
+    floor = 1e-3 * max(spread, abs(level), 1e-300)
+    residual = max(residual, floor)
+    shift = residual * float(np.sqrt(sum(c.remoteness(table) ** 2 for c in components)))
+    return Scale(residual, level, max(spread, floor), shift, theory)
+
+
+def bind(response: str, link: str, components: Sequence[Component], table: Table, scale: Scale | None = None) -> Problem:
+    """Turn components and a table into a problem.
+
+    Parameters
+    ----------
+    response, link : str
+    components : sequence of Component
+    table : Table
+    scale : Scale, optional
+        Magnitudes for default priors; those of the table by default. Priors also look at columns: see `realmat.terms.binding.as_before`.
+
+    Raises
+    ------
+    realmat.DataError, realmat.ModelError
+        If a component cannot be bound, or two use the same variable name.
+    """
+    return bind_together([Member(response, link, tuple(components))], table, scales=None if scale is None else {response: scale})
+
+
+def bind_together(
+    members: Sequence[Member],
+    table: Table,
+    correlate: Sequence[str] = (),
+    scales: Mapping[str, Scale] | None = None,
+    prefix: bool = False,
+    shared: Sequence[str] = (),
+) -> Problem:
+    """Turn the models of several properties of one table into one problem, seen through the first.
+
+    Parameters
+    ----------
+    members : sequence of Member
+    table : Table
+        The rows of all; a response that is NaN was not measured there.
+    correlate : sequence of str
+        Components whose effects correlate between properties; ``"noise"`` for the noise of responses measured in one row.
+    scales : mapping of response to Scale, optional
+        Magnitudes for default priors; those of the table by default.
+    prefix : bool
+        Whether a property's variables begin with its name.
+    shared : sequence of str
+        Variables that keep their names, and are thereby one in all properties.
+
+    Raises
+    ------
+    realmat.DataError, realmat.ModelError
+        If a component cannot be bound, or variables clash.
+    """
+    seen = [_Seen.of(member, table, scales) for member in members]
+    apart = any(own.apart for own in seen) or "noise" in correlate
+    everything = np.arange(len(table))
+    first, cell = (everything, everything) if apart else _cells(table, seen)
+    collapsed = table.take(first, np.bincount(cell, minlength=len(first)).astype(float))
+    terms = [own.terms(collapsed, cell) for own in seen]
+    if collapsed.rows_matter and len(first) < len(table):  # a component wants every row to be its own piece
+        first, cell, collapsed = everything, everything, table
+        terms = [own.terms(collapsed, cell) for own in seen]
+    for own in terms:
+        _unique_names(own)
+        _resolvable(own)
+    if prefix:
+        terms = _named_apart(members, terms, shared)
+    terms = correlated([m.response for m in members], terms, [c for c in correlate if c != "noise"])
+    problems = [own.problem(t, collapsed, cell, k) for k, (own, t) in enumerate(zip(seen, terms, strict=True))]
+    if "noise" in correlate:
+        problems = correlated_noise(problems)
+    return replace(problems[0], beside=tuple(problems[1:]))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A property and its rows of a table: `rows` says which, and `own` holds them."""
+
+    member: Member
+    rows: np.ndarray
+    own: Table
+    scale: Scale
+    u: np.ndarray
+    group: np.ndarray
+    apart: bool
+
+    @classmethod
+    def of(cls, member: Member, table: Table, scales: Mapping[str, Scale] | None) -> _Seen:
+        rows = np.flatnonzero(np.isfinite(table.numeric(member.response)))
+        own = table if len(rows) == len(table) and member.response == table.response else cls._part(table, rows, None, member)
+        scale = (scales or {}).get(member.response) or scale_of(own, member.response, member.link, member.components)
+        observation = next(c for c in member.components if c.layer == "observation")
+        make = observation.bind(own, scale).noise
+        assert make is not None
+        noise: Noise = make(own)
+        apart = noise.nu is not None or (noise.censored is not None and bool(noise.censored.any()))
+        return cls(member, rows, own, scale, noise.u, noise.group, apart)
+
+    @staticmethod
+    def _part(table: Table, rows: np.ndarray, count: np.ndarray | None, member: Member, common: bool = True) -> Table:
+        return table.part(rows, count, member.response, member.link, common)
+
+    def _cells(self, collapsed: Table, cell: np.ndarray, common: bool) -> tuple[Table, np.ndarray, np.ndarray]:
+        """The property's cells, the cell of each of its rows, and the first row of each cell."""
+        mine, first, own = np.unique(cell[self.rows], return_index=True, return_inverse=True)
+        if self.own.whole is self.own and len(mine) == len(collapsed):
+            return collapsed, own, first
+        return self._part(collapsed, mine, np.bincount(own).astype(float), self.member, common), own, first
+
+    def terms(self, collapsed: Table, cell: np.ndarray) -> tuple[Term, ...]:
+        part = self._cells(collapsed, cell, common=True)[0]
+        terms = tuple(component.bind(part, self.scale) for component in self.member.components)
+        for term in terms:  # may ask for the level of single rows
+            term.contribute(part)
+        return terms
+
+    def problem(self, terms: tuple[Term, ...], collapsed: Table, cell: np.ndarray, rank: int) -> Problem:
+        part, own, first = self._cells(collapsed, cell, common=False)
+        contributions = tuple(term.contribute(part) for term in terms)
+        make = next(term.noise for term in terms if term.noise is not None)
+        noise = _first(make(self.own), first)
+        g = link_values(self.member.link, self.own.numeric(self.member.response))
+        rows = _rows(self.member.response, terms, contributions, noise, g, own, len(first))
+        refuse_exact(rows, terms, self.own)
+        alone = self.own.whole is self.own
+        table = self.own if alone else self.own.whole.part(self.rows, None, self.member.response, self.member.link)
+        return Problem(self.member.response, self.member.link, table, part, own, terms, rows, self.scale, contributions, noise, rank=rank)
+
+
+def _first(noise: Noise, first: np.ndarray) -> Noise:
+    censored = None if noise.censored is None else noise.censored[first]
+    return replace(noise, u=noise.u[first], group=noise.group[first], censored=censored)
+
+
+def _cells(table: Table, seen: Sequence[_Seen]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows alike in every column but the responses, and in the noise of each of these."""
+    also = []
+    for own in seen:
+        u, group = np.full(len(table), np.nan), np.full(len(table), -2)
+        u[own.rows], group[own.rows] = own.u, own.group
+        also += [u, group]
+    return cells(table, [own.member.response for own in seen], also)
+
+
+def _rows(
+    response: str,
+    terms: Sequence[Term],
+    contributions: Sequence[Contribution],
+    noise: Noise,
+    g: np.ndarray,
+    cell: np.ndarray,
+    size: int,
+) -> Rows:
+    """The response by cell: mean, count and within-cell sum of squares, which are sufficient where variances are equal."""
+    pieces = tuple((t.component, piece) for t, c in zip(terms, contributions, strict=True) for piece in c.pieces)
+    offsets = tuple((t.component, c.offset) for t, c in zip(terms, contributions, strict=True) if c.offset is not None)
+    count = np.bincount(cell, minlength=size).astype(float)
+    mean = np.bincount(cell, weights=g, minlength=size) / count
+    within = np.bincount(cell, weights=(g - mean[cell]) ** 2, minlength=size)
+    return Rows(response, mean, pieces, offsets, noise, count, within)
+
+
+def _named_apart(members: Sequence[Member], terms: Sequence[tuple[Term, ...]], shared: Sequence[str]) -> list[tuple[Term, ...]]:
+    """Each property's variables under its own name, states that several have under that of the first who has them."""
+    owners: dict[tuple[object, ...], list[tuple[int, int, int]]] = {}
+    for k, own in enumerate(terms):
+        for i, term in enumerate(own):
+            for j, state in enumerate(term.states):
+                owners.setdefault(state.of, []).append((k, i, j))
+    new: list[dict[str, str]] = [{} for _ in members]
+    for places in owners.values():
+        if len({k for k, _, _ in places}) < 2:
+            continue
+        states = [terms[k][i].states[j] for k, i, j in places]
+        _agree(members, [k for k, _, _ in places], states)
+        for (k, _, _), state in zip(places, states, strict=True):
+            new[k] |= {v: states[0].name + v.removeprefix(state.name) for v in state.variables}
+    for k, (member, own) in enumerate(zip(members, terms, strict=True)):
+        front = stored_name(member.response)
+        every = [name for term in own for name in _variables(term)]
+        new[k] |= {name: f"{front}_{name}" for name in every if name not in new[k] and name not in shared}
+    return [tuple(Renamer(names).term(term) for term in own) for names, own in zip(new, terms, strict=True)]
+
+
+def _variables(term: Term) -> list[str]:
+    return [*(q.name for q in term.params), *(c.name for c in term.coefficients), *(rows.name for rows in term.rows)]
+
+
+def _agree(members: Sequence[Member], owners: Sequence[int], states: Sequence[Latent]) -> None:
+    """What properties say of a state that they share must be the same.
+
+    Raises
+    ------
+    realmat.ModelError
+        With what each of them says.
+    """
+    first = states[0]
+    for k, state in zip(owners[1:], states[1:], strict=True):
+        differ = [name for name, value in first.told.items() if state.told[name] != value]
+        if differ:
+            a, b = members[owners[0]].response, members[k].response
+            told = "; ".join(f"{n}={first.told[n]!r} for {a}, {n}={state.told[n]!r} for {b}" for n in differ)
+            raise ModelError(f"column {first.of[0]!r} is one state of the material, but is declared in two ways: {told}. Declare it alike.")
+
+
+def _unique_names(terms: Sequence[Term]) -> None:
+    seen: dict[str, str] = {}
+    for term in terms:
+        for name in dict.fromkeys([p.name for p in term.params] + [c.name for c in term.coefficients]):
+            if name in seen:
+                raise ModelError(f"{name!r} is a variable of both {seen[name]!r} and {term.component!r}; give one of them another name=.")
+            if name != stored_name(name):
+                raise ModelError(
+                    f"{term.component!r}: no file can hold a variable called {name!r}; name it realmat.terms.term.stored_name({name!r})."
+                )
+            seen[name] = term.component
+
+
+def _resolvable(terms: Sequence[Term]) -> None:
+    """Every reference of a prior leads to a parameter of the same term, and none in a circle."""
+    for term in terms:
+        pending, done = list(term.params), set[str]()
+        while pending:
+            ready = [q for q in pending if done.issuperset(q.prior.references)]
+            if not ready:
+                told = "; ".join(f"{q.name!r} refers to {', '.join(sorted(set(q.prior.references) - done))}" for q in pending)
+                raise ModelError(f"{term.component!r}: a prior refers to what the component has not, or priors refer in a circle: {told}.")
+            done |= {q.name for q in ready}
+            pending = [q for q in pending if q.name not in done]
