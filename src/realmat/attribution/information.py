@@ -29,6 +29,7 @@ from realmat.terms.term import Contribution, Param, Values, evaluate
 _EXACT_ROWS = 400
 _PROBES = 128
 _STEP = 1e-4
+_SYMMETRIC: dict[str, Any] = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
 _OFF_CENTRE = 0.6  # quantile of a prior around zero that stands for "an effect is there"
 
 
@@ -189,7 +190,8 @@ class _Inverse:
         self.a = model.design(p)
         centred = sparse.identity(model.system.size) - model.linked
         prior = centred.T @ sparse.diags(1 / model.prior_sd(p) ** 2) @ centred
-        self.solve = splu((prior + self.a.T @ self.a.multiply(self.weight[:, None])).tocsc()).solve if model.system.size else None
+        precision = (prior + self.a.T @ self.a.multiply(self.weight[:, None])).tocsc()
+        self.solve = splu(precision, **_SYMMETRIC).solve if model.system.size else None
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         scaled = self.weight[:, None] * z
