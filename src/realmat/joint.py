@@ -14,7 +14,7 @@ from realmat.support.checks import listed
 from realmat.table.table import Column, Table
 from realmat.table.validated import as_frame, validated
 from realmat.terms.binding import Member, bind_together
-from realmat.terms.component import reject_unknown
+from realmat.terms.component import Scale, reject_unknown
 from realmat.terms.priors import Shared
 from realmat.terms.problem import Problem
 
@@ -218,11 +218,11 @@ class Joint:
 
     # --- what a model does ------------------------------------------------------------------------------------------------------
 
-    def bind(self, data: pd.DataFrame | Table) -> Problem:
-        """The problem of a table, seen through the first property; `Problem.of` gives the others."""
+    def bind(self, data: pd.DataFrame | Table, scales: Mapping[str, Scale] | None = None) -> Problem:
+        """The problem of a table, seen through the first property; `Problem.of` gives the others. `scales` as of `Model.bind`."""
         table = data if isinstance(data, Table) else self.table(data)
         members = [Member(m.response, m.link, m.components) for m in self.members]
-        return bind_together(members, table, self.correlate, prefix=True, shared=[prior.shared for prior in self._shared()])
+        return bind_together(members, table, self.correlate, scales, prefix=True, shared=[prior.shared for prior in self._shared()])
 
     def fit(
         self,

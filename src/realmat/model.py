@@ -16,7 +16,7 @@ from realmat.table.table import Column, Table
 from realmat.table.validated import as_frame, validated
 from realmat.terms.arguments import fits
 from realmat.terms.binding import bind
-from realmat.terms.component import Component, reject_unknown
+from realmat.terms.component import Component, Scale, reject_unknown
 from realmat.terms.problem import LINKS, Problem
 
 if TYPE_CHECKING:
@@ -193,10 +193,10 @@ class Model:
         """
         return validated(data, self.columns(response), self.levels, self.units, self.response, self.link)
 
-    def bind(self, data: pd.DataFrame | Table) -> Problem:
-        """Bind to a table: what engines work on."""
+    def bind(self, data: pd.DataFrame | Table, scales: Mapping[str, Scale] | None = None) -> Problem:
+        """Bind to a table: what engines work on. Default priors are scaled by the table, or by the `scales` of an earlier problem."""
         table = data if isinstance(data, Table) else self.table(data)
-        return bind(self.response, self.link, self.components, table)
+        return bind(self.response, self.link, self.components, table, None if scales is None else scales[self.response])
 
     def prediction_table(self, data: pd.DataFrame | Mapping[str, Any]) -> Table:
         """Validate rows to predict; the response may be absent or empty, and so may characterisations and names.

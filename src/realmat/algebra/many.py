@@ -167,13 +167,14 @@ class Solved:
 
     def mean(self) -> np.ndarray:
         """E[b | psi, y] at each psi, shape (n, coefficients), natural order."""
-        return self._completed(np.zeros((len(self.log_marginal), self._system.size)))
+        return self.completed(np.zeros((len(self.log_marginal), self._system.size)))
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """An exact draw of b at each psi, shape (n, coefficients), natural order; nonsense where the numbers break down."""
-        return self._completed(rng.standard_normal((len(self.log_marginal), self._system.size)))
+        return self.completed(rng.standard_normal((len(self.log_marginal), self._system.size)))
 
-    def _completed(self, b: np.ndarray) -> np.ndarray:
+    def completed(self, b: np.ndarray) -> np.ndarray:
+        """A draw at each psi from standard normals `b` of shape (n, coefficients), which it overwrites."""
         self.centred(b)
         return np.asarray(batch_kernels.natural(b, self._system.place, self._system.shift))
 
@@ -216,6 +217,11 @@ class Singly:
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """As `Solved.draw`."""
         return np.array([np.full(self._system.size, np.nan) if one is None else one.draw(rng) for one in self.each])
+
+    def completed(self, b: np.ndarray) -> np.ndarray:
+        """As `Solved.completed`."""
+        self.centred(b)
+        return np.array([self._system.natural(row) for row in b])
 
     def centred(self, b: np.ndarray) -> None:
         """As `Solved.centred`."""

@@ -156,20 +156,53 @@ def _grouping(posterior: Posterior, by: str | Sequence[Any] | None) -> tuple[str
     return by, level.codes, level.values
 
 
-def _averages(stream: Stream, average: sparse.csr_matrix, rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Each component's part averaged over groups, shape (groups, draws); and the noise variance of the groups' means."""
-    size = len(stream.indices)
-    parts: dict[str, np.ndarray] = {}
+@dataclass
+class _Moments:
+    """Mean and variance over draws of numbers by group, shape (groups,), summed as deviations from the first draw."""
+
+    reference: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    size: int = 0
+
+    @classmethod
+    def of(cls, part: np.ndarray) -> _Moments:
+        """None yet; `part`, shape (groups, draws), holds the first draw."""
+        return cls(part[:, 0].copy(), np.zeros(len(part)), np.zeros(len(part)))
+
+    def add(self, part: np.ndarray) -> None:
+        """Some draws, shape (groups, draws)."""
+        away = part - self.reference[:, None]
+        self.first += away.sum(axis=1)
+        self.second += np.einsum("gd,gd->g", away, away)
+        self.size += part.shape[1]
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.reference + self.first / self.size
+
+    @property
+    def sd(self) -> np.ndarray:
+        return np.sqrt(np.maximum(self.second / self.size - (self.first / self.size) ** 2, 0.0))
+
+
+def _averages(stream: Stream, average: sparse.csr_matrix, rows: np.ndarray) -> tuple[dict[str, _Moments], np.ndarray]:
+    """Each component's part averaged over groups, and under "" their sum; and the noise variance of the groups' means."""
+    moments: dict[str, _Moments] = {}
     noise = np.zeros(len(rows))
     for chunk in stream:
+        shape = (len(stream), chunk.where.stop - chunk.where.start)
+        total = np.zeros((len(rows), shape[1]))
         for component, part in chunk.mean.items():
-            mine = parts.setdefault(component, np.zeros((len(rows), size)))
-            mine[:, chunk.where] = average @ np.ascontiguousarray(part)
+            mine = average @ np.ascontiguousarray(np.broadcast_to(part, shape))
+            moments.setdefault(component, _Moments.of(mine)).add(mine)
+            total += mine
+        moments.setdefault("", _Moments.of(total)).add(total)
         for source in chunk.sources:
             if source.groups is None:
-                each = np.broadcast_to(source.full_variance, (len(stream), chunk.where.stop - chunk.where.start))
-                noise += (average @ np.ascontiguousarray(each)).sum(axis=1) / size / rows
-    return parts, noise
+                each = source.full_variance.sum(axis=1)
+                noise += average @ np.broadcast_to(each, (len(stream),)) / len(stream.indices) / rows
+    return moments, noise
 
 
 def _assemble(
@@ -179,22 +212,22 @@ def _assemble(
     labels: np.ndarray,
     rows: np.ndarray,
     measured: np.ndarray,
-    parts: dict[str, np.ndarray],
+    parts: dict[str, _Moments],
     noise: np.ndarray,
     unit: str,
 ) -> Gap:
     import xarray as xr
 
     layer_of = dict(zip(stream.components, stream.layers, strict=True))
-    zero = np.zeros((len(rows), len(stream.indices)))
+    total = parts.pop("")
     base = next((c for c in parts if layer_of[c] == "theory"), None)
-    theory = zero if base is None else parts[base]
-    total: Any = sum(parts.values(), zero)
-    values, u, layers = {"theory": theory.mean(axis=1)}, {"theory": theory.std(axis=1)}, {"theory": "theory"}
+    zero = np.zeros(len(rows))
+    values = {"theory": zero if base is None else parts[base].mean}
+    u, layers = {"theory": zero if base is None else parts[base].sd}, {"theory": "theory"}
     for component, part in parts.items():
         if component != base:
-            values[component], u[component], layers[component] = part.mean(axis=1), part.std(axis=1), layer_of[component]
-    values["residual"], u["residual"], layers["residual"] = measured - total.mean(axis=1), total.std(axis=1), "observation"
+            values[component], u[component], layers[component] = part.mean, part.sd, layer_of[component]
+    values["residual"], u["residual"], layers["residual"] = measured - total.mean, total.sd, "observation"
     values["measured"], u["measured"], layers["measured"] = measured, np.sqrt(noise), "observation"
     values["gap"], u["gap"], layers["gap"] = measured - values["theory"], np.hypot(u["theory"], u["measured"]), "material"
     table = pd.DataFrame({"rows": rows.astype(int)}, index=pd.Index(labels, name=name))

@@ -1,4 +1,7 @@
-"""A fit on disk: one NetCDF file that holds the DataTree, and in its attributes the model."""
+"""A fit on disk: one NetCDF file of what cannot be made again, see `realmat.posterior.stored`.
+
+Files that hold the whole DataTree, as earlier versions wrote them and as `fit.tree.to_netcdf` does, are read as well.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,21 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def write(tree: xr.DataTree, path: str | Path) -> Path:
-    """Write a fit's tree, whole or not at all.
+def write(posterior: Posterior, model: Model | Joint, path: str | Path) -> Path:
+    """Write a fit, whole or not at all.
 
     Raises
     ------
     realmat.FileError
         If it cannot be written.
     """
+    from realmat.posterior import stored
+
     target = writable(path)
     part = target.with_name(f".{target.name}.part")
+    tree = stored.pack(posterior, model.to_dict())
     try:
-        tree.to_netcdf(part, engine="netcdf4")
+        tree.to_netcdf(part, engine="netcdf4", encoding=stored.encoding(tree))
         os.replace(part, target)
     except (OSError, RuntimeError) as error:  # of the latter kind are those of the NetCDF library
         part.unlink(missing_ok=True)
@@ -39,7 +45,7 @@ def write(tree: xr.DataTree, path: str | Path) -> Path:
     return target
 
 
-def read(path: str | Path, trust: str | Sequence[str] = ()) -> tuple[Model | Joint, Posterior, xr.DataTree]:
+def read(path: str | Path, trust: str | Sequence[str] = ()) -> tuple[Model | Joint, Posterior]:
     """Read back what `write` wrote; code that is named in it is imported where it is realmat's own, or of a module that `trust` names.
 
     Raises
@@ -62,7 +68,7 @@ def read(path: str | Path, trust: str | Sequence[str] = ()) -> tuple[Model | Joi
         raise UntrustedFileError(f"{source}: {error}", tree) from error
     except (RealmatError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise FileError(f"{source} cannot be read back: {error}") from error
-    return model, posterior, tree
+    return model, posterior
 
 
 class UntrustedFileError(FileError):
@@ -76,7 +82,8 @@ class UntrustedFileError(FileError):
 def _opened(source: Path) -> xr.DataTree:
     import xarray as xr
 
-    from realmat.posterior.tree import FORMAT
+    from realmat.posterior import stored
+    from realmat.posterior import tree as layout
 
     if not source.exists():
         raise FileError(f"{source} does not exist.")
@@ -85,18 +92,22 @@ def _opened(source: Path) -> xr.DataTree:
             tree = opened.load()
     except Exception as error:  # any reader's complaint means the same to the user
         raise FileError(f"{source} is not a NetCDF file, or is damaged ({type(error).__name__}: {error}).") from error
-    if tree.attrs.get("format") != FORMAT:
-        raise FileError(f"{source} is not a realmat fit of the format {FORMAT!r} (it says {tree.attrs.get('format')!r}).")
+    known = (stored.FORMAT, layout.FORMAT)
+    if tree.attrs.get("format") not in known:
+        told = f"it says {tree.attrs.get('format')!r}, and {' or '.join(map(repr, known))} can be read"
+        raise FileError(f"{source} is not a realmat fit ({told}); the version of realmat that wrote it may read it.")
     return tree
 
 
 def _posterior(source: Path, tree: xr.DataTree, model: Model | Joint) -> Posterior:
+    from realmat.posterior import stored
     from realmat.posterior import tree as layout
 
-    columns, index, limits = layout.read_columns(tree["constant_data"].to_dataset())
+    packed = tree.attrs["format"] == stored.FORMAT
+    columns, index, limits = stored.columns(tree) if packed else layout.read_columns(tree["constant_data"].to_dataset())
     seen = (model.response, model.link) if isinstance(model, Model) else ()
     table = Table(columns, model.levels, index, limits, None, *seen)
     if table.digest != tree.attrs["data_hash"]:
         raise FileError(f"{source}: the data in the file do not match their hash; the file is damaged or was edited.")
-    problem = model.bind(table)
-    return Posterior(problem, layout.read_draws(tree, problem))
+    problem = model.bind(table, stored.scales(tree) if packed else None)
+    return Posterior(problem, stored.draws(tree, problem) if packed else layout.read_draws(tree, problem))

@@ -31,12 +31,10 @@ class Fitted:
     posterior : Posterior
     """
 
-    def __init__(self, model: Model | Joint, posterior: Posterior, tree: xr.DataTree | None = None) -> None:
+    def __init__(self, model: Model | Joint, posterior: Posterior) -> None:
         self.declared = model
         self.model = model.of(posterior.problem.response)
         self.posterior = posterior
-        if tree is not None:
-            self.__dict__["tree"] = tree
 
     @property
     def problem(self) -> Problem:
@@ -54,6 +52,15 @@ class Fitted:
         from realmat.posterior import tree
 
         return tree.build(self.posterior, self.declared.to_dict())
+
+    @cached_property
+    def _drawn(self) -> xr.DataTree:
+        """The group `posterior` of `tree` alone, which costs nothing."""
+        import xarray as xr
+
+        from realmat.posterior import tree
+
+        return xr.DataTree.from_dict({"/posterior": tree.variables(self.posterior)})
 
     def __repr__(self) -> str:
         facts = self.facts

@@ -78,12 +78,12 @@ class Fit(Figures):
         from realmat.support.summaries import summary
 
         names = self._variables(most) if var_names is None else [var_names] if isinstance(var_names, str) else list(var_names)
-        reject_unknown(names, [str(n) for n in self.tree["posterior"].data_vars], "variables of the fit")
+        reject_unknown(names, [str(n) for n in self._drawn["posterior"].data_vars], "variables of the fit")
         with using(ci_prob, ci_kind):
-            return summary(self.tree, names, kind, round_to, coords)
+            return summary(self._drawn, names, kind, round_to, coords)
 
     def _variables(self, most: int) -> list[str]:
-        stored = self.tree["posterior"].data_vars
+        stored = self._drawn["posterior"].data_vars
         names = (n for t in self.problem.terms for n in [*(q.name for q in t.params), *(c.name for c in t.coefficients if c.size <= most)])
         return [n for n in names if n in stored]
 
@@ -116,12 +116,15 @@ class Fit(Figures):
     def save(self, path: str | Path) -> Path:
         """Write the fit to a NetCDF file, whole or not at all; `rm.load` reads it back to the bit.
 
+        The file keeps what cannot be made again: draws, table, model. Predictions, log likelihoods and draws from the prior are made
+        when `tree` is asked for; ``fit.tree.to_netcdf(path)`` writes them too, and `rm.load` reads such a file as well.
+
         Raises
         ------
         realmat.FileError
             If the file cannot be written.
         """
-        return files.write(self.tree, path)
+        return files.write(self.posterior, self.declared, path)
 
 
 class SealedFit(Fit):
@@ -134,7 +137,7 @@ class SealedFit(Fit):
     """
 
     def __init__(self, tree: xr.DataTree, why: str) -> None:
-        self.__dict__["tree"] = tree
+        self.__dict__["tree"] = self.__dict__["_drawn"] = tree
         self.why = why
 
     @property

@@ -23,7 +23,7 @@ NEW: Mapping[str, tuple[str, ...]] = {
     "specimen": ("specimen", "row"),
     "material": ("material", "specimen", "row"),
 }
-_DRAWS = ((5e7, 4000), (4e8, 1000), (float("inf"), 200))  # within so much work (draws x cells x components) at most so many draws
+_DRAWS = ((5e7, 4000), (1e8, 1000), (float("inf"), 200))  # within so much work (draws x cells x components) at most so many draws
 CHUNK = 500_000  # numbers in a chunk: few enough to stay in the cache
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System, auxiliary
-from realmat.algebra.lifted import Lifted
+from realmat.algebra.lifted import Lifted, slices
 from realmat.terms.problem import Problem, nonlinear_terms
 from realmat.terms.term import Derived
 
@@ -127,7 +127,13 @@ class Posterior:
 
     def redraw(self, indices: tuple[int, ...]) -> np.ndarray:
         """Exact draws of all coefficients given psi at flat draws `indices`, shape (len(indices), coefficients); reproducible by draw."""
-        return np.stack([self.system.at(self.values(i)).draw(np.random.default_rng(i)) for i in indices])
+        many = self.system.many
+        out = np.empty((len(indices), self.system.size))
+        for where in slices(len(indices), many.most):
+            some = indices[where]
+            normals = np.stack([np.random.default_rng(i).standard_normal(self.system.size) for i in some])
+            out[where] = many.at(self.batch(np.array(some)), len(some)).completed(normals)
+        return out
 
     def thin(self, most: int) -> np.ndarray:
         """At most `most` flat draw numbers, spread evenly over all chains."""
