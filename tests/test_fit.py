@@ -133,6 +133,38 @@ def test_saved_and_loaded_to_the_bit(fit, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_file_keeps_little_more_than_the_draws(fit, tmp_path):
+    """At most 1.5 times the draws in float64, and some kilobytes for the table and the description."""
+    path = fit.save(tmp_path / "fit.nc")
+    draws = sum(v.nbytes for v in [*fit.posterior.draws.params.values(), *fit.posterior.draws.coefficients.values()])
+    assert path.stat().st_size <= 1.5 * draws + 200_000
+    kept = xr.open_datatree(path, engine="netcdf4")
+    assert "log_likelihood" not in kept.children
+    state = "grain_size_grain"
+    np.testing.assert_allclose(kept["posterior"][state], fit.tree["posterior"][state], rtol=1e-6)  # in the unit of its column
+    kept.close()
+
+
+def test_a_file_of_the_whole_tree_is_read_too(fit, tmp_path):
+    """As `Fit.save` wrote it up to format 2, and as `fit.tree.to_netcdf` does."""
+    fit.tree.to_netcdf(tmp_path / "whole.nc", engine="netcdf4")
+    again = rm.load(tmp_path / "whole.nc")
+    assert again.model == fit.model
+    for name, draws in fit.posterior.draws.coefficients.items():
+        assert np.array_equal(again.posterior.draws.coefficients[name], draws), name
+    pd.testing.assert_frame_equal(again.budget().table, fit.budget().table)
+
+
+def test_labels_keep_their_types(tmp_path):
+    """Numbers, text, truth values and nothing among the labels come back as they were, in the table and in its index."""
+    df = pd.DataFrame({"y": np.arange(8.0) % 3, "lab": np.array(["a", 7, True, "a", 2.5, 7, "True", "a"], dtype=object)})
+    df.index = pd.Index(["r1", 2, "r3", 4, "ü/x", 6, 7, 8], dtype=object)
+    found = rm.Model("y", observation=rm.observation.Normal(bias_by="lab")).fit(df, draws=20, chains=2, seed=1, progress=False)
+    again = rm.load(found.save(tmp_path / "labels.nc")).problem.table
+    assert [(type(v), v) for v in again.columns["lab"]] == [(type(v), v) for v in found.problem.table.columns["lab"]]
+    assert list(again.index) == list(df.index)
+
+
 def test_names_that_no_file_holds(tmp_path):
     """Slashes in units, leading signs, trailing spaces: the fit is summed up, saved, and knows the columns by their own names."""
     rng = np.random.default_rng(4)
