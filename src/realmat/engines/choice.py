@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from realmat.engines import exact
+from realmat.engines import exact, gibbs
 from realmat.errors import FitError, ModelError
 from realmat.posterior.draws import Draws
 from realmat.terms.problem import Problem
@@ -46,7 +46,9 @@ def run(problem: Problem, engine: str, draws: int, chains: int, seed: int, progr
     unknown = sorted(set(options) - set(takes))
     if unknown:
         raise FitError(f"engine {name!r} takes {', '.join(takes)}, not {', '.join(unknown)}.")
-    if name == "exact":
+    if name == "exact" and gibbs.needed(problem):
+        out = gibbs.sample(problem, draws, chains, seed, progress=progress)
+    elif name == "exact":
         out = exact.sample(problem, draws, chains, seed, progress=progress, **options)
     else:
         if progress and engine == "auto":

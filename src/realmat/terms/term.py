@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import sparse
@@ -231,6 +231,36 @@ def measured(name: str, y: np.ndarray, pieces: tuple[Piece, ...], noise: Noise, 
     return Rows(name, y, tuple((owner, piece) for piece in pieces), (), noise, np.ones(n), np.zeros(n))
 
 
+class OwnUpdate(Protocol):
+    """Draws parameters of a term given its coefficients, many chains side by side: arrays have the chains as first axis.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The parameters it draws; others of the problem it neither reads nor changes.
+    block : str
+        The coefficients they are drawn given.
+    learning : float
+        How fast its steps adapt; 0 once the chains are warm.
+    """
+
+    names: tuple[str, ...]
+    block: str
+    learning: float
+
+    def begin(self, medians: Values, chains: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Starting values."""
+        ...
+
+    def derived(self, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Functions of them that the term's pieces, offsets and scales take from among the values where they stand there."""
+        ...
+
+    def draw(self, state: dict[str, np.ndarray], b: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """New values given coefficients of shape (chains, size)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Latent:
     """A latent state by what it is of, so that several properties can share it.
@@ -313,6 +343,11 @@ class Term:
     biases : tuple of Bias
         Only of the observation component.
     derived : tuple of Derived
+
+    update : OwnUpdate, optional
+        Draws the term's parameters given its coefficients, where they are too many to be explored.
+    factor : Function, optional
+        Log density, a function of psi, of what was measured beyond what `rows` hold of it.
     """
 
     component: str
@@ -326,6 +361,9 @@ class Term:
     states: tuple[Latent, ...] = ()
     biases: tuple[Bias, ...] = ()
     derived: tuple[Derived, ...] = ()
+
+    update: OwnUpdate | None = None
+    factor: Function | None = None
 
 
 def degrees(nu: str | float, p: Values) -> Any:

@@ -1,0 +1,216 @@
+"""Hyperparameters in two parts: those that a term draws itself given its coefficients, and the others with the coefficients integrated out.
+
+Each sweep (1) moves the other hyperparameters on their collapsed density, given the term's own parameters; (2) draws all coefficients
+exactly; (3) lets the term draw its own parameters given its coefficients. (1) and (2) together are one draw of a block, so the chain is a
+partially collapsed Gibbs sampler in the order that keeps its distribution (van Dyk & Park, J. Am. Stat. Assoc. 103, 790, 2008). Chains
+stand side by side in arrays.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from realmat.algebra import System
+from realmat.algebra.family import example_values
+from realmat.algebra.space import Space
+from realmat.engines.progress import Progress
+from realmat.errors import FitError
+from realmat.posterior.draws import Draws
+from realmat.support.threads import one_blas_thread
+from realmat.terms.problem import Problem
+from realmat.terms.term import OwnUpdate
+
+_SIDE_BY_SIDE = 16
+_WARM = 150  # sweeps
+_TARGET = 0.3  # acceptance
+_ESS = 400.0  # of the least well known hyperparameter; sweeps go on until it is reached
+_FEW = 60  # numbers up to which a parameter's effective size is looked at
+_LONGEST = 8  # times as many sweeps as draws were asked for
+
+
+def needed(problem: Problem) -> bool:
+    """Whether a term draws parameters of its own."""
+    return any(term.update is not None for term in problem.terms)
+
+
+@one_blas_thread()
+def sample(problem: Problem, draws: int, chains: int, seed: int, progress: bool = True) -> Draws:
+    """Draw from the posterior of a problem with a term that draws parameters of its own.
+
+    Parameters
+    ----------
+    problem : Problem
+    draws, chains : int
+        As asked for; inside, chains stand side by side and are laid one behind the other, whole ones to each chain asked for.
+    seed : int
+    progress : bool
+
+    Raises
+    ------
+    realmat.FitError
+        If parts of the model have heavy tails or limits, which would need values of their own for every row.
+    """
+    started = time.perf_counter()
+    system = System(problem)
+    if system.augmented:
+        raise FitError("a consensus of theories beside Student t parts or limits needs engine='nuts'.")
+    updates = [term.update for term in problem.terms if term.update is not None]
+    each = max(1, round(_SIDE_BY_SIDE / chains))
+    length = -(-draws // each)
+    run = _Run(system, updates, each * chains, np.random.default_rng([seed, 31]))
+    with Progress(progress, "warming up", _WARM) as bar:
+        run.warm(bar)
+        bar.restart("sweeping", length)
+        run.keep(length, bar)
+    facts: dict[str, Any] = {"engine": "exact", "method": "collapsed Gibbs", "latents": "draws", "sweeps": len(run.kept)}
+    if run.interrupted:
+        facts["interrupted"] = f"interrupted after {len(run.kept)} sweeps"
+    kept = [run.kept[k] for k in np.linspace(0, len(run.kept) - 1, min(length, len(run.kept))).astype(int)]
+    facts["seconds"] = round(time.perf_counter() - started, 4)
+    return _laid_out(problem, system, kept, chains, draws, facts)
+
+
+@dataclass
+class _Steps:
+    """Random-walk steps that learn their shape while the chains warm up (Haario, Saksman & Tamminen, Bernoulli 7, 223, 2001)."""
+
+    size: int
+    factor: np.ndarray = field(init=False)
+    log_length: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.factor = 0.1 * np.eye(self.size)
+
+    def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Steps of shape (count, size)."""
+        return 2.4 / np.sqrt(self.size) * np.exp(self.log_length) * rng.standard_normal((count, self.size)) @ self.factor.T
+
+    def learn(self, history: list[np.ndarray]) -> None:
+        """Their shape from where the chains have been."""
+        x = np.concatenate(history[len(history) // 2 :])
+        if self.size and len(x) > 10 * self.size:
+            covariance = np.cov(x.T).reshape(self.size, self.size)
+            self.factor = np.linalg.cholesky(covariance + 1e-9 * np.trace(covariance) * np.eye(self.size))
+
+
+class _Run:
+    """Chains side by side: `theta` holds the hyperparameters that no term draws itself, shape (C, size), `states` the others.
+
+    Attributes
+    ----------
+    kept : list of (dict, array)
+        Of each sweep: parameters, chains first, and the coefficients that were drawn given them, shape (C, coefficients).
+    interrupted : bool
+    """
+
+    def __init__(self, system: System, updates: list[OwnUpdate], count: int, rng: np.random.Generator) -> None:
+        self.system, self.updates, self.rng, self.count = system, updates, rng, count
+        problem = system.problem
+        medians = example_values(problem.params)
+        own = {name for update in updates for name in update.names}
+        self.space = Space([q for q in problem.params if q.name not in own])
+        self.theta = np.repeat(self.space.start()[None], count, axis=0)
+        self.theta = self.theta + 0.1 * rng.standard_normal(self.theta.shape)
+        self.states = [update.begin(medians, count, rng) for update in updates]
+        self.steps = _Steps(self.space.size)
+        self.kept: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
+        self.interrupted = False
+
+    def given(self) -> dict[str, np.ndarray]:
+        """What the terms have drawn themselves, with what follows from it: chains last."""
+        out: dict[str, np.ndarray] = {}
+        for update, state in zip(self.updates, self.states, strict=True):
+            every = {**state, **update.derived(state)}
+            out |= {name: np.moveaxis(value, 0, -1) for name, value in every.items() if not name.startswith("_")}
+        return out
+
+    def sweep(self, learning: float) -> np.ndarray:
+        """One sweep of every chain; returns the coefficients it drew, shape (C, size), given the terms' parameters before it."""
+        given = self.given()
+        if self.space.size:
+            self._move(given, learning)
+        b = self.system.many.at({**self.space.many(self.theta)[0], **given}, self.count).draw(self.rng)
+        if not np.isfinite(b).all():
+            raise FitError("the numbers broke down while sampling; check the sizes of the theories' values and the priors.")
+        self.before = self.states
+        drawn = []
+        for update, state in zip(self.updates, self.states, strict=True):
+            update.learning = learning
+            drawn.append(update.draw(state, b[:, self.system.columns[update.block]], self.rng))
+        self.states = drawn
+        return b
+
+    def _move(self, given: dict[str, np.ndarray], learning: float) -> None:
+        """Two Metropolis steps of theta with the coefficients integrated out."""
+        level = self._level(self.theta, given)
+        for _ in range(2):
+            there = self.theta + self.steps.draw(self.count, self.rng)
+            new = self._level(there, given)
+            with np.errstate(invalid="ignore"):
+                taken = np.log(self.rng.random(self.count)) < new - level
+            self.theta = np.where(taken[:, None], there, self.theta)
+            level = np.where(taken, new, level)
+            self.steps.log_length += learning * (float(taken.mean()) - _TARGET)
+
+    def _level(self, theta: np.ndarray, given: dict[str, np.ndarray]) -> np.ndarray:
+        values, prior = self.space.many(theta)
+        total = prior + self.system.many.log_marginal({**values, **given}, self.count)
+        return np.where(np.isfinite(total), total, -np.inf)
+
+    def warm(self, bar: Progress) -> None:
+        """Find the posterior, and the sizes of the steps in it."""
+        history: list[np.ndarray] = []
+        for k in range(_WARM):
+            self.sweep(0.5 / (1 + k / 20))
+            history.append(self.theta)
+            if k % 30 == 29:
+                self.steps.learn(history)
+            bar.advance()
+
+    def keep(self, length: int, bar: Progress) -> None:
+        """Keep sweeps until the least well known hyperparameter has the effective size asked for, `length` at least."""
+        goal = length
+        try:
+            while len(self.kept) < goal:
+                b = self.sweep(0.0)
+                own = {name: value for state in self.before for name, value in state.items() if not name.startswith("_")}
+                self.kept.append(({**self.space.named(self.theta), **own}, b))
+                bar.advance()
+                if len(self.kept) == goal and goal < _LONGEST * length and (short := self._short(length)) > 1:
+                    goal = min(int(np.ceil(goal * min(short, 2.0))), _LONGEST * length)
+                    bar.restart("sweeping on", goal - len(self.kept))
+        except KeyboardInterrupt:
+            if len(self.kept) < 4:
+                raise
+            self.interrupted = True
+
+    def _short(self, length: int) -> float:
+        """How many times as many sweeps are needed for the smallest effective sample size asked for."""
+        from arviz_stats.base import array_stats
+
+        wanted = min(_ESS, 0.1 * length * self.count)
+        first = self.kept[0][0]
+        sizes = [
+            float(np.min(array_stats.ess(np.stack([p[name] for p, _ in self.kept], axis=1), chain_axis=0, draw_axis=1)))
+            for name, value in first.items()
+            if value[0].size <= _FEW
+        ]
+        return wanted / max(min(sizes, default=wanted), 1.0)
+
+
+def _laid_out(
+    problem: Problem, system: System, kept: list[tuple[dict[str, np.ndarray], np.ndarray]], chains: int, draws: int, facts: dict[str, Any]
+) -> Draws:
+    """(sweeps, chains side by side) as (chains, draws): several whole chains one behind the other in each."""
+
+    def shaped(parts: list[np.ndarray]) -> np.ndarray:
+        x = np.moveaxis(np.stack(parts), 0, 1)  # chains side by side, sweeps, ...
+        return x.reshape(chains, -1, *x.shape[2:])[:, :draws]
+
+    params = {q.name: shaped([p[q.name] for p, _ in kept]) for q in problem.params}
+    b = shaped([b for _, b in kept])
+    return Draws(params, {name: b[..., where] for name, where in system.columns.items()}, facts=facts)
