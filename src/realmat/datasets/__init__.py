@@ -14,6 +14,7 @@ import pandas as pd
 from realmat.datasets import (
     absorption,
     band_gap,
+    band_gap_ladder,
     fatigue_strength,
     formation_enthalpy,
     hydration,
@@ -31,6 +32,7 @@ _ALL = (
     formation_enthalpy.DATASET,
     hydration.DATASET,
     band_gap.DATASET,
+    band_gap_ladder.DATASET,
     yield_strength.DATASET,
     fatigue_strength.DATASET,
     absorption.DATASET,
