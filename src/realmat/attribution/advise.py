@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from realmat.attribution.calculations import runs
 from realmat.attribution.candidates import Lines, fitted_rows, joined_frame, new_pieces, repeats, states, table_rows
 from realmat.errors import ModelError
 from realmat.posterior.draws import Posterior
@@ -97,7 +98,7 @@ def advise(
     posterior : Posterior
     actions : mapping, list of str or DataFrame, optional
         Which actions to weigh: ``"repeat"`` (one more measurement of a piece), ``"characterise"`` (a state of a piece), ``"theory"``
-        (a better theory value), ``"specimen"`` (a new piece of a known material), ``"measure"`` (rows of a candidate table). A mapping
+        (a better theory value, or another theory of a consensus; its action is then that theory's name), ``"specimen"`` (a new piece of a known material), ``"measure"`` (rows of a candidate table). A mapping
         gives each its argument: for characterise and theory a u, or one for each state, in the column's unit (default: that of the
         readings so far); for measure the table. A DataFrame alone is a candidate table. By default all that apply.
     target : DataFrame or sequence of row labels, optional
@@ -171,6 +172,8 @@ def _lines(
     for kind, layer in (("characterise", "material"), ("theory", "theory")):
         if kind in wanted:
             lines += states(posterior, layer, kind, wanted[kind])
+    if "theory" in wanted:
+        lines += runs(posterior)
     if "specimen" in wanted:
         lines += new_pieces(posterior)
     return goal, lines, said, notes
@@ -293,11 +296,11 @@ def _add_shared(left: Sequence[Lines], right: Sequence[Lines], values: Mapping[s
 def _costs(lines: Sequence[Lines], costs: Mapping[str, float] | None) -> np.ndarray:
     costs = dict(costs or {})
     what = [w for line in lines for w in line.what]
-    reject_unknown(list(costs), [*KINDS, *what], "action in costs=")
+    kinds = [line.kind for line in lines for _ in range(len(line))]
+    reject_unknown(list(costs), [*dict.fromkeys([*KINDS, *kinds]), *what], "action in costs=")
     wrong = [f"{name}: {value!r}" for name, value in costs.items() if not (np.isfinite(value) and value > 0)]
     if wrong:
         raise ModelError(f"costs must be positive and finite, not {', '.join(wrong)}.")
-    kinds = [line.kind for line in lines for _ in range(len(line))]
     return np.array([float(costs.get(w, costs.get(k, 1.0))) for w, k in zip(what, kinds, strict=True)])
 
 

@@ -170,6 +170,8 @@ def states(posterior: Posterior, layer: str, kind: str, u: Any = None) -> list[L
     scaled = {piece.coefficients for _, piece in problem.response_rows.pieces if piece.scale is not None}
     scaled |= {piece.coefficients for rows in problem.rows[1:] for _, piece in rows.pieces}
     for term in problem.terms:
+        if term.update is not None:  # what is known of its state comes from calculations, which are actions of their own
+            continue
         for block in term.coefficients:
             if (term.layer == "theory") != (layer == "theory") or not block.level or block.name not in scaled:
                 continue

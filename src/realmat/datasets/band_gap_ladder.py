@@ -8,9 +8,25 @@ from realmat.datasets.dataset import DataSet
 from realmat.datasets.fetch import fetch
 
 _SOURCE = "band_gap_ladder"
-THEORIES = (
-    "LDA PBE PBE_SOL SCAN BJ MBJ HLE16 HSE06 HSE14 HSE06_mix PBE0 PBE0_mix G0W0@LDA-PPA G0W0@PBE-PPA QPG0W0 QSGW QSGW^".split()
-)
+THEORIES = [
+    "LDA",
+    "PBE",
+    "PBE_SOL",
+    "SCAN",
+    "BJ",
+    "MBJ",
+    "HLE16",
+    "HSE06",
+    "HSE14",
+    "HSE06_mix",
+    "PBE0",
+    "PBE0_mix",
+    "G0W0@LDA-PPA",
+    "G0W0@PBE-PPA",
+    "QPG0W0",
+    "QSGW",
+    "QSGW^",
+]
 VARIANTS = ["LDA NC", "LDA AE", "LDA+SOC", "PBE NC", "PBE+SOC", "HLE16+SOC", "QPG0W0+SOC", "QSGW^+SOC"]
 
 

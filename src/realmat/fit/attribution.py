@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from realmat.attribution.budget import Budget
     from realmat.attribution.gap import Gap
     from realmat.attribution.laboratory import Laboratory
+    from realmat.attribution.theories import Theories
 
 
 class Attribution(Fitted):
@@ -92,6 +93,23 @@ class Attribution(Fitted):
 
         with using(ci_prob, ci_kind):
             return repeatability(self.posterior, self.model.unit)
+
+    @one_blas_thread()
+    def theories(self) -> Theories:
+        """What each theory of a `rm.theory.Consensus` is worth: bias, slope, errors, and what it adds to the others.
+
+        Returns
+        -------
+        Theories
+
+        Raises
+        ------
+        realmat.ModelError
+            If the model has no consensus.
+        """
+        from realmat.attribution.theories import theories
+
+        return theories(self.posterior, self.model.unit)
 
     @one_blas_thread()
     def predict(

@@ -73,7 +73,7 @@ class Calculations:
         return self.x.shape[0], self.x.shape[1]
 
     @cached_property
-    def _ran(self) -> np.ndarray:
+    def ran(self) -> np.ndarray:
         """Which theories each pattern has, as ones and zeros of shape (patterns, K)."""
         out = np.zeros((len(self.patterns), self.x.shape[1]))
         for k, pattern in enumerate(self.patterns):
@@ -82,14 +82,14 @@ class Calculations:
 
     def weights(self, covariance: np.ndarray) -> np.ndarray:
         """W of each pattern, zero for theories that were not run: shape (..., patterns, K, K) from S of shape (..., K, K)."""
-        both = self._ran[:, :, None] * self._ran[:, None, :]
-        alone = (1 - self._ran)[:, :, None] * np.eye(self.x.shape[1])
+        both = self.ran[:, :, None] * self.ran[:, None, :]
+        alone = (1 - self.ran)[:, :, None] * np.eye(self.x.shape[1])
         return np.asarray(np.linalg.inv(covariance[..., None, :, :] * both + alone) * both)
 
     def log_det(self, covariance: np.ndarray) -> np.ndarray:
         """Log determinant of S over the theories that were run of each pattern: shape (..., patterns)."""
-        both = self._ran[:, :, None] * self._ran[:, None, :]
-        alone = (1 - self._ran)[:, :, None] * np.eye(self.x.shape[1])
+        both = self.ran[:, :, None] * self.ran[:, None, :]
+        alone = (1 - self.ran)[:, :, None] * np.eye(self.x.shape[1])
         return np.asarray(np.linalg.slogdet(covariance[..., None, :, :] * both + alone)[1])
 
     def by_material(self, of_pattern: np.ndarray) -> np.ndarray:

@@ -1,0 +1,210 @@
+"""A consensus of theories: its algebra against dense normal densities, its sampler against closed forms and quadrature, its answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import realmat as rm
+from realmat.algebra import System
+from realmat.terms.problem import Problem
+
+NAMES = ["A", "B", "C", "D"]
+FAMILIES = {"one": ["A", "B"], "two": ["C", "D"]}
+
+
+def ladder(materials: int, seed: int, missing: float = 0.5, repeats: int = 1) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Simulate four theories in two families: a table and its truth."""
+    rng = np.random.default_rng(seed)
+    t = rng.normal(3.0, 1.5, materials)
+    truth = {"bias": np.array([-0.6, -0.4, 0.1, 0.3]), "slope": np.array([0.8, 0.85, 1.05, 1.1]), "own": np.array([0.15, 0.25, 0.1, 0.2])}
+    shared = rng.normal(0, 0.2, (materials, 2))[:, [0, 0, 1, 1]]
+    x = 3.0 + truth["bias"] + truth["slope"] * (t[:, None] - 3.0) + shared + truth["own"] * rng.normal(size=(materials, 4))
+    x[rng.random(x.shape) < missing] = np.nan
+    m = np.repeat(np.arange(materials), repeats)
+    df = pd.DataFrame(x[m], columns=NAMES).assign(y=t[m] + rng.normal(0, 0.1, m.size), solid=[f"s{k}" for k in m])
+    return df, truth | {"t": t}
+
+
+def model(errors: str = "families", nu: float | None = None) -> rm.Model:
+    theory = rm.theory.Consensus(NAMES, errors=errors, families=FAMILIES, nu=nu)
+    return rm.Model("y", unit="eV", levels={"material": "solid"}, theory=theory)
+
+
+def some_psi(problem: Problem, seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    values: dict[str, np.ndarray] = {}
+    for q in problem.params:
+        lookup = {n: values[n] for n in q.prior.references}
+        drawn = q.prior.rvs(rng, q.size, lookup)
+        values[q.name] = np.asarray(drawn) if q.coords is not None else float(np.ravel(drawn)[0])
+    return values
+
+
+def dense_log_density(problem: Problem, p: dict[str, np.ndarray]) -> float:
+    """Sum over materials of the normal density of calculations and response together, from the declared equations alone."""
+    term = problem.terms[0]
+    calculations, covariance = term.update.calculations, term.update.errors.covariance(p)
+    hard = p.get("consensus_hardness", np.ones(len(calculations.x)))
+    total = 0.0
+    for m, x in enumerate(calculations.x):
+        o = np.isfinite(x)
+        mine = problem.cells.level("material").codes == m
+        y, count, within = problem.response_rows.y[mine], problem.response_rows.count[mine], problem.response_rows.within[mine]
+        assert len(y) == 1
+        assert within[0] == 0
+        loading = np.append(p["consensus_slope"][o], 1.0)
+        cov = hard[m] * p["consensus_spread"] ** 2 * np.outer(loading, loading)
+        cov[:-1, :-1] += hard[m] * covariance[np.ix_(o, o)]
+        cov[-1, -1] += p["noise_scale"] ** 2 / count[0]
+        off = p["consensus_mean"] - calculations.centre
+        mean = np.append(p["consensus_bias"][o] + p["consensus_slope"][o] * off, p["consensus_mean"])
+        total += stats.multivariate_normal(mean, cov, allow_singular=True).logpdf(np.append(x[o], y[0]))
+    return total
+
+
+@pytest.mark.parametrize(("errors", "nu"), [("full", 4.0), ("families", None), ("one", 5.0)])
+def test_readings_and_factor_are_the_density_of_the_calculations(errors: str, nu: float | None) -> None:
+    df, _ = ladder(30, 1)
+    problem = model(errors, nu).bind(df[df[NAMES].notna().any(axis=1)])
+    system, term = System(problem), problem.terms[0]
+    for seed in range(4):
+        p = some_psi(problem, seed)
+        found = system.log_marginal(p) + term.factor(p, np)
+        assert found == pytest.approx(dense_log_density(problem, p), rel=1e-8)
+
+
+@pytest.mark.validate
+def test_the_sampler_keeps_the_joint_distribution() -> None:
+    """Geweke's test: sweeps that also draw the data anew must leave every parameter in its prior (Geweke 2004).
+
+    Successive-conditional draws of scales, in ranks of their prior: 12 chains of 250 sweeps, thinned; bound 4.5 standard errors of the
+    mean rank, with effective sizes from the draws themselves.
+    """
+    from arviz_stats.base import array_stats
+
+    df, _ = ladder(24, 3, missing=0.4)
+    df = df[df[NAMES].notna().any(axis=1)].reset_index(drop=True)
+    bounded = {n: rm.Prior("LogNormal", mu=-1.0, sigma=0.5) for n in ("bias_scale", "slope_scale", "family", "spread")}
+    own = rm.Prior("LogNormal", mu=-1.0, sigma=0.5)
+    theory = rm.theory.Consensus(NAMES, errors="full", families=FAMILIES, nu=6.0, own=own, **bounded)
+    problem = rm.Model("y", levels={"material": "solid"}, theory=theory).bind(df)
+    update = problem.terms[0].update
+    rng = np.random.default_rng(5)
+    chains, calculations = 12, update.calculations
+    ran = np.isfinite(calculations.x)
+    starts = [some_psi(problem, 100 + c) for c in range(chains)]
+    state = {n: np.stack([np.asarray(s[n]) for s in starts]) for n in update.names}
+    kept = []
+    for sweep in range(300):
+        covariance = update.covariance(state)
+        hard = state["consensus_hardness"]
+        t = state["consensus_mean"][:, None] + state["consensus_spread"][:, None] * np.sqrt(hard) * rng.standard_normal(hard.shape)
+        e = np.sqrt(hard)[..., None] * (rng.standard_normal((*hard.shape, 4)) @ np.linalg.cholesky(covariance).swapaxes(1, 2))
+        x = state["consensus_bias"][:, None] + state["consensus_slope"][:, None] * (t - calculations.centre)[..., None] + e
+        out = []
+        for c in range(chains):  # every chain has calculations of its own
+            mine = type(calculations)(np.where(ran, x[c], np.nan), calculations.centre)
+            one = type(update)(
+                update.name,
+                update.block,
+                update.names,
+                mine,
+                update.errors,
+                update.priors,
+                update.nu,
+                update.steps,
+                0.5 if sweep < 50 else 0.0,
+            )
+            out.append(one.draw({n: v[c : c + 1] for n, v in state.items()}, t[c : c + 1], rng))
+        state = {n: np.concatenate([o[n] for o in out]) for n in update.names}
+        if sweep >= 50:
+            kept.append({n: state[n].reshape(chains, -1)[:, 0].copy() for n in update.names if n != "consensus_hardness"})
+    for name, prior in update.priors.items():
+        if name not in kept[0] or prior.references:
+            continue
+        draws = np.stack([k[name] for k in kept], axis=1)
+        rank = prior._frozen().cdf(draws)
+        error = np.sqrt(1 / 12 / float(array_stats.ess(rank, chain_axis=0, draw_axis=1)))
+        assert abs(rank.mean() - 0.5) < 4.5 * error, name
+
+
+def test_truth_comes_back() -> None:
+    """Biases and slopes of four theories, half of the calculations missing, within 4 posterior sd of the truth."""
+    df, truth = ladder(100, 2)
+    fit = model().fit(df, draws=60, seed=1, progress=False)
+    post = fit.tree["posterior"]
+    for what in ("bias", "slope"):
+        draws = post[f"consensus_{what}"].values.reshape(-1, 4)
+        true = truth[what]
+        if what == "bias":  # counted from the mean response
+            true = 3.0 + truth["bias"] + truth["slope"] * (fit.problem.scale.level - 3.0) - fit.problem.scale.level
+        assert np.all(np.abs(draws.mean(axis=0) - true) < 4 * draws.std(axis=0))
+    own = post["consensus_own"].values.reshape(-1, 4)
+    assert np.all(np.abs(own.mean(axis=0) - truth["own"]) < 4 * own.std(axis=0))
+
+
+def test_a_new_material_is_predicted_by_the_normal_conditional() -> None:
+    """Given psi the ideal value of a new material is normal given its calculations: by the conditional of the joint normal."""
+    df, _ = ladder(60, 4)
+    problem = model("families").bind(df)
+    new = pd.DataFrame(
+        {"A": [2.0, np.nan, np.nan], "B": [2.1, np.nan, np.nan], "C": [np.nan, 4.0, np.nan], "D": np.nan, "solid": ["n1", "n2", "n3"]}
+    )
+    term = problem.terms[0]
+    contribution = term.contribute(model().prediction_table(new))
+    p = some_psi(problem, 7)
+    covariance, centre = term.update.errors.covariance(p), term.update.calculations.centre
+    location = contribution.offset(p, np)
+    sd = sum(np.where(f.groups >= 0, f.sd(p, np), 0.0) for f in contribution.fresh)
+    for k in range(3):
+        x = new[NAMES].to_numpy()[k]
+        o = np.isfinite(x)
+        s, v = p["consensus_slope"][o], p["consensus_spread"] ** 2
+        total = covariance[np.ix_(o, o)] + v * np.outer(s, s)
+        expected = centre + p["consensus_bias"][o] + s * (p["consensus_mean"] - centre)
+        gain = v * np.linalg.solve(total, s) if o.any() else np.zeros(0)
+        assert location[k] == pytest.approx(p["consensus_mean"] + gain @ (x[o] - expected))
+        assert sd[k] == pytest.approx(np.sqrt(v - gain @ s * v))
+
+
+def test_answers() -> None:
+    """Every question is answered; the theory that alone is complete adds most; advice names theories by cost; the file comes back."""
+    df, _ = ladder(40, 6)
+    fit = model("full", nu=5.0).fit(df, draws=40, seed=1, progress=False)
+    table = fit.theories().table
+    assert set(table["theory"]) == set(NAMES)
+    assert (table[["own_u", "alone_u", "adds"]] > 0).all().all()
+    budget = fit.budget(new="material").table
+    assert budget["share"].sum() == pytest.approx(1)
+    actions = fit.advise(costs={"C": 5.0}).table
+    assert set(NAMES) <= set(actions["action"])
+    assert (actions.loc[actions["action"] == "C", "cost"] == 5.0).all()
+    assert np.isfinite(fit.loo(by="material").elpd)
+
+
+def test_it_says_what_is_wrong() -> None:
+    with pytest.raises(rm.ModelError, match="two or more"):
+        rm.theory.Consensus(["A"])
+    with pytest.raises(rm.ModelError, match="did you mean 'A'"):
+        rm.theory.Consensus(["A", "B"], families={"f": ["a"]})
+    with pytest.raises(rm.ModelError, match="above 2"):
+        rm.theory.Consensus(["A", "B"], nu=1.0)
+    df, _ = ladder(10, 1)
+    with pytest.raises(rm.DataError, match="no value anywhere of D"):
+        model().bind(df.assign(D=np.nan))
+    with pytest.raises(rm.ModelError, match="has not"):
+        rm.Model("y", theory=rm.theory.Constant()).fit(df, draws=20, seed=1, progress=False).theories()
+
+
+def test_more_theories_than_materials() -> None:
+    rng = np.random.default_rng(8)
+    t = rng.normal(0, 1, 11)
+    names = [f"T{k}" for k in range(105)]
+    x = t[:, None] + rng.normal(0, 0.3, 105) + 0.2 * rng.normal(size=(11, 105))
+    df = pd.DataFrame(x, columns=names).assign(y=t + 0.05 * rng.normal(size=11), solid=[f"s{k}" for k in range(11)])
+    theory = rm.theory.Consensus(names, families={"all": names[:50]})
+    fit = rm.Model("y", levels={"material": "solid"}, theory=theory).fit(df, draws=20, seed=1, progress=False)
+    assert fit.tree["posterior"]["consensus_bias"].shape == (4, 20, 105)
