@@ -98,7 +98,8 @@ def advise(
     posterior : Posterior
     actions : mapping, list of str or DataFrame, optional
         Which actions to weigh: ``"repeat"`` (one more measurement of a piece), ``"characterise"`` (a state of a piece), ``"theory"``
-        (a better theory value, or another theory of a consensus; its action is then that theory's name), ``"specimen"`` (a new piece of a known material), ``"measure"`` (rows of a candidate table). A mapping
+        (a better theory value, or another theory of a consensus; its action is then that theory's name), ``"specimen"`` (a new piece
+        of a known material), ``"measure"`` (rows of a candidate table). A mapping
         gives each its argument: for characterise and theory a u, or one for each state, in the column's unit (default: that of the
         readings so far); for measure the table. A DataFrame alone is a candidate table. By default all that apply.
     target : DataFrame or sequence of row labels, optional

@@ -25,11 +25,11 @@ class Theories(Shown):
     Attributes
     ----------
     table : DataFrame
-        One row a theory: `theory family n bias bias_sd slope slope_sd own_u family_u alone_u adds`. The bias is that for a typical material;
-        own_u is the standard deviation of its error given those of the others, family_u that which it shares with them, so that
-        own_u^2 + family_u^2 is the variance of its error; alone_u is the standard uncertainty of the ideal value of a material for which this
-        theory alone was run, without what is known of other materials; adds is by how much the variance of the ideal value grows when of
-        all theories this one is missing.
+        One row a theory: `theory family n bias bias_sd slope slope_sd own_u family_u alone_u adds`. The bias is that for a typical
+        material; own_u is the standard deviation of its error given those of the others, family_u that which it shares with them, so
+        that own_u^2 + family_u^2 is the variance of its error; alone_u is the standard uncertainty of the ideal value of a material for
+        which this theory alone was run, without what is known of other materials; adds is by how much the variance of the ideal value
+        grows when of all theories this one is missing.
     together_u : float
         Standard uncertainty of the ideal value where all theories were run.
     response, unit : str

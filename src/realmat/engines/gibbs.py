@@ -34,7 +34,7 @@ _LONGEST = 8  # times as many sweeps as draws were asked for
 
 def needed(problem: Problem) -> bool:
     """Whether a term draws parameters of its own."""
-    return any(term.update is not None for term in problem.terms)
+    return any(term.update is not None for term in problem.all_terms)
 
 
 @one_blas_thread()
@@ -58,7 +58,7 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, progress: bool 
     system = System(problem)
     if system.augmented:
         raise FitError("a consensus of theories beside Student t parts or limits needs engine='nuts'.")
-    updates = [term.update for term in problem.terms if term.update is not None]
+    updates = [term.update for term in problem.all_terms if term.update is not None]
     each = max(1, round(_SIDE_BY_SIDE / chains))
     length = -(-draws // each)
     run = _Run(system, updates, each * chains, np.random.default_rng([seed, 31]))

@@ -79,6 +79,9 @@ def build(problem: Problem, collapsed: bool = False) -> pm.Model:
                 b[block.name] = _adjustable(block, moments, p, centred[block.name], typical[block.name])
             else:
                 b[block.name] = _coefficients(block, moments, p, bool(np.median(centred[block.name])), where)
+        for term in problem.all_terms:
+            if term.factor is not None:
+                pm.Potential(f"{term.component}_beyond_readings", term.factor(p, pt))
         parts = {own.response: _parts(own, p, b) for own in problem.every}
         if collapsed:
             _collapsed(problem, parts, p, b)

@@ -343,7 +343,7 @@ class Term:
     biases : tuple of Bias
         Only of the observation component.
     derived : tuple of Derived
-
+        Variables that follow from the others.
     update : OwnUpdate, optional
         Draws the term's parameters given its coefficients, where they are too many to be explored.
     factor : Function, optional
@@ -361,7 +361,6 @@ class Term:
     states: tuple[Latent, ...] = ()
     biases: tuple[Bias, ...] = ()
     derived: tuple[Derived, ...] = ()
-
     update: OwnUpdate | None = None
     factor: Function | None = None
 
