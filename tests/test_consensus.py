@@ -188,8 +188,8 @@ def test_answers() -> None:
 def test_it_says_what_is_wrong() -> None:
     with pytest.raises(rm.ModelError, match="two or more"):
         rm.theory.Consensus(["A"])
-    with pytest.raises(rm.ModelError, match="did you mean 'A'"):
-        rm.theory.Consensus(["A", "B"], families={"f": ["a"]})
+    with pytest.raises(rm.ModelError, match="did you mean 'PBE'"):
+        rm.theory.Consensus(["PBE", "HSE06"], families={"f": ["PBEE"]})
     with pytest.raises(rm.ModelError, match="above 2"):
         rm.theory.Consensus(["A", "B"], nu=1.0)
     df, _ = ladder(10, 1)

@@ -66,9 +66,9 @@ def information(problem: Problem, values: Values | None = None) -> Information:
     """Expected information at hyperparameters `values` (`typical_values` by default).
 
     Student t parts count as normal with the same scale, censored values as measured, and effects that are not linear given their
-    parameters not at all.
+    parameters not at all. Hyperparameters that a term draws itself count as known.
     """
-    tails = {rows.noise.nu for rows in problem.rows} | {block.nu for block in problem.coefficients}
+    tails = {rows.noise.nu for rows in problem.rows} | {block.nu for block in problem.coefficients} | problem.swept
     space = Space(problem.params)
     centre = dict(typical_values(problem) if values is None else values)
     theta = space.theta(centre)

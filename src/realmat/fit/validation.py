@@ -52,7 +52,7 @@ class Validation(Fitted):
         """As `loo`, with the left-out prediction of every row (see `realmat.validation.loo.left_out`); ``tick(done, of)`` on the way."""
         from realmat.validation.loo import left_out
 
-        quick = self.facts.get("engine") == "exact" and len(self.problem.table) <= _QUICK
+        quick = self.facts.get("engine") == "exact" and not self.problem.swept and len(self.problem.table) <= _QUICK
         again = quick if refit is None else refit
         return left_out(self.posterior, by, self._sampled if again else None, draws, tick=tick)
 

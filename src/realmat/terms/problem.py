@@ -112,6 +112,11 @@ class Problem:
         return tuple(term for part in self.every for term in part.terms)
 
     @cached_property
+    def swept(self) -> frozenset[str]:
+        """Hyperparameters that terms draw themselves: too many to be explored, reweighted or drawn anew."""
+        return frozenset(name for term in self.all_terms if term.update is not None for name in term.update.names)
+
+    @cached_property
     def params(self) -> tuple[Param, ...]:
         """Every hyperparameter, by property and layer."""
         return _once(param for term in self.all_terms for param in term.params)

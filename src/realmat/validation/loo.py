@@ -143,7 +143,7 @@ def left_out(
         scored = _pointwise(posterior, some, indices) if bent else _integrated(posterior, some, indices, report)
         log_weight, k_here = psis(scored.left_out, r_eff)
         fitted[own_groups] = np.logaddexp.reduce(scored.left_out, axis=0) - np.log(len(indices))
-        if anew and not bent and not posterior.system.augmented and posterior.draws.params:
+        if anew and not bent and not posterior.problem.swept and not posterior.system.augmented and posterior.draws.params:
             _adapt(posterior, some, indices, scored, log_weight, k_here)
         again = _refit(posterior, some, np.flatnonzero(k_here > good_k(len(indices))), bent, refit, scored, log_weight)
         k_here[again] = 0.0

@@ -96,6 +96,9 @@ def _marginal(posterior: Posterior, top: list[Coefficients], b: dict[str, np.nda
     for where in slices(len(indices), system.many.most):
         solved = system.many.at(posterior.batch(indices[where]), len(indices[where]))
         out[where] = solved.log_marginal
+        for term in posterior.problem.all_terms:
+            if term.factor is not None:
+                out[where] += [term.factor(posterior.values(int(i)), np) for i in indices[where]]
         if top:
             root = np.linalg.cholesky(spread.at(solved)[:, 0])
             z = np.linalg.solve(root, (values[where] - solved.mean()[:, columns])[..., None])[..., 0]
