@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GALLERY = (
     "absorption",
     "band_gap",
+    "band_gap_ladder",
     "fatigue_strength",
     "formation_enthalpy",
     "hydration",

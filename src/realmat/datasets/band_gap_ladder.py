@@ -45,7 +45,8 @@ def read() -> pd.DataFrame:
     13 columns are complete or nearly so; those of GW hold 97 to 294 of 464 solids, mostly the simpler ones. ``+SOC`` adds spin-orbit
     coupling, ``NC`` and ``AE`` are other pseudopotentials or all electrons.
     """
-    return pd.read_csv(fetch(_SOURCE, "revised_bandgap_benchmark.csv"))
+    table = pd.read_csv(fetch(_SOURCE, "revised_bandgap_benchmark.csv"))
+    return table.astype({"ICSD-ID": str})  # a number by name only
 
 
 DATASET = DataSet(
