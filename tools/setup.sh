@@ -1,7 +1,8 @@
 #!/bin/sh
 # Set up .venv with realmat and the extras named: sh tools/setup.sh [extra[,extra...]]
 # Says nothing and ends at once where that was already done for this pyproject.toml, this Python and this folder.
-# PYTHON names the interpreter for a new .venv; pip's own configuration says where packages come from.
+# PYTHON names the interpreter for a new .venv; pip's own configuration says where packages come from. Versions are those of constraints.txt,
+# with which the suite passed; NEWEST=1 takes the newest of everything instead.
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 
@@ -10,7 +11,8 @@ stamp=.venv/.done-${extras:-runtime}
 lock=.venv.lock
 
 state() {  # what an installation depends on: a moved folder breaks the scripts in .venv/bin
-    cksum <pyproject.toml
+    cat pyproject.toml constraints.txt 2>/dev/null | cksum
+    echo "${NEWEST:+newest}"
     .venv/bin/python -c 'import sys; print(sys.version)'
     pwd -P
 }
@@ -82,7 +84,9 @@ for older in .venv/.done-*; do  # what was installed for another pyproject.toml 
     if [ -f "$older" ] && [ "$(cat "$older")" != "$(state)" ]; then rm -f "$older"; fi
 done
 echo "Installing realmat${extras:+ with the extras for $extras} into .venv: some minutes the first time."
-if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"; then
+versions="--constraint constraints.txt"
+if [ -n "${NEWEST:-}" ]; then versions="--upgrade --upgrade-strategy eager"; fi
+if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check $versions --editable ".${extras:+[$extras]}"; then
     rm -f "$lock"
     echo "pip could not install realmat: its message above says why. Mend that and run the same command again." >&2
     exit 1
