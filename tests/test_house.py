@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -116,3 +117,31 @@ def test_run_time_licences_are_permissive() -> None:
     copyleft = {name: text for name, text in licences.items() if re.search(r"GPL|GNU", text) and name not in offered_otherwise}
     assert not copyleft
     assert not [name for name, text in licences.items() if not text.strip()], "no licence stated"
+
+
+def test_the_conda_recipe_asks_for_what_pyproject_asks() -> None:
+    other_names = {"arviz": "arviz", "netcdf4": "netcdf4", "matplotlib-base": "matplotlib", "pymc-base": "pymc"}
+    text = (ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8").partition("  run:\n")[2].partition("\ntests:")[0]
+    recipe = dict(re.findall(r"- ([\w-]+) ?(\S*)", text))
+    assert recipe.pop("tqdm") == ""  # what pooch[progress] adds
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    assert recipe.pop("python") == project["requires-python"]
+    wanted = {Requirement(text).name.lower(): str(Requirement(text).specifier) for text in project["dependencies"]}
+    assert {other_names.get(name, name): minimum for name, minimum in recipe.items()} == wanted
+
+
+def test_constraints_name_versions_and_no_place_they_come_from() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    assert lines
+    assert not [line for line in lines if not re.fullmatch(r"[a-z0-9._-]+==[\w.]+", line)]
+    pinned = dict(line.split("==") for line in lines)
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["test"], *project["optional-dependencies"]["check"]]
+    wrong = []
+    for requirement in map(Requirement, asked):
+        version = pinned.get(re.sub(r"[-_.]+", "-", requirement.name).lower())
+        if requirement.name != "realmat" and (version is None or version not in requirement.specifier):
+            wrong.append(f"{requirement}: {version}")
+    assert not wrong, "`make constraints` renews them: " + ", ".join(wrong)

@@ -13,7 +13,7 @@ from realmat.support.attached import attached
 from realmat.support.checks import listed
 from realmat.table.table import Column, Table
 from realmat.table.validated import as_frame, validated
-from realmat.terms.binding import Member, bind_together
+from realmat.terms.binding import bind_together
 from realmat.terms.component import Scale, reject_unknown
 from realmat.terms.priors import Shared
 from realmat.terms.problem import Problem
@@ -221,7 +221,7 @@ class Joint:
     def bind(self, data: pd.DataFrame | Table, scales: Mapping[str, Scale] | None = None) -> Problem:
         """The problem of a table, seen through the first property; `Problem.of` gives the others. `scales` as of `Model.bind`."""
         table = data if isinstance(data, Table) else self.table(data)
-        members = [Member(m.response, m.link, m.components) for m in self.members]
+        members = [model.member for model in self.members]
         return bind_together(members, table, self.correlate, scales, prefix=True, shared=[prior.shared for prior in self._shared()])
 
     def fit(

@@ -15,7 +15,7 @@ from realmat.support.attached import attached
 from realmat.table.table import Column, Table
 from realmat.table.validated import as_frame, validated
 from realmat.terms.arguments import fits
-from realmat.terms.binding import bind
+from realmat.terms.binding import Member, bind_together
 from realmat.terms.component import Component, Scale, reject_unknown
 from realmat.terms.problem import LINKS, Problem
 
@@ -51,6 +51,12 @@ class Model:
     units : dict, optional
         Units of columns; they are converted to what a component works in.
     name : str, optional
+        Of the model.
+    label : str, optional
+        What pictures and reports call the response, such as ``"Formation enthalpy"``.
+    labels : dict, optional
+        What they call columns and components, as in ``{"pbe": "PBE", "unresolved_material": "rest of the compound"}``. Tables and files
+        keep the names.
 
     Raises
     ------
@@ -76,13 +82,15 @@ class Model:
     observation: Component = dataclasses.field(default_factory=Normal)
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     name: str = ""
+    label: str = ""
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for layer in ("theory", "material"):
             given = getattr(self, layer)
             several = isinstance(given, (list, tuple))
             object.__setattr__(self, layer, tuple(given) if several else () if given is None else (given,))
-        for field in ("levels", "units"):
+        for field in ("levels", "units", "labels"):
             given = getattr(self, field)
             object.__setattr__(self, field, {} if given is None else given)
         problems = [*self._wrong_parts(), *self._wrong_names()]
@@ -96,13 +104,15 @@ class Model:
         problems = []
         if not isinstance(self.response, str) or not self.response:
             problems.append(f"response must be the name of a column, not {self.response!r}.")
-        for field, wanted in (("unit", "a text"), ("name", "a text"), ("levels", "a dict of columns"), ("units", "a dict of units")):
+        texts = [(field, "a text") for field in ("unit", "name", "label")]
+        for field, wanted in (*texts, ("levels", "a dict of columns"), ("units", "a dict of units"), ("labels", "a dict of texts")):
             if not fits(getattr(self, field), str if wanted == "a text" else Mapping[str, str]):
                 problems.append(f"{field} must be {wanted}, not {getattr(self, field)!r}.")
         if problems:
             return problems
         object.__setattr__(self, "levels", dict(self.levels))
         object.__setattr__(self, "units", dict(self.units))
+        object.__setattr__(self, "labels", dict(self.labels))
         if self.link not in LINKS:
             problems.append(f"link must be one of {', '.join(LINKS)}, not {self.link!r}.")
         if set(self.levels) - set(LEVELS):
@@ -122,7 +132,14 @@ class Model:
     def _wrong_names(self) -> list[str]:
         labels = [c.label for c in self.components if isinstance(c, Component)]
         twice = sorted({label for label in labels if labels.count(label) > 1})
-        return [f"two components are called {label!r}; give one of them another name=." for label in twice]
+        problems = [f"two components are called {label!r}; give one of them another name=." for label in twice]
+        if len(labels) == len(self.components) and self.labels:
+            known = [*labels, *dict.fromkeys(c.name for c in self.columns())]
+            try:
+                reject_unknown(list(self.labels), known, "column or component in labels=")
+            except ModelError as error:
+                problems.append(str(error))
+        return problems
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -162,7 +179,13 @@ class Model:
         out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for layer in ("theory", "material"):
             out[layer] = [c.to_dict() for c in out[layer]]
-        return {**out, "observation": self.observation.to_dict(), "levels": dict(self.levels), "units": dict(self.units)}
+        return {
+            **out,
+            "observation": self.observation.to_dict(),
+            "levels": dict(self.levels),
+            "units": dict(self.units),
+            "labels": dict(self.labels),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], trust: Sequence[str] | None = None) -> Model:
@@ -193,10 +216,16 @@ class Model:
         """
         return validated(data, self.columns(response), self.levels, self.units, self.response, self.link)
 
+    @property
+    def member(self) -> Member:
+        """What binding needs of it, alone or beside models of other properties."""
+        labels = {**self.labels, **({self.response: self.label} if self.label else {})}
+        return Member(self.response, self.link, self.components, labels)
+
     def bind(self, data: pd.DataFrame | Table, scales: Mapping[str, Scale] | None = None) -> Problem:
         """Bind to a table: what engines work on. Default priors are scaled by the table, or by the `scales` of an earlier problem."""
         table = data if isinstance(data, Table) else self.table(data)
-        return bind(self.response, self.link, self.components, table, None if scales is None else scales[self.response])
+        return bind_together([self.member], table, scales=scales)
 
     def prediction_table(self, data: pd.DataFrame | Mapping[str, Any]) -> Table:
         """Validate rows to predict; the response may be absent or empty, and so may characterisations and names.

@@ -132,7 +132,7 @@ def advise(
         notes.append("Variances are on the log scale.")
     if nonlinear_terms(posterior.problem):
         notes.append("Some effects are not linear given their parameters: covariances are Monte Carlo estimates.")
-    return Advice(table, plan, float(np.sqrt(sums.target.mean())), posterior.problem.response, said, tuple(notes))
+    return Advice(table, plan, float(np.sqrt(sums.target.mean())), posterior.problem.said(posterior.problem.response), said, tuple(notes))
 
 
 def _wanted(actions: Actions) -> dict[str, Any]:

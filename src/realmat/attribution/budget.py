@@ -10,7 +10,7 @@ uncertainty u, coverage factor k, expanded uncertainty U = k u (JCGM 100:2008, G
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -58,18 +58,21 @@ class Budget(Shown):
         Pairs whose uncertainties partly cancel, with their covariance.
     joined : tuple of tuple of str
         Components that the design cannot separate, reported together.
+    said : callable
+        What pictures and sentences call a column or component (`realmat.terms.problem.Problem.said`).
     """
 
     table: pd.DataFrame
     dataset: xr.Dataset
     compensation: tuple[tuple[str, str, float], ...]
     joined: tuple[tuple[str, ...], ...]
+    said: Callable[[str], str] = str
 
     @property
     def title(self) -> str:
         """What the budget is of."""
         scale = {"log": " (log scale: u is relative)", "response": ""}[self.dataset.attrs["scale"]]
-        return f"Uncertainty budget of {self.dataset.attrs['response']}: {subject(self.new)}{scale}"
+        return f"Uncertainty budget of {self.said(self.dataset.attrs['response'])}: {subject(self.new)}{scale}"
 
     @property
     def new(self) -> str:
@@ -306,7 +309,7 @@ def _assemble(stream: Stream, parts: Parts, groups: dict[str, list[int]], attrs:
     heavy = [name for name, v in zip(groups, fresh, strict=True) if v.mean() > HEAVY * np.median(v) > 0]
     dataset = _dataset(stream, by_row, overall, bounds, list(groups), layers, {**attrs, "heavy": ", ".join(heavy)})
     joined = tuple(tuple(stream.components[k] for k in members) for members in groups.values() if len(members) > 1)
-    return Budget(table, dataset, _compensation(stream, parts, groups), joined)
+    return Budget(table, dataset, _compensation(stream, parts, groups), joined, stream.posterior.problem.said)
 
 
 def _dataset(

@@ -52,7 +52,7 @@ def _size(b: Budget) -> str:
     scale = " on the log scale" if log else ""
     spread = b.dataset["row_u"]
     varies = float(spread.max()) > 1.5 * float(spread.min())
-    said = subject(b.new, b.dataset.attrs["response"])
+    said = subject(b.new, b.said(b.dataset.attrs["response"]))
     average = " (root mean square over the rows)" if varies else ""
     return (
         f"{said[0].upper()}{said[1:]} has a standard uncertainty u = {significant(b.u)}{unit}{scale}"
@@ -71,7 +71,7 @@ def _layers(b: Budget) -> str:
 
 def _largest(b: Budget) -> str:
     row = b.table.iloc[int(b.table["share"].to_numpy().argmax())]
-    return f"The largest part is {row['component']} ({percent(float(row['share']))}): {_remedy(b, row)}."
+    return f"The largest part is {b.said(row['component'])} ({percent(float(row['share']))}): {_remedy(b, row)}."
 
 
 def _remedy(b: Budget, row: pd.Series) -> str:
@@ -109,16 +109,18 @@ def _epistemic(b: Budget) -> str:
 def _compensation(b: Budget) -> list[str]:
     return [
         f"{one} and {other} compensate each other: the data know their sum better than either, so the epistemic part of {one} is negative."
-        for one, other, _ in b.compensation
+        for one, other in ((b.said(one), b.said(other)) for one, other, _ in b.compensation)
     ]
 
 
 def _joined(b: Budget) -> list[str]:
-    return [f"This design cannot separate {_listed(list(names))}, so they are reported together." for names in b.joined]
+    return [
+        f"This design cannot separate {_listed([b.said(name) for name in names])}, so they are reported together." for names in b.joined
+    ]
 
 
 def _heavy(b: Budget) -> list[str]:
-    names = b.dataset.attrs["heavy"]
+    names = ", ".join(b.said(name) for name in b.dataset.attrs["heavy"].split(", "))
     if not names:
         return []
     return [

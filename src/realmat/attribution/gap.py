@@ -49,7 +49,7 @@ class Gap(Shown):
     def title(self) -> str:
         """What the gap is of."""
         scale = " (log scale)" if self.posterior.problem.link == "log" else ""
-        return f"From theory to measured {self.posterior.problem.response} by {self.table.index.name}{scale}"
+        return f"From theory to measured {self.said(self.posterior.problem.response)} by {self.table.index.name}{scale}"
 
     def formatted(self) -> pd.DataFrame:
         """The table as text, each value with its u."""
@@ -67,6 +67,10 @@ class Gap(Shown):
     def text(self) -> str:
         """What the numbers say, in a few sentences."""
         return _sentences(self)
+
+    def said(self, name: str) -> str:
+        """What pictures and sentences call a column or component."""
+        return self.posterior.problem.said(name)
 
     @property
     def components(self) -> list[str]:
@@ -253,12 +257,12 @@ def _sentences(g: Gap) -> str:
     direction = "above" if mean > 0 else "below"
     size = f"{percent(abs(np.expm1(mean)))}" if log else f"{significant(abs(mean))}{unit}"
     scatter = f"a factor {significant(float(np.exp(spread)))}" if log else f"{significant(spread)}{unit}"
-    response, groups = g.posterior.problem.response, f"{len(t)} {name if name.endswith('s') else name + 's'}"
+    response, groups = g.said(g.posterior.problem.response), f"{len(t)} {name if name.endswith('s') else name + 's'}"
     said = [f"Measured {response} lies on average {size} {direction} theory, with a scatter of {scatter} over {groups}."]
     shares = explained(g)
     if shares is not None:
-        parts = [f"{percent(share)} is {component}" for component, share in shares.items() if share >= 0.005]
-        against = [f"{component} ({percent(-share)})" for component, share in shares.items() if share <= -0.005]
+        parts = [f"{percent(share)} is {g.said(component)}" for component, share in shares.items() if share >= 0.005]
+        against = [f"{g.said(component)} ({percent(-share)})" for component, share in shares.items() if share <= -0.005]
         contrary = f", while {_listed(against)} runs against it" if against else ""
         said.append(f"Of the mean square gap {_listed(parts)}{contrary}.")
     clear = int((t["gap"].abs() > 2 * t["u(gap)"]).sum())

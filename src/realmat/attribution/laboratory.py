@@ -138,7 +138,9 @@ def repeatability(posterior: Posterior, unit: str = "") -> Laboratory:
         columns=["value", "lb", "ub", "meaning"],
     )
     problem = posterior.problem
-    return Laboratory(table, _biases(posterior, blocks, stream.indices), problem.response, unit, problem.link == "log", words())
+    return Laboratory(
+        table, _biases(posterior, blocks, stream.indices), problem.said(problem.response), unit, problem.link == "log", words()
+    )
 
 
 def _noise_variance(stream: Stream) -> np.ndarray:

@@ -85,7 +85,7 @@ def _parts(axes: Axes, budget: Budget) -> None:
         axes.annotate(
             f"u = {significant(float(row['u']))}", (edge, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7.5
         )
-    axes.set_yticks(place, [f"{row.component}  ({row.kind})" for row in table.itertuples()])
+    axes.set_yticks(place, [f"{budget.said(str(row.component))}  ({row.kind})" for row in table.itertuples()])
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.axvline(0, color=colour, lw=0.8)
     axes.spines["left"].set_visible(False)

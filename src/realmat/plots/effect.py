@@ -81,12 +81,12 @@ def plot_effect(component: Component, fit: Fit | None = None, axes: Axes | None 
         drawn = style.figure(3.2 if labels is None else 0.9 + 0.2 * len(labels), 4.6).subplots() if axes is None else axes
         paint = style.LAYER_COLOURS[component.layer]
         if labels is None:
-            _draw_curve(drawn, frame, main, effect, paint, posterior.problem if fit is not None else None)
+            _draw_curve(drawn, frame, main, effect, paint, posterior.problem, fit is not None)
             drawn.set_ylabel(f"effect ({unit})")
         else:
-            _draw_points(drawn, labels, effect, paint)
+            _draw_points(drawn, [posterior.problem.said(label) for label in labels], effect, paint)
             drawn.set_xlabel(f"effect ({unit})")
-        title = f"{component.label}: {'prior' if fit is None else 'posterior'} median, {words()}"
+        title = f"{posterior.problem.said(component.label)}: {'prior' if fit is None else 'posterior'} median, {words()}"
         drawn.set_title(
             textwrap.fill(title, max(int(_TITLE - 0.75 * max(map(len, labels or [""]))), 20), break_on_hyphens=False), fontsize=8
         )
@@ -177,14 +177,15 @@ def _at(contribution: Contribution, rows: int, values: Values, b: dict[str, np.n
     return out
 
 
-def _draw_curve(axes: Axes, frame: pd.DataFrame, main: Column, effect: np.ndarray, colour: str, problem: Problem | None) -> None:
+def _draw_curve(axes: Axes, frame: pd.DataFrame, main: Column, effect: np.ndarray, colour: str, problem: Problem, fitted: bool) -> None:
     x = frame[main.name].to_numpy()
     low, high = interval(effect.T).T
     axes.fill_between(x, low, high, color=style.shade(colour, 0.25), linewidth=0)
     axes.plot(x, np.median(effect, axis=0), color=colour)
     axes.axhline(0.0, color=style.RESIDUAL, linewidth=0.7)
-    axes.set_xlabel(f"{main.name} ({main.unit})" if main.unit not in ("", "1") else main.name)
-    if problem is not None:  # where the data lie
+    name = problem.said(main.name)
+    axes.set_xlabel(f"{name} ({main.unit})" if main.unit not in ("", "1") else name)
+    if fitted:  # where the data lie
         seen = problem.table.numeric(main.name)
         axes.plot(seen, np.zeros(len(seen)), "|", color=style.RESIDUAL, transform=axes.get_xaxis_transform(), clip_on=False)
 

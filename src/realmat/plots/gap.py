@@ -69,7 +69,7 @@ def _step(axes: Axes, y: int, start: float, value: float, u: float, colour: str,
 def _frame(axes: Axes, gap: Gap, specimen: Any, names: list[str], log: bool) -> None:
     last, measured = len(names) - 1, _to(float(gap.table.loc[specimen, "measured"]), log)
     axes.plot([measured] * 2, [last - 1, last], color=ink(axes), lw=0.7, ls=":", zorder=1)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [gap.said(name) for name in names])
     axes.set_ylim(last + 0.6, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -81,7 +81,7 @@ def _frame(axes: Axes, gap: Gap, specimen: Any, names: list[str], log: bool) -> 
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: significant(float(x))))
         axes.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: ""))
     unit = f" ({gap.unit})" if gap.unit else ""
-    axes.set_xlabel(f"{gap.posterior.problem.response}{unit}")
+    axes.set_xlabel(f"{gap.said(gap.posterior.problem.response)}{unit}")
     rows = int(gap.table.loc[specimen, "rows"])
     count = "one measurement" if rows == 1 else f"{rows} measurements"
     axes.set_title(f"From theory to measured: {gap.table.index.name} {specimen} ({count})", fontsize=9)

@@ -45,7 +45,7 @@ class Card:
 def cards(model: Model, problem: Problem) -> list[Card]:
     """Every component in words, theory first."""
     return [
-        Card(c.label, c.layer, (inspect.getdoc(type(c)) or type(c).__name__).splitlines()[0], inferred(problem.term(c.label)))
+        Card(problem.said(c.label), c.layer, (inspect.getdoc(type(c)) or type(c).__name__).splitlines()[0], inferred(problem.term(c.label)))
         for c in model.components
     ]
 
@@ -61,7 +61,8 @@ def inferred(term: Term) -> str:
 def equation(problem: Problem) -> list[tuple[str, str]]:
     """The sum that the layers make: (symbol, layer) of each part, after the response itself with layer ``""``."""
     present = {term.layer for term in problem.terms}
-    left = f"log {problem.response}" if problem.link == "log" else problem.response
+    response = problem.said(problem.response)
+    left = f"log {response}" if problem.link == "log" else response
     words = {"theory": "ideal material", "material": "what makes the material real", "observation": "laboratory and noise"}
     return [(left, ""), *((words[layer], layer) for layer in LAYERS if layer in present)]
 
@@ -98,7 +99,15 @@ def plot_model(model: Model, problem: Problem, dark: bool = False) -> Figure:
                 axes.text(WIDTH / 2 + 0.08, top - 0.15, "+", va="center", fontsize=11)
         log = " (layers add up on its logarithm)" if problem.link == "log" else ""
         unit = f" in {model.unit}" if model.unit else ""
-        axes.text(WIDTH / 2, top + 0.1, f"measured {problem.response}{unit}{log}", ha="center", va="center", fontsize=9, weight="bold")
+        axes.text(
+            WIDTH / 2,
+            top + 0.1,
+            f"measured {problem.said(problem.response)}{unit}{log}",
+            ha="center",
+            va="center",
+            fontsize=9,
+            weight="bold",
+        )
     return made
 
 

@@ -5,7 +5,7 @@ Colours are classes of the page's style sheet; labels stand outside the frame, i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,21 +91,21 @@ def budget_bar(budget: Budget, unit: str) -> Markup:
     out, at = [], 0.0
     for row, width in zip(records(shown), widths, strict=True):
         layer = layer_class(row.layer)
-        tip = f"{row.component}, {row.kind}: {percent(row.share)} of the variance, u = {u_text(budget, unit, row.u)}"
-        label = _bar_label(row, layer, at + width / 2, width)
+        tip = f"{budget.said(row.component)}, {row.kind}: {percent(row.share)} of the variance, u = {u_text(budget, unit, row.u)}"
+        label = _bar_label(budget.said(row.component), row, layer, at + width / 2, width)
         out.append(
             f"<g><title>{escape(tip)}</title>"
             f'<rect class="{layer} {row.kind}" x="{at:.2f}%" y="1" width="{width:.2f}%" height="34"/>{label}</g>'
         )
         at += width
-    parts = ", ".join(f"{row.component} {row.kind} {percent(row.share)}" for row in records(shown))
+    parts = ", ".join(f"{budget.said(row.component)} {row.kind} {percent(row.share)}" for row in records(shown))
     return _svg("bar", "".join(out), f"Stacked bar of the budget: {parts}.", height=36)
 
 
-def _bar_label(row: Any, layer: str, middle: float, width: float) -> str:
+def _bar_label(name: str, row: Any, layer: str, middle: float, width: float) -> str:
     """The share inside a segment that has room for it, with the component's name where a wide page has room for that too."""
     share, kind = f"{100 * row.share:.0f} %", f'class="on {layer} {row.kind}'
-    long = f"{row.component} {share}"
+    long = f"{name} {share}"
     room = 8.3 * width > 7.2 * len(long) + 12  # px of a page at its full width
     at = f'x="{middle:.2f}%" y="23"'
     short = f'<text {kind} short" {at}>{share}</text>' if width >= 9 else ""
@@ -260,7 +260,7 @@ def _svg(kind: str, body: str, alt: str, height: int | None = None, labels: tupl
     return Markup(f'<svg class="{kind}"{size} role="img" aria-label="{escape(alt)}">{body}{said}</svg>')
 
 
-def waterfall(row: Mapping[str, float], steps: Sequence[str], log: bool) -> dict[str, Any]:
+def waterfall(row: Mapping[str, float], steps: Sequence[str], log: bool, said: Callable[[str], str] = str) -> dict[str, Any]:
     """Places of a waterfall, all in per cent: what the page's script computes for another specimen.
 
     Parameters
@@ -269,6 +269,8 @@ def waterfall(row: Mapping[str, float], steps: Sequence[str], log: bool) -> dict
         `<step>` and `<step>_u`, on the scale of the link.
     steps : sequence of str
         Theory, the contributions, the residual and measured, in this order.
+    said : callable
+        What to call a step.
     """
     level = {"theory": float(row["theory"]), "measured": float(row["measured"])}
     spans, at = {}, level["theory"]
@@ -287,6 +289,7 @@ def waterfall(row: Mapping[str, float], steps: Sequence[str], log: bool) -> dict
         rows.append(
             {
                 "step": step,
+                "said": said(step),
                 "level": step in level,
                 "text": step_text(value, u[step], step in level, log),
                 "from": float(plain.at(start)),

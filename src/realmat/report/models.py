@@ -90,6 +90,6 @@ def _predictions(name: str, fit: Fit, left: LeftOut, unsure: str) -> dict[str, A
         "warning": unsure,
         "text": f"{words.left_out_words(left, unit, len(fit.problem.table))} {words.calibration(left)}",
         "coverage": charts.coverage(predictions.pit(left)),
-        "parity": charts.parity(points, fit.problem.response, left.by, unit, fit.problem.link == "log"),
+        "parity": charts.parity(points, fit.problem.said(fit.problem.response), left.by, unit, fit.problem.link == "log"),
         "parity_caption": f"{name}: {predictions.CAPTION}{some}",
     }

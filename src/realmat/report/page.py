@@ -42,7 +42,7 @@ def context(found: Findings) -> dict[str, Any]:
     """Everything that the template of one fit shows."""
     drawn = Bayes(found.posterior, int(found.fit.facts.get("seed", 0)))
     left_out = {"laboratory"} if found.laboratory is None else set()
-    title = found.model.name or found.problem.response
+    title = found.model.name or found.problem.said(found.problem.response)
     return {
         "title": f"{title}: realmat report",
         "heading": f"{title}: from theory to the laboratory",
@@ -141,7 +141,7 @@ def _predictions(found: Findings) -> dict[str, Any]:
     made = {
         "text": words.left_out_words(left, found.unit, len(found.problem.table)),
         "scores": tables.scores(left, words.baseline(found)),
-        "parity": charts.parity(points, found.problem.response, left.by, found.unit, found.log),
+        "parity": charts.parity(points, found.problem.said(found.problem.response), left.by, found.unit, found.log),
         "parity_caption": f"{predictions.CAPTION}{some}{clicked}",
         "calibration_text": words.calibration(left),
         "coverage": charts.coverage(pit),
@@ -170,7 +170,7 @@ def _gap(gap: Gap, unit: str) -> dict[str, Any]:
     first, *others = notable(table).items()
 
     def fall(i: int) -> dict[str, Any]:
-        return {"title": titles[i], "fall": charts.waterfall(dict(zip(table.columns, table.iloc[i], strict=True)), steps, log)}
+        return {"title": titles[i], "fall": charts.waterfall(dict(zip(table.columns, table.iloc[i], strict=True)), steps, log, gap.said)}
 
     data = {
         "log": log,

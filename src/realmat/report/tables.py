@@ -91,7 +91,7 @@ def budget(b: Budget, unit: str) -> Grid:
 
     rows = [
         [
-            Cell(row.component, key=layer_class(row.layer)),
+            Cell(b.said(row.component), key=layer_class(row.layer)),
             Cell(row.layer),
             Cell(row.kind),
             Cell(u_text(b, unit, row.u), float(row.u)),
@@ -176,7 +176,7 @@ def gaps(g: Gap, kept: Sequence[int]) -> Grid:
         ]
         for i, (label, n) in enumerate(zip(table.index, table["rows"], strict=True))
     ]
-    heads = [(str(table.index.name), False), ("rows", True), *((s, True) for s in steps)]
+    heads = [(str(table.index.name), False), ("rows", True), *((g.said(s), True) for s in steps)]
     note = "" if len(kept) == len(g.table) else f"The {number(len(kept))} largest of {number(len(g.table))} gaps; fit.gap().table has all."
     scale = " (natural logarithms)" if g.posterior.problem.link == "log" else ""
     return Grid(f"From theory to measured{scale}", heads, rows, note)

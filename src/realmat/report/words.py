@@ -88,7 +88,8 @@ def count(n: int, thing: str) -> str:
 
 def response(model: Model) -> str:
     """The response with its unit."""
-    return f"{model.response} in {model.unit}" if model.unit else model.response
+    name = model.label or model.response
+    return f"{name} in {model.unit}" if model.unit else name
 
 
 def what_was_measured(problem: Problem, unit: str) -> str:
@@ -97,7 +98,8 @@ def what_was_measured(problem: Problem, unit: str) -> str:
     size = {level: table.level(level).size for level in table.levels}
     on = [count(size[level], level) for level in ("specimen", "material") if level in size]
     by = f" by {number(size['lab'])} laborator{'y' if size['lab'] == 1 else 'ies'}" if "lab" in size else ""
-    what = f"{problem.response} ({unit})" if unit else problem.response
+    name = problem.said(problem.response)
+    what = f"{name} ({unit})" if unit else name
     return f"{count(len(table), 'measurement')} of {what}{' on ' if on else ''}{' of '.join(on)}{by}."
 
 
@@ -145,7 +147,7 @@ def _limits(budget: Budget, unit: str) -> str:
                 f"{PERFECT[layer]} would bring u from {u_text(budget, unit)} to {left}" if not gains else f"{PERFECT[layer]} to {left}"
             )
     row = budget.table.iloc[int(budget.table["share"].to_numpy().argmax())]
-    largest = f"The largest single part is {row['component']} ({row['kind']}, {percent(float(row['share']))})."
+    largest = f"The largest single part is {budget.said(row['component'])} ({row['kind']}, {percent(float(row['share']))})."
     said = listed(gains)
     return f"{said[:1].upper()}{said[1:]}. {largest}" if gains else largest
 
@@ -194,12 +196,13 @@ def summary(found: Findings) -> str:
 
 def question(found: Findings) -> str:
     """What the model asks of its data."""
-    from_theory = [c.label for c in found.model.components if c.layer == "theory"]
-    real = [c.label for c in found.model.components if c.layer == "material"]
+    from_theory, real = (
+        [found.problem.said(c.label) for c in found.model.components if c.layer == layer] for layer in ("theory", "material")
+    )
     theory = f"theory ({listed(from_theory)})" if from_theory else "a constant"
     rest = f"the real material ({listed(real)})" if real else "nothing of the real material"
     scale = " Layers add up on the logarithm of the response, so contributions are relative." if found.log else ""
-    measured = found.problem.response
+    measured = found.problem.said(found.problem.response)
     return f"How much of measured {measured} does {theory} account for, how much {rest}, and how much the measurement itself?{scale}"
 
 

@@ -8,7 +8,7 @@ so that a specimen of which one property was measured exists for the others too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,11 +24,12 @@ from realmat.terms.term import Contribution, Latent, Noise, Rows, Term, stored_n
 
 @dataclass(frozen=True)
 class Member:
-    """What one property's model declares: response column, link, and components in the order theory, material, observation."""
+    """What one property's model declares: response column, link, components in the order theory, material, observation, and labels."""
 
     response: str
     link: str
     components: tuple[Component, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def scale_of(table: Table, response: str, link: str, components: Sequence[Component]) -> Scale:
@@ -172,7 +173,9 @@ class _Seen:
         refuse_exact(rows, terms, self.own)
         alone = self.own.whole is self.own
         table = self.own if alone else self.own.whole.part(self.rows, None, self.member.response, self.member.link)
-        return Problem(self.member.response, self.member.link, table, part, own, terms, rows, self.scale, contributions, noise, rank=rank)
+        response, link, labels = self.member.response, self.member.link, dict(self.member.labels)
+        labels |= {f"{response}_{name}": label for name, label in labels.items()}  # as a component is called among several properties
+        return Problem(response, link, table, part, own, terms, rows, self.scale, contributions, noise, rank=rank, labels=labels)
 
 
 def _first(noise: Noise, first: np.ndarray) -> Noise:

@@ -6,8 +6,8 @@ properties of one material make one problem, seen through one of them: what is m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -65,6 +65,8 @@ class Problem:
         The same for every other property, none of them with others beside it.
     rank : int
         Place of the property among all.
+    labels : mapping of str to str
+        What pictures and reports call columns and components.
     """
 
     response: str
@@ -79,6 +81,7 @@ class Problem:
     noise: Noise
     beside: tuple[Problem, ...] = ()
     rank: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def every(self) -> tuple[Problem, ...]:
@@ -110,6 +113,10 @@ class Problem:
     def all_terms(self) -> tuple[Term, ...]:
         """The terms of all properties; what several share stands in each of them."""
         return tuple(term for part in self.every for term in part.terms)
+
+    def said(self, name: str) -> str:
+        """A column or component (or several, joined by " + ") as pictures and reports call it: by its label, else by its name."""
+        return " + ".join(self.labels.get(part, part) for part in name.split(" + "))
 
     @cached_property
     def swept(self) -> frozenset[str]:

@@ -222,7 +222,8 @@ def _notes(fits: Mapping[str, Fit], left: Mapping[str, LeftOut]) -> list[str]:
 
 def _verdict(c: Comparison) -> list[str]:
     table, best = c.table, str(c.table.index[0])
-    response, unit = (next(iter(c.fits.values()))).problem.response, (next(iter(c.fits.values()))).model.unit
+    one = next(iter(c.fits.values()))
+    response, unit = one.problem.said(one.problem.response), one.model.unit
     said = []
     for name, r in table.iloc[1:].iterrows():
         d, e = -float(r["elpd_diff"]), float(r["dse"])
