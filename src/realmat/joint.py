@@ -187,6 +187,17 @@ class Joint:
         specs += [spec for m in held for spec in self._columns(m, response=True) if not spec.optional or spec.name in wide.columns]
         return validated(wide, specs, self.levels, self.units, of, own.link)
 
+    def further_table(self, data: pd.DataFrame | Mapping[str, Any]) -> Table:
+        """Validate rows that join those of a fit: one may hold some responses, or a characterisation or calculation alone.
+
+        Raises
+        ------
+        realmat.DataError
+            With every problem, column and row.
+        """
+        wide = self.wide(as_frame(data))
+        return validated(wide, [spec for m in self.members for spec in m.further_columns(wide)], self.levels, self.units)
+
     def _columns(self, member: Model, response: bool) -> list[Column]:
         """What a property needs of a table that may not hold it in every row."""
         levels = set(self.levels.values())

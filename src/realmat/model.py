@@ -227,6 +227,31 @@ class Model:
         table = data if isinstance(data, Table) else self.table(data)
         return bind_together([self.member], table, scales=scales)
 
+    def further_table(self, data: pd.DataFrame | Mapping[str, Any]) -> Table:
+        """Validate rows that join those of a fit: one may hold a measurement, or a characterisation or calculation alone.
+
+        Raises
+        ------
+        realmat.DataError
+            With every problem, column and row.
+        """
+        frame = as_frame(data)
+        return validated(frame, self.further_columns(frame), self.levels, self.units, self.response, self.link)
+
+    def further_columns(self, frame: pd.DataFrame) -> list[Column]:
+        """Of rows that join those of a fit, the columns that the model reads."""
+        measured = self.response in frame.columns and bool(frame[self.response].notna().to_numpy().any())
+        out = []
+        for c in self.columns():
+            if c.name in self.levels.values():
+                out.append(c)
+            elif c.name in frame.columns:
+                own = {"missing": True} if c.name == self.response else {"only": (self.response,)}
+                out.append(dataclasses.replace(c, **own))
+            elif measured and not (c.missing or c.optional):
+                out.append(c)
+        return out
+
     def prediction_table(self, data: pd.DataFrame | Mapping[str, Any]) -> Table:
         """Validate rows to predict; the response may be absent or empty, and so may characterisations and names.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from realmat.fit.attribution import Attribution
+from realmat.fit.updating import Updating
 from realmat.fit.validation import Validation
 from realmat.support.threads import one_blas_thread
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from realmat.validation.loo import LeftOut
 
 
-class Figures(Attribution, Validation):
+class Figures(Attribution, Validation, Updating):
     """Answers as pictures. `dark` suits a dark page."""
 
     def plot_budget(

@@ -109,5 +109,9 @@ def _posterior(source: Path, tree: xr.DataTree, model: Model | Joint) -> Posteri
     table = Table(columns, model.levels, index, limits, None, *seen)
     if table.digest != tree.attrs["data_hash"]:
         raise FileError(f"{source}: the data in the file do not match their hash; the file is damaged or was edited.")
-    problem = model.bind(table, stored.scales(tree) if packed else None)
-    return Posterior(problem, stored.draws(tree, problem) if packed else layout.read_draws(tree, problem))
+    if not packed:
+        problem = model.bind(table)
+        return Posterior(problem, layout.read_draws(tree, problem))
+    priors = stored.priors(tree)
+    problem = priors.put(model.bind(table, priors.scales))
+    return Posterior(problem, stored.draws(tree, problem))

@@ -46,6 +46,13 @@ class Posterior:
     problem: Problem
     draws: Draws
 
+    @classmethod
+    def on(cls, system: System, draws: Draws) -> Posterior:
+        """With the system of its problem, where that stands already."""
+        out = cls(system.problem, draws)
+        out.__dict__["system"] = system
+        return out
+
     def of(self, response: str) -> Posterior:
         """The same draws, seen through another of the properties.
 
@@ -59,8 +66,8 @@ class Posterior:
     @property
     def shape(self) -> tuple[int, int]:
         """Chains and draws per chain."""
-        every = (*self.draws.params.values(), *self.draws.coefficients.values())
-        chains, draws = every[0].shape[:2] if every else (1, 1)
+        held = self.draws.params or self.draws.coefficients  # coefficients may have to be drawn first
+        chains, draws = next(iter(held.values())).shape[:2] if held else (1, 1)
         return int(chains), int(draws)
 
     @property

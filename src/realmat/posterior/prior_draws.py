@@ -14,7 +14,7 @@ from realmat.terms.term import Coefficients, Param, degrees, evaluate
 def draw(problem: Problem, draws: int, seed: int) -> Posterior:
     """Independent prior draws: one chain of `draws`."""
     rng = np.random.default_rng([seed, 7])
-    params = _params(problem.params, draws, rng)
+    params = hyperparameters(problem.params, draws, rng)
     blocks: dict[str, list[np.ndarray]] = {c.name: [] for c in problem.coefficients}
     order = by_parents(problem.coefficients)
     for i in range(draws):
@@ -35,7 +35,7 @@ def draw(problem: Problem, draws: int, seed: int) -> Posterior:
     )
 
 
-def _params(params: Sequence[Param], draws: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def hyperparameters(params: Sequence[Param], draws: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Hyperparameters by name, shape (draws,) or (draws, size); all draws at once where a prior depends on no other."""
     values: dict[str, np.ndarray] = {}
     pending = list(params)

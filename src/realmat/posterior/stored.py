@@ -5,7 +5,6 @@ Numbers are compressed without loss. Labels and other text are numbered, and the
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -18,7 +17,7 @@ from realmat.errors import FileError
 from realmat.posterior.draws import Draws, Posterior
 from realmat.posterior.tree import variables
 from realmat.table.table import ROW, Table
-from realmat.terms.component import Scale
+from realmat.terms.carried import Priors
 from realmat.terms.problem import Problem
 from realmat.terms.term import stored_name
 
@@ -55,7 +54,7 @@ def pack(posterior: Posterior, model: Mapping[str, Any]) -> xr.DataTree:
         **{f"{name}_version": version(name) for name in ("realmat", "numpy", "arviz")},
         "data_hash": problem.table.whole.digest,
         "model": json.dumps(model),
-        "scales": json.dumps({part.response: dataclasses.asdict(part.scale) for part in problem.every}),
+        "priors": json.dumps(Priors.of(problem).to_dict()),
         "facts": json.dumps(dict(draws.facts), default=lambda v: v.tolist() if isinstance(v, (np.ndarray, np.generic)) else str(v)),
     }
     return tree
@@ -67,10 +66,9 @@ def encoding(tree: xr.DataTree) -> dict[str, dict[str, dict[str, Any]]]:
     return {f"/{name}": {str(v): squeezed for v, a in group.data_vars.items() if a.size > 1} for name, group in tree.children.items()}
 
 
-def scales(tree: xr.DataTree) -> dict[str, Scale]:
-    """The magnitudes that default priors were scaled by, for each property."""
-    told = json.loads(tree.attrs["scales"])
-    return {response: Scale(**{**own, "theory": tuple(own["theory"])}) for response, own in told.items()}
+def priors(tree: xr.DataTree) -> Priors:
+    """The priors that the fit was made with: of a fit that was updated, those scaled by the rows it began with."""
+    return Priors.from_dict(json.loads(tree.attrs["priors"]))
 
 
 def draws(tree: xr.DataTree, problem: Problem) -> Draws:

@@ -192,6 +192,13 @@ class Table:
             self.link,
         )
 
+    def followed_by(self, other: Table) -> Table:
+        """These rows and then those of another table, which may lack columns; a row label that is taken gets another."""
+        columns = {n: _joined(self.columns.get(n), other.columns.get(n), len(self), len(other)) for n in {**self.columns, **other.columns}}
+        limits = {n: np.concatenate([self.limit(n), other.limit(n)]) for n in {**self.limits, **other.limits}}
+        index = np.concatenate([self.index, _free_labels(self.index, other.index)])
+        return Table(columns, self.levels, index, limits, None, self.response, self.link)
+
     def part(self, rows: np.ndarray, count: np.ndarray | None, response: str, link: str, common: bool = False) -> Table:
         """The rows on which one of several properties was measured; with `common` the levels hold the values of the whole table."""
         out = self.take(rows, count)
@@ -220,6 +227,35 @@ class Table:
             if name in self.limits:
                 h.update(self.limits[name].tobytes())
         return h.hexdigest()
+
+
+def _joined(first: np.ndarray | None, then: np.ndarray | None, n: int, m: int) -> np.ndarray:
+    """A column of n rows before one of m; either may be absent, but not both."""
+    have = first if first is not None else then
+    assert have is not None
+    kind, empty = (float, np.nan) if have.dtype.kind == "f" else (object, None)
+    parts = [np.full(size, empty, dtype=kind) if x is None else x for x, size in ((first, n), (then, m))]
+    if parts[0].dtype != parts[1].dtype:
+        parts = [x.astype(object) for x in parts]
+    return np.concatenate(parts)
+
+
+def _free_labels(taken: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Row labels that are not taken: of numbers the next ones, of text the label with a number behind it."""
+    clash = np.isin(wanted, taken) if taken.dtype.kind == wanted.dtype.kind != "O" else np.array([w in set(taken) for w in wanted])
+    if not clash.any():
+        return wanted
+    if taken.dtype.kind in "iu":
+        out = wanted.copy()
+        out[clash] = max(taken.max(), wanted.max()) + 1 + np.arange(int(clash.sum()))
+        return out
+    known, labels = set(taken), np.empty(len(wanted), dtype=object)
+    for k, label in enumerate(wanted):
+        number, labels[k] = 2, label
+        while labels[k] in known:
+            labels[k], number = f"{label} ({number})", number + 1
+        known.add(labels[k])
+    return labels
 
 
 def cells(table: Table, apart: Iterable[str] = (), also: Iterable[np.ndarray] = ()) -> tuple[np.ndarray, np.ndarray]:

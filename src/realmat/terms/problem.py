@@ -159,6 +159,12 @@ class Problem:
         return next(term for term in self.terms if term.component == component)
 
 
+def tails(problem: Problem) -> bool:
+    """Whether any row or effect is heavy-tailed, or known to lie beyond a limit only: normal given psi are then not all of them."""
+    limited = any(rows.noise.nu or (rows.noise.censored is not None and np.any(rows.noise.censored)) for rows in problem.rows)
+    return limited or any(bool(block.nu) for block in problem.coefficients)
+
+
 def nonlinear_terms(problem: Problem) -> list[tuple[str, Any]]:
     """Components whose effect is not linear given their parameters, with the function."""
     pairs = [pair for part in problem.every for pair in zip(part.terms, part.contributions, strict=True)]

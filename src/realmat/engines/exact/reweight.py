@@ -1,0 +1,168 @@
+"""Draws of the hyperparameters made to fit more rows: reweighted by the ratio of marginal likelihoods, coefficients integrated out.
+
+Draws of psi given the old rows, with weights p(all rows | psi) / p(old rows | psi), are draws given all rows; coefficients follow exactly
+given psi. The weights are always those of one *basis*, the draws of the last fit, whatever the number of updates since: they do not
+degenerate by being resampled again and again, and k-hat says when the rows since then have moved psi too far (Vehtari, Simpson, Gelman,
+Yao & Gabry, J. Mach. Learn. Res. 25(72), 2024). Chains are made of weighted draws by independence Metropolis, as in a fit, so that R-hat
+and effective sample sizes mean what they mean there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from realmat.algebra import System
+from realmat.algebra.lifted import slices
+from realmat.engines import exact
+from realmat.engines.exact import chain
+from realmat.engines.exact.space import Density
+from realmat.posterior.draws import Draws, Posterior
+from realmat.posterior.prior_draws import hyperparameters
+from realmat.support.threads import one_blas_thread
+from realmat.terms.problem import Problem
+
+ENOUGH = 0.25  # share of the draws that must stay effective
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Draws of psi, and the log marginal likelihood of the rows that they are given.
+
+    Attributes
+    ----------
+    params : mapping of name to array of shape (chain, draw) or (chain, draw, size)
+    log_marginal : array of shape (chain, draw)
+    """
+
+    params: Mapping[str, np.ndarray]
+    log_marginal: np.ndarray
+
+    @classmethod
+    def of(cls, posterior: Posterior) -> Basis:
+        """The draws of a fit."""
+        params = posterior.draws.params
+        return cls(params, _log_marginals(posterior.system, params, posterior.shape))
+
+    def for_problem(self, problem: Problem, seed: int) -> Basis:
+        """With every hyperparameter of a longer table: those of a new laboratory, say, are drawn from their prior."""
+        chains, draws = self.log_marginal.shape
+        fresh: Mapping[str, np.ndarray] = {}
+        if any(q.name not in self.params or q.size != _size(self.params[q.name]) for q in problem.params):
+            fresh = hyperparameters(problem.params, chains * draws, np.random.default_rng([seed, 21]))
+        params = {}
+        for q in problem.params:
+            old = self.params.get(q.name)
+            if old is not None and _size(old) == q.size:
+                params[q.name] = old
+                continue
+            new = fresh[q.name].reshape(chains, draws, *fresh[q.name].shape[1:])
+            if old is not None:  # values of a level keep their places, new ones follow
+                new[..., : old.shape[-1]] = old
+            params[q.name] = new
+        return replace(self, params=params)
+
+
+@dataclass(frozen=True)
+class Reweighted:
+    """What became of draws given more rows: a posterior, or None where the weights are not to be trusted; and the basis they come from."""
+
+    posterior: Posterior | None
+    basis: Basis
+    k_hat: float
+    efficiency: float
+
+
+@one_blas_thread()
+def reweighted(basis: Basis, problem: Problem, facts: Mapping[str, Any], seed: int) -> Reweighted:
+    """Reweight a basis by the rows of a longer problem of the same model; `facts` are those of the fit."""
+    started = time.perf_counter()
+    system = System(problem)
+    basis = basis.for_problem(problem, seed)
+    log_weight = _log_marginals(system, basis.params, basis.log_marginal.shape) - basis.log_marginal
+    k_hat, efficiency = exact.judge(log_weight)
+    if k_hat > exact.K_HAT_LIMIT or efficiency < ENOUGH:
+        return Reweighted(None, basis, k_hat, efficiency)
+    rng = np.random.default_rng([seed, 22])
+    order = _started(log_weight, rng)
+    weight = np.take_along_axis(log_weight, order, axis=1)
+    index, accepted = chain.accept(chain.Proposals(np.empty((*weight.shape, 0)), weight, weight.shape[1]), seed)
+    chosen = np.take_along_axis(order, index, axis=1)
+    params = {name: np.stack([v[c, own] for c, own in enumerate(chosen)]) for name, v in basis.params.items()}
+    told = {
+        "method": "hyperparameters reweighted for new rows, coefficients drawn exactly",
+        "k_hat": k_hat,
+        "efficiency": efficiency,
+        "acceptance": round(float(accepted[:, 1:].mean()), 3),
+        "seconds": round(time.perf_counter() - started, 4),
+    }
+    draws = Draws(params, Later(system, params, chosen.shape, seed), {}, {"accepted": accepted}, {**facts, **told})
+    return Reweighted(Posterior.on(system, draws), basis, k_hat, efficiency)
+
+
+class Later(Mapping[str, np.ndarray]):
+    """Exact draws of all coefficients at draws of psi, made when first asked for: by block, shape (chain, draw, size)."""
+
+    def __init__(self, system: System, params: Mapping[str, np.ndarray], shape: tuple[int, ...], seed: int) -> None:
+        self._system, self._params, self._shape, self._seed = system, params, shape, seed
+
+    @cached_property
+    def _every(self) -> np.ndarray:
+        size = int(np.prod(self._shape))
+        out = np.empty((size, self._system.size))
+        values = _batch(self._params, size)
+        for where in slices(size, self._system.many.most):
+            solved = self._system.many.at({name: v[..., where] for name, v in values.items()}, where.stop - where.start)
+            out[where] = solved.draw(np.random.default_rng([self._seed, 2, where.start]))
+        return out.reshape(*self._shape, -1)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._every[..., self._system.columns[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._system.columns)
+
+    def __len__(self) -> int:
+        return len(self._system.columns)
+
+
+def _log_marginals(system: System, params: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """log p(y | psi) at every draw; a draw that repeats the one before it is not evaluated again."""
+    size = int(np.prod(shape))
+    values = _batch(params, size)
+    flat = np.concatenate([v.reshape(-1, size) for v in values.values()]) if values else np.zeros((1, size))
+    changed = np.flatnonzero(np.append(True, (flat[:, 1:] != flat[:, :-1]).any(axis=0)))
+    density, found = Density(system), np.empty(len(changed))
+
+    def work(where: slice) -> None:
+        some = changed[where]
+        found[where] = system.many.at({name: v[..., some] for name, v in values.items()}, len(some)).log_marginal
+
+    for _ in density.map(work, slices(len(changed), system.many.most)):
+        pass
+    return found[np.cumsum(np.isin(np.arange(size), changed)) - 1].reshape(shape)
+
+
+def _batch(params: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+    """Values by name, the draws as last axis."""
+    return {name: np.ascontiguousarray(v.reshape(size, *v.shape[2:]).T) for name, v in params.items()}
+
+
+def _started(log_weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The order of proposals of each chain, shape (chain, draw), its first one drawn by weight: already where it belongs."""
+    chains, draws = log_weight.shape
+    order = np.tile(np.arange(draws), (chains, 1))
+    for c, own in enumerate(log_weight):
+        weight = np.exp(own - own.max())
+        first = rng.choice(draws, p=weight / weight.sum())
+        order[c, [0, first]] = order[c, [first, 0]]
+    return order
+
+
+def _size(values: np.ndarray) -> int:
+    return 1 if values.ndim == 2 else values.shape[2]

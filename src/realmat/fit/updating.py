@@ -1,0 +1,118 @@
+"""More rows after a fit: taken in at once where the hyperparameters move little, by a new fit where they move far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from realmat.engines import choice, exact
+from realmat.errors import DataError
+from realmat.fit.fitted import Fitted
+from realmat.posterior.draws import Draws, Posterior
+from realmat.support.threads import one_blas_thread
+from realmat.table.table import Table, rows_text
+from realmat.terms.carried import Priors
+from realmat.terms.problem import Problem, tails
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from realmat.engines.exact.reweight import Basis
+
+
+class Updating(Fitted):
+    """Fits that take in more rows."""
+
+    @one_blas_thread()
+    def update(self, rows: pd.DataFrame | Mapping[str, Any], progress: bool = False) -> Self:
+        """The fit with more rows: measurements, characterisations or calculations, of known or new specimens, materials, laboratories.
+
+        Draws of the hyperparameters are reweighted by what the new rows say of them, and coefficients are drawn anew, exactly. Where the
+        weights are not to be trusted (k-hat above 0.7, or fewer than a quarter of the draws effective), or the model has no closed form,
+        all rows are fitted anew. `facts` says which: `updates` is the number of updates, `method` and `k_hat` are those of the last.
+
+        Parameters
+        ----------
+        rows : DataFrame or mapping
+            One row a measurement, as for `Model.fit`. A row may lack the response and hold a characterisation or a calculated value
+            alone. Labels of rows that the fit has already get a number of their own.
+        progress : bool
+            Whether a new fit shows its progress.
+
+        Returns
+        -------
+        Fit
+            A new one; this one stays as it is. Priors are those of this fit: they are not scaled again by the longer table.
+
+        Raises
+        ------
+        realmat.DataError
+            If the rows do not fit the model: every problem, column and row.
+        """
+        posterior, basis = self._conditioned(self._longer(rows), progress)
+        again = type(self)(self.declared, posterior)
+        if basis is not None:
+            again.__dict__["_basis"] = basis
+        return again
+
+    def _longer(self, rows: pd.DataFrame | Mapping[str, Any]) -> Problem:
+        """The problem with more rows and the priors of this fit."""
+        new = self.declared.further_table(rows)
+        whole = self.problem.table.whole.followed_by(new)
+        _nested(whole, len(new))
+        priors = Priors.of(self.problem)
+        return priors.put(self.declared.bind(whole, priors.scales)).of(self.problem.response)
+
+    @cached_property
+    def _basis(self) -> Basis:
+        """The draws that updates reweight."""
+        from realmat.engines.exact.reweight import Basis
+
+        return Basis.of(self.posterior)
+
+    def _conditioned(self, problem: Problem, progress: bool) -> tuple[Posterior, Basis | None]:
+        """Draws given the rows of a longer problem, and the basis that they were reweighted from."""
+        facts = {**self.facts, "updates": int(self.facts.get("updates", 0)) + 1}
+        why = self._not_reweighted(problem)
+        if not why:
+            from realmat.engines.exact.reweight import reweighted
+
+            found = reweighted(self._basis, problem, {**facts, "update": "reweighted"}, int(facts["seed"]))
+            if found.posterior is not None:
+                return found.posterior, found.basis
+            why = f"k-hat {found.k_hat:.2f}, efficiency {found.efficiency:.0%}"
+        made = choice.run(problem, str(facts["engine"]), int(facts["draws"]), int(facts["chains"]), int(facts["seed"]), progress)
+        new = {**made.facts, "updates": facts["updates"], "update": f"fitted anew: {why}"}
+        return Posterior(problem, Draws(made.params, made.coefficients, made.summary, made.stats, new)), None
+
+    def _not_reweighted(self, problem: Problem) -> str:
+        """Why draws of this fit cannot be reweighted; empty where they can."""
+        if self.facts.get("engine") != "exact" or exact.refusal(problem):
+            return "the model has no closed form given its hyperparameters"
+        if tails(problem):
+            return "rows with heavy tails or limits have no closed form given the hyperparameters"
+        if self.facts.get("latents") == "summary":
+            return "coefficients are kept as means and standard deviations"
+        return "" if self.posterior.draws.params else "there are no hyperparameters to reweight"
+
+
+def _nested(table: Table, new: int) -> None:
+    """A specimen is one piece of one material, in the new rows and the old.
+
+    Raises
+    ------
+    realmat.DataError
+        With the new rows that say otherwise.
+    """
+    if not {"specimen", "material"} <= set(table.levels):
+        return
+    specimen, material = table.level("specimen").codes, table.level("material").codes
+    first = np.zeros(specimen.max() + 1, dtype=material.dtype)
+    first[specimen[::-1]] = material[::-1]
+    bad = (first[specimen] != material) & (specimen >= 0)
+    if bad.any():
+        where = rows_text(table.index[bad])
+        raise DataError(f"the new rows do not fit those of the fit: the same specimen belongs to another material in {where}.")
