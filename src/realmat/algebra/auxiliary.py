@@ -35,12 +35,12 @@ def draw_centred(system: System, values: Values, centred: np.ndarray, rng: np.ra
         sd = np.sqrt(family.variance(values))[family.key]
         nu = degrees(family, values)
         z = (family.y - mean) / sd
-        if family.latent:
+        if family.censored:
             side = np.asarray(family.noise.censored)
             rows = np.flatnonzero(side)
             z[rows] = _beyond(z[rows], side[rows], nu, rng)
             out[family.latent] = mean + sd * z + family.known + family.centre
-        if family.local:
+        if family.noise.nu:
             out[family.local] = (nu + z * z) / (2 * rng.standard_gamma((nu + 1) / 2, len(z)))
     return out
 
@@ -72,7 +72,7 @@ class LocalPrior:
         self._sums = [
             (family, len(own), np.log(own).sum(axis=0), (1 / own).sum(axis=0))
             for family in system.families
-            if family.local
+            if family.noise.nu
             for own in [factors[family.local]]
         ]
 
@@ -98,7 +98,7 @@ def log_density(family: Family, residual: np.ndarray, variance: np.ndarray, nu: 
         squares = family.count * residual**2 + family.within
         return float(-0.5 * np.sum(family.count * (np.log(by_row) + _LOG_2PI) + squares / by_row))
     z = residual / np.sqrt(by_row)
-    if not family.latent:
+    if not family.censored:
         return log_standard(z, nu) - 0.5 * float(np.log(by_row).sum())
     side = np.asarray(family.noise.censored)
     seen = side == 0

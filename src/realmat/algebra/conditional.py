@@ -122,6 +122,38 @@ class Conditional:
         kernels.backward(x, pattern.ptr, pattern.rows, pattern.lead, b)
         return b
 
+    def whitened(self, gradient: np.ndarray) -> np.ndarray:
+        """L^-1 G, where P = L L', for many columns: shape (coefficients, n), in elimination order; only without a leaf."""
+        pattern, z = self.system.pattern, np.ascontiguousarray(gradient).copy()
+        kernels.forward_many(self._x, pattern.ptr, pattern.rows, pattern.lead, z)
+        z[: pattern.lead] /= self._roots
+        if pattern.dense:
+            z[pattern.lead :] = solve_triangular(self._dense, z[pattern.lead :], lower=True, check_finite=False)
+        return z
+
+    def coloured(self, white: np.ndarray) -> np.ndarray:
+        """L'^-1 W, the transposed map: of standard normals it makes draws of b less its mean."""
+        pattern, b = self.system.pattern, np.ascontiguousarray(white).copy()
+        b[: pattern.lead] /= self._roots
+        if pattern.dense:
+            b[pattern.lead :] = solve_triangular(self._dense, b[pattern.lead :], lower=True, trans=1, check_finite=False)
+        kernels.backward_many(self._x, pattern.ptr, pattern.rows, pattern.lead, b)
+        return b
+
+    @cached_property
+    def _roots(self) -> np.ndarray:
+        pattern = self.system.pattern
+        return np.sqrt(kernels.pivots(self._x, pattern.ptr, pattern.lead))[:, None]
+
+    def raised(self, deviation: np.ndarray) -> np.ndarray:
+        """L' D, the inverse of `coloured`."""
+        pattern, z = self.system.pattern, np.ascontiguousarray(deviation).copy()
+        kernels.raise_many(self._x, pattern.ptr, pattern.rows, pattern.lead, z)
+        z[: pattern.lead] *= self._roots
+        if pattern.dense:
+            z[pattern.lead :] = self._dense.T @ z[pattern.lead :]
+        return z
+
     @cached_property
     def centred(self) -> np.ndarray:
         """E[b | psi, y] - b0, in elimination order."""

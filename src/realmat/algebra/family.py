@@ -27,14 +27,15 @@ class Family:
         Entries without their scales; a column may stand twice in a row under two scales.
     scale_of : int array, one per stored entry
         Which of `scales` multiplies the entry; 0 is the constant 1.
+    declared : Noise
+        As the component declared it; `noise` is that of the normal rows that stand for it.
     key : int array of shape (rows,)
         Variance key of each row; `key_u2` and `key_group` describe the keys.
     known : array or float
         Offsets that do not depend on psi, already subtracted from `y`.
-    local : str
-        Name of the local variance factors of a Student t among the values, one per row.
-    latent : str
-        Name of the values that replace censored ones.
+    local, latent : str
+        Names, among the values of psi, of the local variance factors and of the values that stand for the readings, one per row each, of
+        rows that are normal only given these.
     centre : array or float
         A b0 of the reference b0, already subtracted from `y`.
     least : array of shape (keys,) or float
@@ -54,6 +55,7 @@ class Family:
     key: np.ndarray
     key_u2: np.ndarray
     key_group: np.ndarray
+    declared: Noise
     local: str = ""
     latent: str = ""
     centre: np.ndarray | float = 0.0
@@ -61,8 +63,13 @@ class Family:
 
     @property
     def augmented(self) -> bool:
-        """Whether rows have local scales or censored values, so that every row needs its own weight or value."""
-        return bool(self.local or self.latent)
+        """Whether rows are normal only given local factors and latent values, so that each has its own weight and value."""
+        return bool(self.local)
+
+    @property
+    def censored(self) -> bool:
+        """Whether some rows are known only to lie beyond a limit."""
+        return self.noise.censored is not None and bool(np.any(self.noise.censored != 0))
 
     def entries(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Places in the matrix's data that belong to chosen columns (bool by column), and their rows."""
@@ -105,11 +112,11 @@ class Family:
     def by_row(self, variance: np.ndarray, p: Values) -> np.ndarray:
         """The same from the variances by key."""
         own = variance[self.key]
-        return own * p[self.local] if self.local and self.local in p else own
+        return own * p[self.local] if self.local in p else own
 
     def values(self, p: Values) -> np.ndarray:
         """y less its known offset and centre, with censored values replaced by their current latent ones."""
-        return p[self.latent] - self.known - self.centre if self.latent and self.latent in p else self.y
+        return p[self.latent] - self.known - self.centre if self.latent in p else self.y
 
     def scale_values(self, p: Values) -> np.ndarray:
         """Value of each scale at psi, shape (scales,)."""
@@ -130,12 +137,14 @@ class Family:
 def of_rows(rows: Rows, places: Mapping[str, np.ndarray], size: int) -> Family:
     """From declared rows; `places` gives the position of each coefficient of each block."""
     noise = rows.noise
-    censored = noise.censored is not None and bool(np.any(noise.censored != 0))
+    if noise.density is not None:  # its weights and values stand for it
+        noise = Noise(np.ones(len(rows.y)), np.full(len(rows.y), -1))
     family = _build(
         rows.name, rows.y, rows.count, rows.within, [piece for _, piece in rows.pieces], [f for _, f in rows.offsets], noise, places, size
     )
-    family.local = f"{rows.name}_local" if noise.nu else ""
-    family.latent = f"{rows.name}_latent" if censored else ""
+    family.declared = rows.noise
+    if family.censored or noise.nu or rows.noise.density is not None:
+        family.local, family.latent = f"{rows.name}_local", f"{rows.name}_latent"
     return family
 
 
@@ -155,7 +164,8 @@ def of_prior(block: Coefficients, places: Mapping[str, np.ndarray], size: int, e
     offsets: list[Function] = [lambda p, xp: -own(p, xp)] if callable(own) else []
     mean = np.zeros(n) if callable(own) else np.broadcast_to(np.asarray(own, dtype=float), (n,)).copy()
     family = _build(f"{block.name}_prior", mean, np.ones(n), np.zeros(n), pieces, offsets, noise, places, size)
-    family.local = f"{block.name}_local" if block.nu else ""
+    if block.nu:
+        family.local, family.latent = f"{block.name}_local", f"{block.name}_latent"
     return family
 
 
@@ -176,7 +186,7 @@ def _build(
     rest = tuple(f for f in offsets if not isinstance(f, Known))
     values = np.asarray(y, dtype=float) - known
     return Family(
-        name, values, count, within, matrix, scale_of, scales, rest, known, noise, key.ravel(), keys[:, 0], keys[:, 1].astype(int)
+        name, values, count, within, matrix, scale_of, scales, rest, known, noise, key.ravel(), keys[:, 0], keys[:, 1].astype(int), noise
     )
 
 

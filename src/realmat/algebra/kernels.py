@@ -193,6 +193,39 @@ def backward(x: Array, ptr: Array, rows: Array, lead: int, b: Array) -> None:
         b[j] -= total / x[start]
 
 
+@njit(f"({VECTOR}, {INT64}, {INT32}, int64, {MATRIX})", **FAST)
+def forward_many(x: Array, ptr: Array, rows: Array, lead: int, z: Array) -> None:
+    """As `forward` for many right-hand sides side by side, z of shape (columns, n)."""
+    for j in range(lead):
+        start = ptr[j] + j
+        for k in range(ptr[j + 1] - ptr[j]):
+            i, factor = rows[ptr[j] + k], x[start + 1 + k] / x[start]
+            for c in range(z.shape[1]):
+                z[i, c] -= factor * z[j, c]
+
+
+@njit(f"({VECTOR}, {INT64}, {INT32}, int64, {MATRIX})", **FAST)
+def backward_many(x: Array, ptr: Array, rows: Array, lead: int, b: Array) -> None:
+    """As `backward` for many right-hand sides side by side, b of shape (columns, n)."""
+    for j in range(lead - 1, -1, -1):
+        start = ptr[j] + j
+        for k in range(ptr[j + 1] - ptr[j]):
+            i, factor = rows[ptr[j] + k], x[start + 1 + k] / x[start]
+            for c in range(b.shape[1]):
+                b[j, c] -= factor * b[i, c]
+
+
+@njit(f"({VECTOR}, {INT64}, {INT32}, int64, {MATRIX})", **FAST)
+def raise_many(x: Array, ptr: Array, rows: Array, lead: int, b: Array) -> None:
+    """Multiply by L' with unit pivots, the lead part, in place: the inverse of `backward_many`."""
+    for j in range(lead):
+        start = ptr[j] + j
+        for k in range(ptr[j + 1] - ptr[j]):
+            i, factor = rows[ptr[j] + k], x[start + 1 + k] / x[start]
+            for c in range(b.shape[1]):
+                b[j, c] += factor * b[i, c]
+
+
 @njit(f"({VECTOR}, {INT64}, int64)", **FAST)
 def pivots(x: Array, ptr: Array, lead: int) -> Array:
     """Pivots of the lead columns."""

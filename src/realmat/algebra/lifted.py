@@ -8,6 +8,7 @@ function takes is tried on the first batch, element by element; one that takes n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -41,9 +42,14 @@ class Lifted:
         function = self.function
         if not callable(function):
             return np.asarray(function, dtype=float)[..., None]
-        if self._way is None and n > _TRIED:
+        return (self.way(values, n) or one_by_one)(function, values, n)
+
+    def way(self, values: Batch, n: int) -> Callable[[Function, Batch, int], np.ndarray] | None:
+        """How the function takes a batch; None while no batch was long enough to tell."""
+        function = self.function
+        if self._way is None and n > _TRIED and callable(function):
             self._way = next((way for way in (together, over_rows) if _agrees(way, function, values, n)), one_by_one)
-        return (self._way or one_by_one)(function, values, n)
+        return self._way
 
 
 def part_of(values: Batch, where: slice | np.ndarray | int) -> dict[str, np.ndarray]:
@@ -58,20 +64,26 @@ def slices(n: int, size: int) -> list[slice]:
 
 def together(function: Function, values: Batch, n: int) -> np.ndarray:
     """All psi at once, the batch as last axis."""
-    out = np.asarray(function(values, np), dtype=float)
+    out = _numbers(function(values, np))
     return np.broadcast_to(out, (n,)) if out.ndim == 0 else out
 
 
 def over_rows(function: Function, values: Batch, n: int) -> np.ndarray:
     """All psi at once, scalars as columns: what a function spreads over rows stands beside them."""
-    out = np.asarray(function({name: v[:, None] if v.ndim == 1 else v for name, v in values.items()}, np), dtype=float)
+    out = _numbers(function({name: v[:, None] if v.ndim == 1 else v for name, v in values.items()}, np))
     return out.T
 
 
 def one_by_one(function: Function, values: Batch, n: int) -> np.ndarray:
     """Every psi by itself."""
     single = (part_of(values, i) for i in range(n))
-    return np.stack([np.asarray(function(p, np), dtype=float) for p in single], axis=-1)
+    return np.stack([_numbers(function(p, np)) for p in single], axis=-1)
+
+
+def _numbers(x: Any) -> np.ndarray:
+    """As an array of real numbers, or of complex ones where derivatives are asked for."""
+    out = np.asarray(x)
+    return out if np.iscomplexobj(out) else out.astype(float)
 
 
 def _agrees(way: Callable[[Function, Batch, int], np.ndarray], function: Function, values: Batch, n: int) -> bool:

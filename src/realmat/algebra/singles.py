@@ -100,7 +100,7 @@ class Singles:
             factor = matrix.data[touch.entries]
             left = (family.y - family.offset(values) - matrix @ b)[rows] + factor * b[columns][number]
             variance = family.row_variance(values)[rows]
-            beyond = np.asarray(family.noise.censored)[rows] if family.latent else np.zeros(len(rows))
+            beyond = np.asarray(family.noise.censored)[rows] if family.censored else np.zeros(len(rows))
             weight = np.where(beyond == 0, family.count[rows] / variance, 0.0) * factor
             precision = precision + np.bincount(number, weights=weight * factor, minlength=n)
             side = side + np.bincount(number, weights=weight * left, minlength=n)
@@ -119,5 +119,5 @@ def _touches(system: System, columns: np.ndarray) -> list[_Touch] | None:
         if len(np.unique(rows)) < len(rows):
             return None
         out.append(_Touch(family, entries, rows, number[family.matrix.indices[entries]]))
-        hidden |= bool(family.latent) and bool(np.any(np.asarray(family.noise.censored)[rows] != 0))
+        hidden |= family.censored and bool(np.any(np.asarray(family.noise.censored)[rows] != 0))
     return out if hidden else None

@@ -38,6 +38,8 @@ class System:
     Parameters
     ----------
     problem : Problem
+    leaf : bool
+        Whether the largest group effect may be eliminated in closed form, by classes.
 
     Attributes
     ----------
@@ -53,8 +55,8 @@ class System:
         What rows that do not depend on psi add to P, to the right-hand side and to the density. `moving` are the other rows.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    def __init__(self, problem: Problem, leaf: bool = True) -> None:
+        self.problem, self._may_have_leaf = problem, leaf
         self.columns: dict[str, slice] = {}
         start = 0
         for block in problem.coefficients:
@@ -78,7 +80,7 @@ class System:
 
     def _order(self, families: list[Family]) -> None:
         """Elimination order: the leaf, if there is one, stands last and is eliminated first; the pattern is that of the rest."""
-        block = leaves.find(families, self.plain, self.columns, self.example)
+        block = leaves.find(families, self.plain, self.columns, self.example) if self._may_have_leaf else None
         while True:
             mine = np.zeros(self.size, dtype=bool)
             if block is not None:
@@ -124,8 +126,8 @@ class System:
 
     def example_auxiliary(self) -> dict[str, np.ndarray]:
         """Auxiliary values to start from: no local factor, censored values at their limits."""
-        local = {f.local: np.ones(len(f.y)) for f in self.families if f.local}
-        return local | {f.latent: f.y + f.known + f.centre for f in self.families if f.latent}
+        local = {f.local: np.ones(len(f.y)) for f in self.families if f.noise.nu}
+        return local | {f.latent: f.y + f.known + f.centre for f in self.families if f.censored}
 
     def _make(self, places: Mapping[str, np.ndarray]) -> list[Family]:
         rows = [of_rows(r, places, self.size) for r in self.problem.rows]

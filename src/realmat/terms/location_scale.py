@@ -273,7 +273,13 @@ def of_noise(noise: Noise, count: Array, within: Array) -> tuple[Density, tuple[
         if noise.scales is None:
             return np.sqrt(u2)
         scales = noise.scales(p, xp)
-        return xp.sqrt(u2 + xp.where(group >= 0, scales[np.maximum(group, 0)], 0.0) ** 2)
+        if (group < 0).all():
+            return np.sqrt(u2)
+        across = (-1, *(1,) * (scales.ndim - 1))  # many psi may stand on further axes
+        inferred = scales[np.maximum(group, 0)]
+        if not u2.any() and (group >= 0).all():
+            return inferred
+        return xp.sqrt(u2.reshape(across) + (group >= 0).reshape(across) * inferred**2)
 
     parameters: tuple[Parameter, ...] = (Parameter("sd", sd, key.ravel()),)
     nu = noise.nu

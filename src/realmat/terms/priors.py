@@ -73,7 +73,7 @@ _FAMILIES: dict[str, _Family] = {
     "Laplace": _Family(
         {"mu": 0.0, "b": 1.0},
         (-_INF, _INF),
-        lambda x, mu, b: -np.abs(x - mu) / b - np.log(2 * b),
+        lambda x, mu, b: -np.where(x < mu, mu - x, x - mu) / b - np.log(2 * b),
         lambda mu, b: ("laplace", {"loc": mu, "scale": b}),
     ),
     "Exponential": _Family({"lam": 1.0}, (0, _INF), lambda x, lam: np.log(lam) - lam * x, lambda lam: ("expon", {"scale": 1 / lam})),

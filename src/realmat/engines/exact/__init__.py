@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
+from realmat.algebra.space import Space
+from realmat.engines.chains import Sampler
 from realmat.engines.exact import chain, fallback
-from realmat.engines.exact.explore import explore
+from realmat.engines.exact.explore import explore, mode
+from realmat.engines.exact.space import Density
 from realmat.engines.exact.store import Store
 from realmat.engines.progress import Progress
 from realmat.errors import FitError
@@ -63,9 +66,7 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, latents: str | 
     if latents is None:
         latents = "summary" if draws * chains * system.size * 8 > _STORED_BYTES and not system.augmented else "draws"
     if system.augmented:
-        from realmat.engines.exact import augment
-
-        out = augment.sample(system, draws, chains, seed, progress)
+        out = _chained(system, draws, chains, seed, progress)
     elif not problem.params:
         out = _fixed(system, draws, chains, seed)
     else:
@@ -80,6 +81,21 @@ def _fixed(system: System, draws: int, chains: int, seed: int) -> Draws:
     rng = np.random.default_rng([seed, 2])
     b = np.array([conditional.draw(rng) for _ in range(chains * draws)]).reshape(chains, draws, system.size)
     return Draws({}, {name: b[..., where] for name, where in system.columns.items()}, facts={"method": "independent exact draws"})
+
+
+def _chained(system: System, draws: int, chains: int, seed: int, progress: bool) -> Draws:
+    """Rows that are not normal: psi and coefficients together, by chains side by side."""
+    space = Space(system.problem.params)
+    location, root = np.zeros(0), np.zeros((0, 0))
+    if space.size:
+        location, covariance = mode(Density(system, aux=system.example_auxiliary()))  # without heavy tails or limits
+        eigenvalues, vectors = np.linalg.eigh(np.where(np.isfinite(covariance), covariance, 0.0))
+        root = vectors * np.sqrt(np.clip(eigenvalues, 1e-8, 1.0))
+    run = Sampler(system, space, location, root, seed, chains).run(draws, progress)
+    coefficients = {name: run.b[..., where] for name, where in system.columns.items()}
+    why = "rows are not normal given the hyperparameters"
+    facts = {"method": "Hamiltonian chains on hyperparameters and coefficients", "why": why, **run.facts}
+    return Draws(space.named(run.thetas), coefficients, facts=facts)
 
 
 def _explored(system: System, draws: int, chains: int, seed: int, latents: str, progress: bool) -> Draws:

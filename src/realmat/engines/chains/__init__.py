@@ -1,0 +1,173 @@
+"""Hamiltonian chains side by side, over psi and effects together: for what importance sampling on psi does not settle.
+
+It needs the plain joint density and its gradient, nothing integrated out, so that rows of any density are one road. Warm-up goes in
+short stages, each from the chains of the one before: where effects are centred, by what psi and effects are whitened, the step. Then it
+runs until the draws asked for are worth enough, judged by R-hat and the effective sample size of the chains themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from realmat.algebra import System
+from realmat.algebra.space import Space
+from realmat.engines.chains import agreement
+from realmat.engines.chains.coordinates import Coordinates
+from realmat.engines.chains.hamilton import Chains
+from realmat.engines.chains.target import Target
+from realmat.engines.progress import Progress
+from realmat.errors import FitError
+
+TOGETHER = 32
+_STAGES = (25, 30, 40)
+_SPREAD = 0.7
+_ENOUGH, _AGREED, _NEAR = 400, 1.01, 1.03  # R-hat of the user's chains, and of those that they are made of
+_APART, _AGAIN = 1.1, 4  # R-hat from which a stage is taken for warm-up, and how often
+_FEWEST, _MOST = 40, 3000  # iterations of a chain
+_WATCHED = 32  # effects whose R-hat and effective sample size are looked at
+
+
+@dataclass
+class Run:
+    """Draws of theta, shape (chains, draws, size), and of b, natural order; what was done."""
+
+    thetas: np.ndarray
+    b: np.ndarray
+    facts: dict[str, Any]
+
+
+@dataclass
+class _Trace:
+    """What is kept of every iteration: theta and a few effects; and all effects of every `stride`-th."""
+
+    watched: np.ndarray
+    most: int
+    seen: list[np.ndarray] = field(default_factory=list)
+    kept: list[tuple[int, np.ndarray]] = field(default_factory=list)
+    stride: int = 1
+
+    def put(self, theta: np.ndarray, b: np.ndarray) -> None:
+        if len(self.seen) % self.stride == 0:
+            self.kept.append((len(self.seen), b))
+            if len(self.kept) > 2 * self.most:
+                self.kept, self.stride = self.kept[::2], 2 * self.stride
+        self.seen.append(np.concatenate([theta, b[self.watched]]))
+
+    def judge(self, chains: int) -> tuple[float, float, float]:
+        """Largest R-hat of the chains, and of the user's made of them, and smallest effective sample size."""
+        x = np.array(self.seen).transpose(1, 2, 0)  # (quantities, chains, draws)
+        if not len(x):
+            return 1.0, 1.0, float(x.shape[1] * x.shape[2])
+        joined = agreement.r_hat(x.reshape(len(x), chains, -1))
+        return float(agreement.r_hat(x).max()), float(joined.max()), float(agreement.bulk_ess(x).min())
+
+
+class Sampler:
+    """Chains over psi and effects.
+
+    Parameters
+    ----------
+    system : System
+        Without a leaf.
+    space : Space
+    theta, spread : arrays of shape (theta size,) and (theta size, theta size)
+        Where psi may be, and a square root of how far about.
+    starts : array of shape (n, theta size), optional
+        Points to start from instead.
+    seed : int
+    chains : int
+        Of the user; each is made of several that run side by side.
+    """
+
+    def __init__(self, system: System, space: Space, theta: np.ndarray, spread: np.ndarray, seed: int, chains: int) -> None:
+        self.system = system
+        self.rng = np.random.default_rng([seed, 5])
+        self.parts = max(round(TOGETHER / chains), 1)
+        self.count, self.chains = self.parts * chains, chains
+        around = theta + 0.3 * self.rng.standard_normal((8, space.size)) @ spread.T
+        self.target = Target(system, space, around)
+        self.coordinates = Coordinates(self.target, theta, np.zeros((system.size, 1)), None)
+        q = _SPREAD * self.rng.standard_normal((space.size + system.size, self.count))
+        self.running = Chains(self.coordinates.at, q, self.rng)
+        if not np.isfinite(self.running.value).any():
+            raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
+        self.stages: list[int] = []
+
+    def run(self, draws: int, progress: bool) -> Run:
+        """Warm up and draw, at least `draws` of each of the user's chains, and until they are worth enough."""
+        each = -(-draws // self.parts)
+        goal = min(_ENOUGH, draws * self.chains)
+        with Progress(progress, "warming up", sum(_STAGES)) as bar:
+            for length in _STAGES:
+                self._stage(length, bar)
+            return self._draw(draws, each, goal, bar)
+
+    def _stage(self, length: int, bar: Progress) -> None:
+        """Some iterations that learn the step, then new coordinates."""
+        thetas = []
+        for _ in range(length):
+            self.running.move(adapt=True)
+            thetas.append(self.coordinates.place(self.running.q)[0])
+            bar.advance()
+        self.stages.append(length)
+        self._learn(np.concatenate(thetas[length // 2 :], axis=1).T)
+
+    def _learn(self, thetas: np.ndarray) -> None:
+        theta, b = self.coordinates.effects(self.running.q)
+        self.coordinates = Coordinates(self.target, thetas.mean(axis=0), b.mean(axis=1, keepdims=True), thetas)
+        self.running = Chains(self.coordinates.at, self.coordinates.find(theta, b), self.rng, self.running.step)
+
+    def _draw(self, draws: int, each: int, goal: int, bar: Progress) -> Run:
+        watched = (
+            np.unique(np.linspace(0, max(self.system.size - 1, 0), _WATCHED).astype(int)) if self.system.size else np.zeros(0, dtype=int)
+        )
+        trace, again, length = _Trace(watched, each), 0, max(each, _FEWEST)
+        bar.restart("drawing", length)
+        try:
+            while True:
+                for _ in range(length - len(trace.seen)):
+                    self.running.move()
+                    trace.put(*self.coordinates.effects(self.running.q))
+                    bar.advance()
+                apart, joined, ess = trace.judge(self.chains)
+                if (ess >= goal and apart < _NEAR and joined < _AGREED) or length >= _MOST:
+                    break
+                if apart > _APART and again < _AGAIN:
+                    again += 1
+                    self.stages.append(length)
+                    self._learn(np.concatenate([x[: self.target.space.size] for x in trace.seen[length // 2 :]], axis=1).T)
+                    for _ in range(_STAGES[0]):
+                        self.running.move(adapt=True)
+                    trace, length = _Trace(watched, each), max(length, _FEWEST)
+                else:
+                    length = min(int(length * np.clip(1.1 * goal / ess, 1.3, 3.0)), _MOST)
+                bar.restart("drawing", length)
+        except KeyboardInterrupt:
+            if len(trace.seen) < 4:
+                raise
+            apart, _, ess = trace.judge(self.chains)
+        return self._gathered(trace, draws, apart, ess)
+
+    def _gathered(self, trace: _Trace, draws: int, apart: float, ess: float) -> Run:
+        """In the user's shape: each chain is made of several, end to end, evenly thinned."""
+        each = -(-draws // self.parts)
+        chosen = np.unique(np.linspace(0, len(trace.kept) - 1, min(each, len(trace.kept))).round().astype(int))
+        size, at = self.target.space.size, [trace.kept[k][0] for k in chosen]
+        thetas = np.array([trace.seen[k][:size] for k in at]).transpose(2, 0, 1)
+        b = np.array([trace.kept[k][1] for k in chosen]).transpose(2, 0, 1)
+        thetas = thetas.reshape(self.chains, -1, size)[:, :draws]
+        natural = (b.reshape(self.chains, -1, self.system.size)[:, :draws] + self.system.shift)[..., self.system.place]
+        facts: dict[str, Any] = {
+            "warm_up": sum(self.stages),
+            "together": self.count,
+            "iterations": len(trace.seen),
+            "step": round(self.running.step, 3),
+            "ess": round(ess),
+            "r_hat": round(apart, 4),
+        }
+        if thetas.shape[1] < draws:
+            facts["interrupted"] = f"interrupted after {thetas.shape[1]} of {draws} draws"
+        return Run(thetas, natural, facts)

@@ -1,0 +1,120 @@
+"""Coordinates in which the posterior is nearly standard normal: psi by the chains' own covariance, effects by the information of their rows.
+
+theta = centre + C u,   beta = mode + F (theta - centre) + L'^-1 w,   with P = L L' the precision of the effects at the centre, each row
+standing for a normal one of its weight, and F how their mode follows psi. P is sparse, and so is its factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from realmat.algebra.conditional import Conditional
+from realmat.engines.chains.target import Target
+
+_STEP = 1e-4  # of differences of the gradient
+_NEWTON, _HALVINGS, _SETTLED = 30, 6, 1e-3
+_WIDEST, _NARROWEST = 1.0, 1e-6  # sd of a hyperparameter before there are chains
+_SHRINK = 0.1  # few chains, many psi: their covariance shrunk towards its diagonal
+
+
+class Coordinates:
+    """From (u, w) to (theta, beta) and back.
+
+    Parameters
+    ----------
+    target : Target
+        Its reference is moved to `centre`.
+    centre : array of shape (theta size,)
+    b : array of shape (coefficients, 1)
+        Where to look for the mode.
+    thetas : array of shape (n, theta size), optional
+        Draws whose covariance psi is whitened by; the curvature at the mode where there are none.
+    """
+
+    def __init__(self, target: Target, centre: np.ndarray, b: np.ndarray, thetas: np.ndarray | None) -> None:
+        self.target, self.centre = target, centre
+        values = target.space.many(centre[None])[0]
+        target.refer(centre, {k: np.zeros(len(block.where)) for k, block in enumerate(target.blocks)})
+        self.mode, aux = self._mode(values, b)
+        target.refer(centre, target.informed(centre, self.mode))
+        self._conditional = self._at(values, aux)
+        self.size = (target.space.size, target.system.size)
+        cross = self._cross()
+        self._follow = (
+            self._conditional.coloured(self._conditional.whitened(cross[self.size[0] :])) if cross.size else cross[self.size[0] :]
+        )
+        self._root = self._root_of(cross, thetas)
+
+    def _at(self, values: Mapping[str, np.ndarray], aux: Mapping[str, np.ndarray]) -> Conditional:
+        return self.target.system.at({**{name: v[..., 0] for name, v in values.items()}, **aux})
+
+    def _mode(self, values: Mapping[str, np.ndarray], b: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Mode of the effects at the centre by Fisher scoring, steps halved while they go down; and the normal rows of there."""
+        target = self.target
+        aux = target.gaussian(values, b)
+        if not b.size:
+            return b, aux
+        theta = self.centre[:, None]
+        height = target.at(theta, b)[0][0]
+        for _ in range(_NEWTON):
+            step = self._at(values, aux).centred[:, None] - b
+            for _ in range(_HALVINGS):
+                there = target.at(theta, b + step)[0][0]
+                if there >= height or not np.isfinite(height):
+                    break
+                step = 0.5 * step
+            if not there >= height:
+                break
+            rise, b, height = there - height, b + step, there
+            aux = target.gaussian(values, b)
+            if rise < _SETTLED:
+                break
+        return b, aux
+
+    def _cross(self) -> np.ndarray:
+        """Second derivatives of the log density in psi, and in psi and the effects: shape (theta size + coefficients, theta size)."""
+        d = self.size[0]
+        step = _STEP * np.eye(d)
+        ends = np.repeat(self.centre[:, None], 2 * d, axis=1) + np.concatenate([step, -step], axis=1)
+        _, in_theta, in_beta = self.target.at(ends, np.repeat(self.mode, 2 * d, axis=1))
+        both = np.concatenate([in_theta, in_beta])
+        return np.nan_to_num((both[:, :d] - both[:, d:]) / (2 * _STEP))
+
+    def _root_of(self, cross: np.ndarray, thetas: np.ndarray | None) -> np.ndarray:
+        d = self.size[0]
+        if thetas is not None:
+            covariance = np.cov(thetas.T).reshape(d, d)
+            share = min(_SHRINK, 4 * d / len(thetas))
+            return np.linalg.cholesky((1 - share) * covariance + (share + 1e-9) * np.diag(np.diag(covariance)) + 1e-12 * np.eye(d))
+        curvature = -cross[:d] - cross[d:].T @ self._follow
+        eigenvalues, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
+        sd = 1 / np.sqrt(np.clip(eigenvalues, 1 / _WIDEST**2, 1 / _NARROWEST**2))
+        return np.asarray(vectors * sd)
+
+    def place(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """theta and beta at q = (u, w) of shape (size, n)."""
+        d = self.size[0]
+        away = self._root @ q[:d]
+        return self.centre[:, None] + away, self.mode + self._follow @ away + self._conditional.coloured(q[d:])
+
+    def find(self, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """q of theta and b, shapes (theta size, n) and (coefficients, n)."""
+        target = self.target
+        away = theta - self.centre[:, None]
+        beta = target.unplace(target.space.many(theta.T)[0], b)
+        w = self._conditional.raised(beta - self.mode - self._follow @ away)
+        return np.concatenate([np.linalg.solve(self._root, away), w])
+
+    def at(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log density, up to a constant, and its gradient at q."""
+        theta, beta = self.place(q)
+        log, in_theta, in_beta = self.target.at(theta, beta)
+        in_u = self._root.T @ (in_theta + self._follow.T @ in_beta)
+        return log, np.concatenate([in_u, self._conditional.whitened(in_beta)])
+
+    def effects(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """theta of shape (size, n) and b of shape (coefficients, n), elimination order, from the system's reference."""
+        theta, beta = self.place(q)
+        return theta, self.target.place(self.target.space.many(theta.T)[0], beta)[0]

@@ -1,0 +1,136 @@
+"""Measured rows at many (psi, b) at once: log density, and its derivatives in both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from realmat.algebra.family import Family
+from realmat.algebra.lifted import Batch
+from realmat.engines.chains.derived import Derived
+from realmat.terms.density import Derivatives, Parameter
+from realmat.terms.location_scale import of_noise
+
+
+@dataclass
+class _Piece:
+    """``scale(psi) * X b``; no scale stands for 1."""
+
+    matrix: sparse.csr_matrix
+    transposed: sparse.csr_matrix
+    scale: Derived | None
+
+
+@dataclass
+class _Own:
+    """An own parameter of the density: by group, and the sum over each group's rows."""
+
+    name: str
+    derived: Derived
+    group: np.ndarray
+    total: sparse.csr_matrix | None
+
+    @classmethod
+    def of(cls, parameter: Parameter, typical: Batch) -> _Own:
+        derived = Derived(parameter.value, typical)
+        groups = len(derived.at(typical, derived.tried)[0])
+        row = np.arange(len(parameter.group))
+        total = sparse.csr_matrix((np.ones(len(row)), (parameter.group, row)), shape=(groups, len(row))) if groups > 1 else None
+        return cls(parameter.name, derived, parameter.group, total)
+
+
+class RowsTarget:
+    """One family of rows, its density and its linear predictor.
+
+    Parameters
+    ----------
+    family : Family
+        Its `y` and columns are measured from the system's reference.
+    typical : mapping of name to array, the batch as last axis
+    """
+
+    def __init__(self, family: Family, typical: Batch) -> None:
+        self.family = family
+        n = len(family.y)
+        self.known = np.broadcast_to(np.asarray(family.known + family.centre, dtype=float), (n,))
+        self.y = family.y + self.known
+        self.pieces = []
+        for k, scale in enumerate(family.scales):
+            data = np.where(family.scale_of == k, family.matrix.data, 0.0)
+            matrix = sparse.csr_matrix((data, family.matrix.indices, family.matrix.indptr), shape=family.matrix.shape, copy=True)
+            matrix.eliminate_zeros()
+            if matrix.nnz:
+                self.pieces.append(_Piece(matrix, matrix.T.tocsr(), None if scale is None else Derived(scale, typical)))
+        self.offsets = [Derived(offset, typical) for offset in family.offsets]
+        self.density, parameters = of_noise(family.declared, family.count, family.within)
+        self.own = [_Own.of(q, typical) for q in parameters]
+
+    def at(self, values: Batch, b: np.ndarray, gradient: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray:
+        """Log density at each chain, shape (n,); adds its derivatives in b to `gradient` and in psi to `into`."""
+        n = b.shape[1]
+        eta, states = self._predict(values, b)
+        own = [one.derived.at(values, n) for one in self.own]
+        found = self._derivatives(eta, [value for value, _ in own])
+        for piece, (product, scale, slopes) in zip(self.pieces, states, strict=True):
+            down = piece.transposed @ found.eta
+            if piece.scale is None:
+                gradient += down
+            else:
+                gradient += scale * down
+                piece.scale.pull(slopes, np.sum(found.eta * product, axis=0, keepdims=True), into)
+        for offset, slopes in zip(self.offsets, self._offset_slopes, strict=True):
+            offset.pull(slopes, found.eta if not offset.scalar else found.eta.sum(axis=0, keepdims=True), into)
+        for one, (_, slopes) in zip(self.own, own, strict=True):
+            if slopes:
+                by_row = found.own[one.name]
+                one.derived.pull(slopes, by_row.sum(axis=0, keepdims=True) if one.total is None else one.total @ by_row, into)
+        return np.asarray(found.log.sum(axis=0))
+
+    def _predict(self, values: Batch, b: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+        n = b.shape[1]
+        eta, states = np.repeat(self.known[:, None], n, axis=1), []
+        for piece in self.pieces:
+            product = piece.matrix @ b
+            scale, slopes = (None, []) if piece.scale is None else piece.scale.at(values, n)
+            eta += product if scale is None else scale * product
+            states.append((product, scale, slopes))
+        self._offset_slopes = []
+        for offset in self.offsets:
+            value, slopes = offset.at(values, n)
+            eta += value
+            self._offset_slopes.append(slopes)
+        return eta, states
+
+    def _derivatives(self, eta: np.ndarray, own: list[np.ndarray]) -> Derivatives:
+        return self.density.derivatives(self.y, eta, self._by_row(own))
+
+    def _by_row(self, own: list[np.ndarray]) -> dict[str, np.ndarray]:
+        return {one.name: value if len(value) == 1 else value[one.group] for one, value in zip(self.own, own, strict=True)}
+
+    def information(self, values: Batch, b: np.ndarray) -> np.ndarray:
+        """What the rows tell of each coefficient, the others known, at one (psi, b): shape (coefficients,)."""
+        eta, states = self._predict(values, b)
+        weight = self.density.weight(self.y, eta, self._by_row([one.derived.at(values, 1)[0] for one in self.own]))
+        out = np.zeros(b.shape)
+        for piece, (_, scale, _) in zip(self.pieces, states, strict=True):
+            own = piece.transposed.power(2) @ weight
+            out += own if scale is None else scale**2 * own
+        return out[:, 0]
+
+    def gaussian(self, values: Batch, b: np.ndarray) -> dict[str, np.ndarray]:
+        """The normal rows that stand for these near one (psi, b): `local` factors of the variance and `latent` values, by name.
+
+        Their precision is the density's weight, and the slope at b that of the density.
+        """
+        family = self.family
+        if not family.augmented:
+            return {}
+        eta, _ = self._predict(values, b)
+        own = [one.derived.at(values, 1)[0] for one in self.own]
+        weight = self.density.weight(self.y, eta, self._by_row(own))[:, 0]
+        single = {name: v[..., 0] for name, v in values.items()}
+        latent = eta[:, 0] + self._derivatives(eta, own).eta[:, 0] / weight
+        return {family.local: 1 / (weight * family.variance(single)[family.key]), family.latent: latent}

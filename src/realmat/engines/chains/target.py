@@ -1,0 +1,201 @@
+"""log p(theta, b | y) and its gradient, for many chains at once: the plain joint density, in coordinates that suit Hamiltonian moves.
+
+Coordinates of the effects are beta, with b = beta at a reference psi. Elsewhere an effect keeps its distance from its prior mean in units
+of ``sd(psi)^(1 - c)``: c = 0 is non-centred, c = 1 centred, and each effect has the c that its rows make best, the share of its posterior
+precision that comes from them (Papaspiliopoulos, Roberts & Skoeld, Statistical Science 22, 59, 2007).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from realmat.algebra import System
+from realmat.algebra.lifted import Batch
+from realmat.algebra.slopes import Slopes
+from realmat.algebra.space import Space
+from realmat.engines.chains.derived import Derived
+from realmat.engines.chains.rows import RowsTarget
+from realmat.terms.term import Coefficients
+
+
+@dataclass
+class _Block:
+    """A block whose prior depends on psi or on other coefficients; places in elimination order."""
+
+    where: np.ndarray
+    sd: Derived
+    mean: Derived
+    parents: list[tuple[np.ndarray, sparse.csr_matrix, sparse.csr_matrix]]
+    constant: np.ndarray
+    plain: bool
+    centred: np.ndarray
+    sd_there: np.ndarray
+    mean_there: np.ndarray
+
+    def away(self, beta: np.ndarray) -> np.ndarray:
+        """Distances from the prior mean at the reference psi."""
+        out = beta[self.where] + self.constant - self.mean_there
+        for place, matrix, _ in self.parents:
+            out -= matrix @ beta[place]
+        return np.asarray(out)
+
+
+@dataclass
+class _Moments:
+    """Of one block at n psi: prior mean and sd, how distances are stretched, and the derivatives of mean and sd."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+    stretch: np.ndarray
+    mean_slopes: list[np.ndarray]
+    sd_slopes: list[np.ndarray]
+
+
+class Target:
+    """The joint density of a system.
+
+    Parameters
+    ----------
+    system : System
+        Without a leaf.
+    space : Space
+    around : array of shape (n, theta size)
+        A few typical points, on which functions of psi are tried.
+    """
+
+    def __init__(self, system: System, space: Space, around: np.ndarray) -> None:
+        self.system, self.space = system, space
+        self.slopes = Slopes(space)
+        self.typical = space.many(around)[0]
+        self.rows = [RowsTarget(family, self.typical) for family in system.families]
+        hierarchical = [c for c in system.problem.coefficients if callable(c.sd) or callable(c.mean) or c.parents]
+        self.blocks, self._names = [self._block(c) for c in hierarchical], [c.name for c in hierarchical]
+        fixed = system.fixed_precision > 0
+        self._precision, self._mean = (np.where(fixed, x, 0.0)[:, None] for x in (system.fixed_precision, system.fixed_mean))
+
+    def _block(self, block: Coefficients) -> _Block:
+        system, where = self.system, self.system.place[self.system.columns[block.name]]
+        constant = system.shift[where][:, None].copy()
+        parents = []
+        for name, matrix in block.parents:
+            place = system.place[system.columns[name]]
+            constant -= matrix @ system.shift[place][:, None]
+            parents.append((place, matrix.tocsr(), matrix.T.tocsr()))
+        empty = np.zeros((block.size, 1))
+        plain = not (block.parents or block.nu)
+        sd, mean = Derived(block.sd, self.typical), Derived(block.mean, self.typical)
+        return _Block(where, sd, mean, parents, constant, plain, empty, empty + 1.0, empty)
+
+    def refer(self, theta: np.ndarray, centred: dict[int, np.ndarray]) -> None:
+        """Take psi at theta as the reference; `centred` gives c of each block by its number, shape (size,)."""
+        values = self.space.many(theta[None])[0]
+        for k, block in enumerate(self.blocks):
+            size = len(block.where)
+            block.sd_there = np.broadcast_to(block.sd.at(values, 1)[0], (size, 1))
+            block.mean_there = np.broadcast_to(block.mean.at(values, 1)[0], (size, 1))
+            block.centred = centred[k][:, None]
+
+    def place(self, values: Batch, beta: np.ndarray) -> tuple[np.ndarray, list[_Moments]]:
+        """b from beta at n psi, both of shape (coefficients, n), elimination order, from the system's reference."""
+        n, b, moments = beta.shape[1], beta.copy(), []
+        for block in self.blocks:
+            sd, sd_slopes = block.sd.at(values, n)
+            mean, mean_slopes = block.mean.at(values, n)
+            stretch = (sd / block.sd_there) ** (1 - block.centred)
+            here = mean - block.constant + stretch * block.away(beta)
+            for place, matrix, _ in block.parents:
+                here += matrix @ b[place]
+            b[block.where] = here
+            moments.append(_Moments(mean, sd, stretch, mean_slopes, sd_slopes))
+        return b, moments
+
+    def unplace(self, values: Batch, b: np.ndarray) -> np.ndarray:
+        """The inverse of `place`."""
+        beta = b.copy()
+        for block in self.blocks:
+            sd, mean = (x.at(values, b.shape[1])[0] for x in (block.sd, block.mean))
+            away = b[block.where] + block.constant - mean
+            back = block.mean_there - block.constant
+            for place, matrix, _ in block.parents:
+                away -= matrix @ b[place]
+                back = back + matrix @ beta[place]
+            beta[block.where] = back + away * (sd / block.sd_there) ** (block.centred - 1)
+        return beta
+
+    def at(self, thetas: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log density of (theta, beta) and its derivatives.
+
+        Parameters
+        ----------
+        thetas : array of shape (theta size, n)
+        beta : array of shape (coefficients, n)
+
+        Returns
+        -------
+        log, in_theta, in_beta : arrays of shape (n,), (theta size, n), (coefficients, n)
+        """
+        here = self.slopes.at(thetas.T)
+        b, moments = self.place(here.values, beta)
+        into = {name: np.zeros(value.shape) for name, value in here.values.items()}
+        away = b - self._mean
+        down = -self._precision * away
+        log = here.log_prior + 0.5 * np.sum(down * away, axis=0)
+        for rows in self.rows:
+            log = log + rows.at(here.values, b, down, into)
+        for block, m in zip(self.blocks, moments, strict=True):
+            log = log + self._prior(block, m, b, down, into) + np.sum((1 - block.centred) * np.log(m.sd / block.sd_there), axis=0)
+        in_beta = self._back(beta, b, moments, down, into)
+        gradient = here.gradient
+        for param, where in zip(self.space.params, self.space.slices, strict=True):
+            gradient[where] += np.atleast_2d(into[param.name] * here.slopes[param.name])
+        return log, gradient, in_beta
+
+    def _prior(self, block: _Block, m: _Moments, b: np.ndarray, down: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray | float:
+        """The block's own normal prior, unless it stands among the rows."""
+        if not block.plain:
+            return 0.0
+        away = b[block.where] + block.constant - m.mean
+        pull = away / (m.sd * m.sd)
+        down[block.where] -= pull
+        block.mean.pull(m.mean_slopes, _like(pull, block.mean), into)
+        block.sd.pull(m.sd_slopes, _like((away * pull - 1) / m.sd, block.sd), into)
+        return -0.5 * np.sum(away * pull, axis=0) - np.sum(np.log(m.sd) + np.zeros((len(away), 1)), axis=0)
+
+    def _back(self, beta: np.ndarray, b: np.ndarray, moments: list[_Moments], down: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray:
+        """The gradient in beta from that in b; what moves b with psi, and the volume, adds to the gradient in psi."""
+        direct = np.zeros(down.shape) if any(block.parents for block in self.blocks) else None
+        for block, m in zip(reversed(self.blocks), reversed(moments), strict=True):
+            own = down[block.where].copy()
+            stretched = m.stretch * own
+            if m.sd_slopes:
+                away = m.stretch * block.away(beta)
+                block.sd.pull(m.sd_slopes, _like((1 - block.centred) * (own * away + 1) / m.sd, block.sd), into)
+            block.mean.pull(m.mean_slopes, _like(own, block.mean), into)
+            for place, _, transposed in block.parents:
+                assert direct is not None
+                down[place] += transposed @ own
+                direct[place] -= transposed @ stretched
+            down[block.where] = stretched
+        return down if direct is None else down + direct
+
+    def gaussian(self, values: Batch, b: np.ndarray) -> dict[str, np.ndarray]:
+        """Local factors and latent values of the normal rows that stand for all rows near one (psi, b)."""
+        return {name: x for rows in self.rows for name, x in rows.gaussian(values, b).items()}
+
+    def informed(self, theta: np.ndarray, b: np.ndarray) -> dict[int, np.ndarray]:
+        """The share of each effect's precision that its rows have, by number of its block, at one psi and b of shape (coefficients, 1)."""
+        values = self.space.many(theta[None])[0]
+        seen = {family.name: rows.information(values, b) for family, rows in zip(self.system.families, self.rows, strict=True)}
+        out = {}
+        for k, (block, name) in enumerate(zip(self.blocks, self._names, strict=True)):
+            told = sum(x[block.where] for family, x in seen.items() if family != f"{name}_prior")
+            out[k] = told / (told + 1 / np.square(block.sd.at(values, 1)[0][:, 0]))
+        return out
+
+
+def _like(weight: np.ndarray, derived: Derived) -> np.ndarray:
+    """Weights of the outputs of a function: one for all coefficients, or one each."""
+    return weight.sum(axis=0, keepdims=True) if derived.scalar else weight
