@@ -96,8 +96,7 @@ class Posterior:
         """
         values = {name: values[i] for name, values in self._flat.items()}
         if self._augmented:
-            blocks = [self.draws.coefficients[c.name] for c in self.problem.coefficients]
-            b = np.concatenate([draws.reshape(self.size, -1)[i] for draws in blocks])
+            b = np.concatenate([np.zeros(0), *(self.block(c.name, np.array([i]))[0] for c in self.problem.coefficients)])
             values |= auxiliary.draw(self.system, values, b, np.random.default_rng([i, 13]))
         return values
 
@@ -119,7 +118,7 @@ class Posterior:
                 return self.derived(d, indices)
         stored = self.draws.coefficients.get(name)
         if stored is not None:
-            return stored.reshape(self.size, -1)[indices]
+            return stored.reshape(self.size, stored.shape[-1])[indices]
         every = self.redraw(tuple(int(i) for i in indices))
         return every[:, self.system.columns[name]]
 

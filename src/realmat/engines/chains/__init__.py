@@ -75,8 +75,6 @@ class Sampler:
     space : Space
     theta, spread : arrays of shape (theta size,) and (theta size, theta size)
         Where psi may be, and a square root of how far about.
-    starts : array of shape (n, theta size), optional
-        Points to start from instead.
     seed : int
     chains : int
         Of the user; each is made of several that run side by side.
@@ -158,8 +156,9 @@ class Sampler:
         size, at = self.target.space.size, [trace.kept[k][0] for k in chosen]
         thetas = np.array([trace.seen[k][:size] for k in at]).transpose(2, 0, 1)
         b = np.array([trace.kept[k][1] for k in chosen]).transpose(2, 0, 1)
-        thetas = thetas.reshape(self.chains, -1, size)[:, :draws]
-        natural = (b.reshape(self.chains, -1, self.system.size)[:, :draws] + self.system.shift)[..., self.system.place]
+        joined = self.parts * len(chosen)
+        thetas = thetas.reshape(self.chains, joined, size)[:, :draws]
+        natural = (b.reshape(self.chains, joined, self.system.size)[:, :draws] + self.system.shift)[..., self.system.place]
         facts: dict[str, Any] = {
             "warm_up": sum(self.stages),
             "together": self.count,

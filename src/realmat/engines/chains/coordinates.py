@@ -1,4 +1,4 @@
-"""Coordinates in which the posterior is nearly standard normal: psi by the chains' own covariance, effects by the information of their rows.
+"""Coordinates in which the posterior is nearly standard normal: psi by the chains' covariance, effects by what their rows tell.
 
 theta = centre + C u,   beta = mode + F (theta - centre) + L'^-1 w,   with P = L L' the precision of the effects at the centre, each row
 standing for a normal one of its weight, and F how their mode follows psi. P is sparse, and so is its factor.

@@ -91,7 +91,8 @@ def _chained(system: System, draws: int, chains: int, seed: int, progress: bool)
         location, covariance = mode(Density(system, aux=system.example_auxiliary()))  # without heavy tails or limits
         eigenvalues, vectors = np.linalg.eigh(np.where(np.isfinite(covariance), covariance, 0.0))
         root = vectors * np.sqrt(np.clip(eigenvalues, 1e-8, 1.0))
-    run = Sampler(system, space, location, root, seed, chains).run(draws, progress)
+    with np.errstate(all="ignore"):  # where a step ends in a place that no posterior has
+        run = Sampler(system, space, location, root, seed, chains).run(draws, progress)
     coefficients = {name: run.b[..., where] for name, where in system.columns.items()}
     why = "rows are not normal given the hyperparameters"
     facts = {"method": "Hamiltonian chains on hyperparameters and coefficients", "why": why, **run.facts}
