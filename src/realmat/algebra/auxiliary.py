@@ -38,7 +38,7 @@ def draw_centred(system: System, values: Values, centred: np.ndarray, rng: np.ra
         if family.censored:
             side = np.asarray(family.noise.censored)
             rows = np.flatnonzero(side)
-            z[rows] = _beyond(z[rows], side[rows], nu, rng)
+            z[rows] = _mean_beyond(z[rows], side[rows], family.count[rows], nu, rng)
             out[family.latent] = mean + sd * z + family.known + family.centre
         if family.noise.nu:
             out[family.local] = (nu + z * z) / (2 * rng.standard_gamma((nu + 1) / 2, len(z)))
@@ -48,6 +48,15 @@ def draw_centred(system: System, values: Values, centred: np.ndarray, rng: np.ra
 def degrees(family: Family, values: Values) -> float:
     """Degrees of freedom; infinite for a normal."""
     return float(terms.degrees(family.noise.nu, values)) if family.noise.nu else np.inf
+
+
+def _mean_beyond(limit: np.ndarray, side: np.ndarray, count: np.ndarray, nu: float, rng: np.random.Generator) -> np.ndarray:
+    """Means of so many draws as a row stands for."""
+    total = _beyond(limit, side, nu, rng)
+    for k in range(1, int(count.max(initial=1))):
+        more = count > k
+        total[more] += _beyond(limit[more], side[more], nu, rng)
+    return total / count
 
 
 def _beyond(limit: np.ndarray, side: np.ndarray, nu: float, rng: np.random.Generator) -> np.ndarray:

@@ -78,11 +78,15 @@ class Interval(Density):
     ----------
     left, right : array of shape (rows,)
     standard : StandardNormal or StandardT
+    count, within : array of shape (rows,), optional
+        A row may stand for several alike: equal limits, or the mean of normal readings with a sum of squares about it.
     """
 
     left: Array
     right: Array
     standard: Standard = NORMAL
+    count: Array | None = None
+    within: Array | None = None
     exact: Array = field(init=False, repr=False)
     inside: Array = field(init=False, repr=False)
 
@@ -98,6 +102,16 @@ class Interval(Density):
 
     def derivatives(self, y: Array, eta: Array, own: Own) -> Derivatives:
         """Log density, or log probability, and first derivatives; the distribution function only where limits need it."""
+        single = self._single(y, eta, own)
+        if self.count is None or (self.count == 1).all():
+            return single
+        n, sd = self.count[:, None], own["sd"]
+        within = 0.0 if self.within is None else self.within[:, None] / (sd * sd)
+        out = {name: n * value for name, value in single.own.items()}
+        out["sd"] = out["sd"] + within / sd
+        return Derivatives(n * single.log - 0.5 * within, n * single.eta, out)
+
+    def _single(self, y: Array, eta: Array, own: Own) -> Derivatives:
         if not len(self.inside):
             return self._exact(y, eta, own)
         found = [
@@ -188,7 +202,7 @@ class Interval(Density):
             step = 1e-4 * some["sd"]
             up, down = (self._hidden(y[rows], eta[rows] + s * step, some, rows).eta for s in (1, -1))
             full[rows] = np.clip((down - up) / (2 * step), _LEAST * full[rows], full[rows])
-        return full
+        return full if self.count is None else full * self.count[:, None]
 
     def guess(self, y: Array) -> Array:
         """The readings; in the middle of an interval."""
@@ -215,6 +229,12 @@ class Interval(Density):
 
     def symbolic(self, pm: Any, y: Array, eta: Any, own: Own) -> Any:
         """Elementwise log density or log probability."""
+        out = self._symbolic(pm, y, eta, own)
+        if self.count is None:
+            return out
+        return self.count * out - (0.0 if self.within is None else 0.5 * self.within / own["sd"] ** 2)
+
+    def _symbolic(self, pm: Any, y: Array, eta: Any, own: Own) -> Any:
         import pytensor.tensor as pt
 
         dist = pm.Normal.dist(eta, own["sd"]) if self.standard is NORMAL else pm.StudentT.dist(nu=own["nu"], mu=eta, sigma=own["sd"])
@@ -239,7 +259,8 @@ class Interval(Density):
 
     def take(self, rows: Array) -> Interval:
         """Some of the rows."""
-        return Interval(self.left[rows], self.right[rows], self.standard)
+        count, within = (None if x is None else x[rows] for x in (self.count, self.within))
+        return Interval(self.left[rows], self.right[rows], self.standard, count, within)
 
 
 def student(rows: int) -> Interval:
@@ -247,9 +268,9 @@ def student(rows: int) -> Interval:
     return Interval(np.zeros(rows), np.zeros(rows), STUDENT)
 
 
-def limits(censored: Array, standard: Standard = NORMAL) -> Interval:
+def limits(censored: Array, standard: Standard = NORMAL, count: Array | None = None, within: Array | None = None) -> Interval:
     """Readings of which `censored` says whether they are exact (0), or the true value lies below (-1) or above (+1)."""
-    return Interval(np.where(censored < 0, np.inf, 0.0), np.where(censored > 0, np.inf, 0.0), standard)
+    return Interval(np.where(censored < 0, np.inf, 0.0), np.where(censored > 0, np.inf, 0.0), standard, count, within)
 
 
 def _of(own: Own, rows: Array) -> dict[str, Any]:
@@ -287,5 +308,5 @@ def of_noise(noise: Noise, count: Array, within: Array) -> tuple[Density, tuple[
         parameters += (Parameter("nu", lambda p, xp: xp.stack([degrees(nu, p)]), np.zeros(len(key), dtype=int)),)
     censored = noise.censored
     if censored is not None and np.any(censored):
-        return limits(censored, NORMAL if nu is None else STUDENT), parameters
+        return limits(censored, NORMAL if nu is None else STUDENT, count, within), parameters
     return (Normal(count, within) if nu is None else student(len(count))), parameters

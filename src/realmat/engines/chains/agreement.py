@@ -30,7 +30,7 @@ def bulk_ess(x: np.ndarray) -> np.ndarray:
     if chains > 1:
         total = total + z.mean(axis=-1).var(axis=-1, ddof=1)
     with np.errstate(all="ignore"):
-        rho = 1 - (mean_variance[:, None] - autocovariance.mean(axis=1) * n / (n - 1)) / total[:, None]
+        rho = 1 - (mean_variance[:, None] - autocovariance.mean(axis=1)) / total[:, None]
     rho[:, 0] = 1.0
     half = n // 2
     pairs = rho[:, 0 : 2 * half : 2] + rho[:, 1 : 2 * half : 2]

@@ -1,0 +1,191 @@
+"""Hamiltonian chains: density and gradient against the definition, diagnostics against ArviZ, draws against quadrature."""
+
+from __future__ import annotations
+
+import densities
+import numpy as np
+import pandas as pd
+import pytest
+from arviz_stats.base import array_stats
+from scipy import stats
+from test_algebra import LEVELS, MODELS, layered
+
+import realmat as rm
+from realmat.algebra import System
+from realmat.algebra.space import Space
+from realmat.engines.chains import agreement
+from realmat.engines.chains.coordinates import Coordinates
+from realmat.engines.chains.derived import Derived
+from realmat.engines.chains.target import Target
+from realmat.engines.exact import sample
+from realmat.terms.priors import Prior
+
+EIGHTH = {1: 4 / 5, 2: -1 / 5, 3: 4 / 105, 4: -1 / 280}  # central differences of eighth order
+
+
+def sigmoid(x, top, rate):
+    return top / (1 + np.exp(-rate * x))
+
+
+def broken(x, top, rate):  # no complex number goes through it
+    return top * np.abs(rate * x - 0.3)
+
+
+CURVES = {"top": Prior("Normal", mu=1, sigma=1), "rate": Prior("LogNormal", mu=0, sigma=0.5)}
+MORE = {
+    "limits": {
+        "theory": rm.theory.Constant(),
+        "material": rm.material.Unresolved("specimen"),
+        "observation": rm.observation.Normal(below="low"),
+    },
+    "limits and tails": {
+        "theory": rm.theory.Calibrated("z"),
+        "material": rm.material.Unresolved("specimen", nu=4.0),
+        "observation": rm.observation.StudentT(bias_by="lab", scale_by="lab", below="low"),
+    },
+    "a curve": {"theory": rm.theory.Function(sigmoid, columns={"x": "z"}, params=CURVES), "material": rm.material.Unresolved("specimen")},
+    "a broken curve": {"theory": rm.theory.Function(broken, columns={"x": "z"}, params=CURVES)},
+    "bounded and related priors": {
+        "theory": rm.theory.Function(
+            sigmoid,
+            columns={"x": "z"},
+            params={"top": Prior("Uniform", lower=-1, upper=3), "rate": Prior("Gamma", alpha=2, beta=2, lower=0.1)},
+        ),
+        "observation": rm.observation.Normal(scale=Prior("HalfStudentT", nu=3, sigma=1)),
+    },
+    "a state with limits": {
+        "theory": rm.theory.Constant(),
+        "material": rm.material.Impurity("imp", u=0.3, below="limit", by="route"),
+    },
+}
+
+
+def bound(name: str):
+    df = layered(1)
+    df["low"] = (np.arange(len(df)) % 3 == 0).astype(float)
+    df["imp"] = np.where(np.arange(len(df)) % 4, np.nan, 1 + np.arange(len(df)) % 5)
+    df["limit"] = np.where(np.arange(len(df)) % 4 == 1, 0.8, np.nan)
+    return rm.Model("y", levels=LEVELS, **{**MODELS, **MORE}[name]).bind(df)
+
+
+def targeted(problem, seed: int = 1):
+    """A target with a reference in the middle of its prior, and three points."""
+    system, space, rng = System(problem, leaf=False), Space(problem.params), np.random.default_rng(seed)
+    start = space.start()
+    target = Target(system, space, start + 0.3 * rng.standard_normal((8, space.size)))
+    target.refer(start, target.informed(start, np.zeros((system.size, 1))))
+    return target, start[:, None] + 0.4 * rng.standard_normal((space.size, 3)), 0.3 * rng.standard_normal((system.size, 3))
+
+
+@pytest.mark.parametrize("name", [*MODELS, *MORE])
+def test_density_and_gradient_are_those_of_the_definition(name):
+    problem = bound(name)
+    target, thetas, beta = targeted(problem)
+    system, space = target.system, target.space
+    log, in_theta, in_beta = target.at(thetas, beta)
+    values = space.many(thetas.T)[0]
+    b, moments = target.place(values, beta)
+    natural = np.array([system.natural(x) for x in b.T])
+    truth = []
+    for i in range(3):
+        p = {key: v[..., i] for key, v in values.items()}
+        own = {c.name: natural[i, where] for c, where in zip(problem.coefficients, system.columns.values(), strict=True)}
+        prior = sum(densities.log_prior(q.prior, p[q.name], p) for q in problem.params)
+        truth.append(densities.log_density(problem, p, own) + space.many(thetas.T)[1][i] - prior)
+    volume = sum(np.sum((1 - k.centred) * np.log(m.sd / k.sd_there), axis=0) for k, m in zip(target.blocks, moments, strict=True))
+    assert np.diff(log) == pytest.approx(np.diff(np.array(truth) + volume), rel=1e-9, abs=1e-7)
+    assert target.unplace(values, b) == pytest.approx(beta, abs=1e-9)
+
+    step, rng = 0.01, np.random.default_rng(2)
+    for k in range(space.size):
+        move = np.zeros_like(thetas)
+        move[k] = step
+        slope = sum(c * (target.at(thetas + m * move, beta)[0] - target.at(thetas - m * move, beta)[0]) for m, c in EIGHTH.items()) / step
+        assert in_theta[k] == pytest.approx(slope, rel=1e-8, abs=1e-8 * (1 + np.abs(log).max())), space.params
+    for _ in range(4):
+        move = 0.1 * step * rng.standard_normal(beta.shape)
+        slope = sum(c * (target.at(thetas, beta + m * move)[0] - target.at(thetas, beta - m * move)[0]) for m, c in EIGHTH.items())
+        assert np.sum(in_beta * move, axis=0) == pytest.approx(slope, rel=1e-8, abs=1e-8 * (1 + np.abs(log).max()))
+
+
+@pytest.mark.parametrize("name", ["student", "state", "limits and tails"])
+def test_coordinates_lead_there_and_back(name):
+    target, thetas, beta = targeted(bound(name))
+    b = target.place(target.space.many(thetas.T)[0], beta)[0]
+    coordinates = Coordinates(target, thetas.mean(axis=1), b.mean(axis=1, keepdims=True), None)
+    theta, again = coordinates.effects(coordinates.find(thetas, b))
+    assert theta == pytest.approx(thetas, abs=1e-9)
+    assert again == pytest.approx(b, abs=1e-8)
+    q, step = coordinates.find(thetas, b), 0.01
+    log, slope = coordinates.at(q)
+    move = step * np.random.default_rng(3).standard_normal(q.shape)
+    found = sum(c * (coordinates.at(q + m * move)[0] - coordinates.at(q - m * move)[0]) for m, c in EIGHTH.items())
+    assert np.sum(slope * move, axis=0) == pytest.approx(found, rel=1e-7, abs=1e-8 * (1 + np.abs(log).max()))
+
+
+def test_functions_of_psi_have_sparse_derivatives_where_elements_do_not_share_outputs():
+    values = {"s": np.exp(np.random.default_rng(1).normal(size=(6, 8))), "a": np.arange(1.0, 9.0)}
+    apart = Derived(lambda p, xp: xp.sqrt(1 + p["s"] ** 2), values)
+    assert len(apart.moves) == 1
+    together = Derived(lambda p, xp: p["s"] * p["a"] + p["s"][0], values)
+    assert len(together.moves) == 3
+    value, slopes = together.at(values, 8)
+    into = {"s": np.zeros((6, 8)), "a": np.zeros(8)}
+    together.pull(slopes, np.ones((6, 8)), into)
+    assert into["a"] == pytest.approx(values["s"].sum(axis=0))
+    assert into["s"] == pytest.approx(values["a"] + 6.0 * (np.arange(6) == 0)[:, None])
+    assert value == pytest.approx(values["s"] * values["a"] + values["s"][0])
+
+
+def test_diagnostics_are_those_of_arviz():
+    rng = np.random.default_rng(1)
+    x = 0.02 * np.cumsum(rng.normal(size=(5, 8, 401)), axis=-1) + rng.normal(size=(5, 8, 401))
+    x[1] = np.exp(x[1])
+    x[2, :4] += 1
+    assert agreement.r_hat(x) == pytest.approx([float(array_stats.rhat(one)) for one in x], rel=1e-3)
+    assert agreement.bulk_ess(x) == pytest.approx([float(array_stats.ess(one)) for one in x], rel=0.03)
+
+
+def test_a_mean_and_a_scale_from_limits_and_heavy_tails_by_quadrature():
+    """Two unknowns on a grid; bounds are five Monte Carlo standard errors."""
+    rng = np.random.default_rng(4)
+    y = 0.4 + 0.7 * rng.standard_t(3, 25)
+    df = pd.DataFrame({"y": np.maximum(y, -0.2), "low": (y < -0.2).astype(float)})
+    model = rm.Model(
+        "y",
+        theory=rm.theory.Constant(Prior("Normal", mu=0, sigma=2)),
+        observation=rm.observation.StudentT(nu=3.0, below="low", scale=Prior("HalfNormal", sigma=1)),
+    )
+    run = sample(model.bind(df), 1000, 4, 1, progress=False)
+    mean, scale = np.meshgrid(np.linspace(-1.5, 2.5, 400), np.linspace(0.01, 3, 400), indexing="ij")
+    z = (df["y"].to_numpy() - mean[..., None]) / scale[..., None]
+    each = np.where(df["low"] > 0, stats.t.logcdf(z, 3), stats.t.logpdf(z, 3) - np.log(scale[..., None]))
+    post = each.sum(axis=-1) - 0.5 * (mean / 2) ** 2 - 0.5 * scale**2
+    post = np.exp(post - post.max())
+    post /= post.sum()
+    for name, truth in (("constant", mean), ("noise_scale", scale)):
+        drawn = {**run.params, **run.coefficients}[name].reshape(4, -1)
+        centre = float((post * truth).sum())
+        sd = float(np.sqrt((post * (truth - centre) ** 2).sum()))
+        error = 5 / np.sqrt(float(array_stats.ess(drawn)))
+        assert abs(drawn.mean() - centre) < error * sd
+        assert abs(drawn.std() / sd - 1) < error
+    assert run.facts["ess"] >= 400
+    assert run.facts["r_hat"] < 1.03
+
+
+def test_a_chain_that_is_stopped_keeps_what_is_done(monkeypatch):
+    from realmat.engines.chains import hamilton
+
+    moves, plain = [0], hamilton.Chains.move
+
+    def until(self, adapt=False):
+        moves[0] += not adapt
+        if moves[0] > 30:
+            raise KeyboardInterrupt
+        return plain(self, adapt)
+
+    monkeypatch.setattr(hamilton.Chains, "move", until)
+    run = sample(bound("limits"), 1000, 4, 1, progress=False)
+    assert run.params["noise_scale"].shape == (4, 240)
+    assert run.facts["interrupted"] == "interrupted after 240 of 1000 draws"
