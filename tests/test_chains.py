@@ -112,7 +112,7 @@ def test_density_and_gradient_are_those_of_the_definition(name):
 def test_coordinates_lead_there_and_back(name):
     target, thetas, beta = targeted(bound(name))
     b = target.place(target.space.many(thetas.T)[0], beta)[0]
-    coordinates = Coordinates(target, thetas.mean(axis=1), b.mean(axis=1, keepdims=True), None)
+    coordinates = Coordinates(target, thetas.mean(axis=1), b.mean(axis=1, keepdims=True))
     theta, again = coordinates.effects(coordinates.find(thetas, b))
     assert theta == pytest.approx(thetas, abs=1e-9)
     assert again == pytest.approx(b, abs=1e-8)

@@ -45,13 +45,14 @@ class _Trace:
 
     watched: np.ndarray
     most: int
+    keep: bool
     seen: list[np.ndarray] = field(default_factory=list)
     kept: list[tuple[int, np.ndarray]] = field(default_factory=list)
     stride: int = 1
 
     def put(self, theta: np.ndarray, b: np.ndarray) -> None:
         if len(self.seen) % self.stride == 0:
-            self.kept.append((len(self.seen), b))
+            self.kept.append((len(self.seen), b if self.keep else b[:0]))
             if len(self.kept) > 2 * self.most:
                 self.kept, self.stride = self.kept[::2], 2 * self.stride
         self.seen.append(np.concatenate([theta, b[self.watched]]))
@@ -65,6 +66,28 @@ class _Trace:
         return float(agreement.r_hat(x).max()), float(joined.max()), float(agreement.bulk_ess(x).min())
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where chains begin.
+
+    Attributes
+    ----------
+    centre : array of shape (theta size,)
+    root : array of shape (theta size, theta size)
+        A square root of how far about psi may be.
+    thetas, weights : arrays of shape (n, theta size) and (n,), optional
+        Weighted draws to start from: all modes that were found are among them.
+    known : bool
+        Whether `root` is a better guess of the covariance than the curvature of the joint density.
+    """
+
+    centre: np.ndarray
+    root: np.ndarray
+    thetas: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    known: bool = False
+
+
 class Sampler:
     """Chains over psi and effects.
 
@@ -73,23 +96,28 @@ class Sampler:
     system : System
         Without a leaf.
     space : Space
-    theta, spread : arrays of shape (theta size,) and (theta size, theta size)
-        Where psi may be, and a square root of how far about.
+    start : Start
     seed : int
     chains : int
         Of the user; each is made of several that run side by side.
+    keep : bool
+        Whether draws of the effects are wanted.
     """
 
-    def __init__(self, system: System, space: Space, theta: np.ndarray, spread: np.ndarray, seed: int, chains: int) -> None:
-        self.system = system
-        self.rng = np.random.default_rng([seed, 5])
+    def __init__(self, system: System, space: Space, start: Start, seed: int, chains: int, keep: bool = True) -> None:
+        self.system, self.keep = system, keep
+        self.rng = rng = np.random.default_rng([seed, 5])
         self.parts = max(round(TOGETHER / chains), 1)
         self.count, self.chains = self.parts * chains, chains
-        around = theta + 0.3 * self.rng.standard_normal((8, space.size)) @ spread.T
+        around = start.centre + 0.3 * rng.standard_normal((8, space.size)) @ start.root.T
         self.target = Target(system, space, around)
-        self.coordinates = Coordinates(self.target, theta, np.zeros((system.size, 1)), None)
-        q = _SPREAD * self.rng.standard_normal((space.size + system.size, self.count))
-        self.running = Chains(self.coordinates.at, q, self.rng)
+        root = start.root if start.known else None
+        self.coordinates = Coordinates(self.target, start.centre, np.zeros((system.size, 1)), root)
+        q = _SPREAD * rng.standard_normal((space.size + system.size, self.count))
+        if start.thetas is not None:
+            some = start.thetas[rng.choice(len(start.thetas), size=self.count, p=start.weights)]
+            q[: space.size] = np.linalg.solve(start.root, (some - start.centre).T)
+        self.running = Chains(self.coordinates.at, q, rng)
         if not np.isfinite(self.running.value).any():
             raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
         self.stages: list[int] = []
@@ -115,14 +143,15 @@ class Sampler:
 
     def _learn(self, thetas: np.ndarray) -> None:
         theta, b = self.coordinates.effects(self.running.q)
-        self.coordinates = Coordinates(self.target, thetas.mean(axis=0), b.mean(axis=1, keepdims=True), thetas)
+        root = self.coordinates.learnt(thetas)
+        self.coordinates = Coordinates(self.target, thetas.mean(axis=0), b.mean(axis=1, keepdims=True), root)
         self.running = Chains(self.coordinates.at, self.coordinates.find(theta, b), self.rng, self.running.step)
 
     def _draw(self, draws: int, each: int, goal: int, bar: Progress) -> Run:
         watched = (
             np.unique(np.linspace(0, max(self.system.size - 1, 0), _WATCHED).astype(int)) if self.system.size else np.zeros(0, dtype=int)
         )
-        trace, again, length = _Trace(watched, each), 0, max(each, _FEWEST)
+        trace, again, length = _Trace(watched, each, self.keep), 0, max(each, _FEWEST)
         bar.restart("drawing", length)
         try:
             while True:
@@ -139,7 +168,7 @@ class Sampler:
                     self._learn(np.concatenate([x[: self.target.space.size] for x in trace.seen[length // 2 :]], axis=1).T)
                     for _ in range(_STAGES[0]):
                         self.running.move(adapt=True)
-                    trace, length = _Trace(watched, each), max(length, _FEWEST)
+                    trace, length = _Trace(watched, each, self.keep), max(length, _FEWEST)
                 else:
                     length = min(int(length * np.clip(1.1 * goal / ess, 1.3, 3.0)), _MOST)
                 bar.restart("drawing", length)
@@ -158,7 +187,8 @@ class Sampler:
         b = np.array([trace.kept[k][1] for k in chosen]).transpose(2, 0, 1)
         joined = self.parts * len(chosen)
         thetas = thetas.reshape(self.chains, joined, size)[:, :draws]
-        natural = (b.reshape(self.chains, joined, self.system.size)[:, :draws] + self.system.shift)[..., self.system.place]
+        b = b.reshape(self.chains, joined, b.shape[-1])[:, :draws]
+        natural = (b + self.system.shift)[..., self.system.place] if self.keep else b
         facts: dict[str, Any] = {
             "warm_up": sum(self.stages),
             "together": self.count,

@@ -29,11 +29,11 @@ class Coordinates:
     centre : array of shape (theta size,)
     b : array of shape (coefficients, 1)
         Where to look for the mode.
-    thetas : array of shape (n, theta size), optional
-        Draws whose covariance psi is whitened by; the curvature at the mode where there are none.
+    root : array of shape (theta size, theta size), optional
+        A square root of the covariance of psi; that of the curvature at the mode where there is none.
     """
 
-    def __init__(self, target: Target, centre: np.ndarray, b: np.ndarray, thetas: np.ndarray | None) -> None:
+    def __init__(self, target: Target, centre: np.ndarray, b: np.ndarray, root: np.ndarray | None = None) -> None:
         self.target, self.centre = target, centre
         values = target.space.many(centre[None])[0]
         target.refer(centre, {k: np.zeros(len(block.where)) for k, block in enumerate(target.blocks)})
@@ -45,7 +45,7 @@ class Coordinates:
         self._follow = (
             self._conditional.coloured(self._conditional.whitened(cross[self.size[0] :])) if cross.size else cross[self.size[0] :]
         )
-        self._root = self._root_of(cross, thetas)
+        self._root = self._curved(cross) if root is None else root
 
     def _at(self, values: Mapping[str, np.ndarray], aux: Mapping[str, np.ndarray]) -> Conditional:
         return self.target.system.at({**{name: v[..., 0] for name, v in values.items()}, **aux})
@@ -82,16 +82,23 @@ class Coordinates:
         both = np.concatenate([in_theta, in_beta])
         return np.nan_to_num((both[:, :d] - both[:, d:]) / (2 * _STEP))
 
-    def _root_of(self, cross: np.ndarray, thetas: np.ndarray | None) -> np.ndarray:
+    def _curved(self, cross: np.ndarray) -> np.ndarray:
         d = self.size[0]
-        if thetas is not None:
-            covariance = np.cov(thetas.T).reshape(d, d)
-            share = min(_SHRINK, 4 * d / len(thetas))
-            return np.linalg.cholesky((1 - share) * covariance + (share + 1e-9) * np.diag(np.diag(covariance)) + 1e-12 * np.eye(d))
         curvature = -cross[:d] - cross[d:].T @ self._follow
         eigenvalues, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
-        sd = 1 / np.sqrt(np.clip(eigenvalues, 1 / _WIDEST**2, 1 / _NARROWEST**2))
-        return np.asarray(vectors * sd)
+        return np.asarray(vectors / np.sqrt(np.clip(eigenvalues, 1 / _WIDEST**2, 1 / _NARROWEST**2)))
+
+    def learnt(self, thetas: np.ndarray) -> np.ndarray:
+        """A square root of the covariance of draws (n, theta size): of few draws, what they say of the coordinates there are.
+
+        Correlations of these are shrunk towards none, so that a narrow ridge that is known stays narrow.
+        """
+        u = np.linalg.solve(self._root, (thetas - self.centre).T)
+        d, n = u.shape
+        covariance, share = np.cov(u).reshape(d, d), min(_SHRINK, 4 * d / n)
+        return np.asarray(
+            self._root @ np.linalg.cholesky((1 - share) * covariance + (share + 1e-9) * np.diag(np.diag(covariance)) + 1e-12 * np.eye(d))
+        )
 
     def place(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """theta and beta at q = (u, w) of shape (size, n)."""

@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
-from realmat.algebra.space import Space
-from realmat.engines.chains import Sampler
-from realmat.engines.exact import chain, fallback
-from realmat.engines.exact.explore import explore, mode
-from realmat.engines.exact.space import Density
+from realmat.engines.exact import chain, chained
+from realmat.engines.exact.explore import explore
 from realmat.engines.exact.store import Store
 from realmat.engines.progress import Progress
 from realmat.errors import FitError
@@ -29,7 +26,8 @@ EFFICIENCY_LIMIT = 0.1
 STAY_LIMIT = 0.05
 _FEW = 200  # draws of a chain of which a short stay is already a large part
 _STORED_BYTES = 1_000_000_000
-_ATTEMPTS = 3
+_ATTEMPTS = 8
+MANY = 24  # hyperparameters from which chains with gradients are faster than importance sampling
 
 
 def refusal(problem: Problem) -> str | None:
@@ -66,9 +64,12 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, latents: str | 
     if latents is None:
         latents = "summary" if draws * chains * system.size * 8 > _STORED_BYTES and not system.augmented else "draws"
     if system.augmented:
-        out = _chained(system, draws, chains, seed, progress)
+        out = chained.sample(system, draws, chains, seed, latents, progress, "rows are not normal given the hyperparameters")
     elif not problem.params:
         out = _fixed(system, draws, chains, seed)
+    elif sum(param.size for param in problem.params) > MANY:
+        why = f"more than {MANY} hyperparameters"
+        out = chained.sample(system, draws, chains, seed, latents, progress, why)
     else:
         out = _explored(system, draws, chains, seed, latents, progress)
     facts = {**out.facts, "engine": "exact", "seconds": round(time.perf_counter() - started, 4), "latents": latents}
@@ -81,22 +82,6 @@ def _fixed(system: System, draws: int, chains: int, seed: int) -> Draws:
     rng = np.random.default_rng([seed, 2])
     b = np.array([conditional.draw(rng) for _ in range(chains * draws)]).reshape(chains, draws, system.size)
     return Draws({}, {name: b[..., where] for name, where in system.columns.items()}, facts={"method": "independent exact draws"})
-
-
-def _chained(system: System, draws: int, chains: int, seed: int, progress: bool) -> Draws:
-    """Rows that are not normal: psi and coefficients together, by chains side by side."""
-    space = Space(system.problem.params)
-    location, root = np.zeros(0), np.zeros((0, 0))
-    if space.size:
-        location, covariance = mode(Density(system, aux=system.example_auxiliary()))  # without heavy tails or limits
-        eigenvalues, vectors = np.linalg.eigh(np.where(np.isfinite(covariance), covariance, 0.0))
-        root = vectors * np.sqrt(np.clip(eigenvalues, 1e-8, 1.0))
-    with np.errstate(all="ignore"):  # where a step ends in a place that no posterior has
-        run = Sampler(system, space, location, root, seed, chains).run(draws, progress)
-    coefficients = {name: run.b[..., where] for name, where in system.columns.items()}
-    why = "rows are not normal given the hyperparameters"
-    facts = {"method": "Hamiltonian chains on hyperparameters and coefficients", "why": why, **run.facts}
-    return Draws(space.named(run.thetas), coefficients, facts=facts)
 
 
 def _explored(system: System, draws: int, chains: int, seed: int, latents: str, progress: bool) -> Draws:
@@ -119,11 +104,8 @@ def _explored(system: System, draws: int, chains: int, seed: int, latents: str, 
     if proposals.done < draws:
         facts["interrupted"] = f"interrupted after {proposals.done} of {draws} draws"
     elif why:
-        run = fallback.sample(explored, draws, chains, seed, progress)
-        store.fill(run.thetas, run.density, seed)
-        return store.draws(
-            run.thetas, run.density.space, run.stats, {**facts, **run.facts, "why": f"importance sampling was not trusted ({why})"}
-        )
+        reason = f"importance sampling was not trusted ({why})"
+        return chained.sample(system, draws, chains, seed, latents, progress, reason, explored, facts)
     thetas = np.take_along_axis(proposals.thetas, index[..., None], axis=1)
     store.choose(index, proposals.thetas, explored.density, seed)
     facts |= {"method": "independence Metropolis on hyperparameters", "acceptance": round(float(accepted[:, 1:].mean()), 3)}

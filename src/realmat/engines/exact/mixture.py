@@ -9,6 +9,7 @@ import numpy as np
 
 _TAILS = (5.0, 12.0, 30.0, 100.0)
 _HEAVY = 4.0
+_SEEN = 0.999  # share of the weight that a mixture is fitted to: most draws of early rounds are the rest
 _SETTLED = 1e-3  # gain in mean log density below which EM has settled
 
 
@@ -73,6 +74,9 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
     """
     d = x.shape[1]
     effective = 1 / np.sum(weights**2)
+    heaviest = np.argsort(weights)[::-1]
+    kept = heaviest[: int(np.searchsorted(np.cumsum(weights[heaviest]), _SEEN)) + 1]
+    x, weights = x[kept], weights[kept] / weights[kept].sum()
     best, best_score = None, -math.inf
     tails: tuple[float, ...] = _TAILS
     for k in range(1, most + 1):
