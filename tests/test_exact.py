@@ -151,7 +151,7 @@ def test_summary_of_latents_agrees_with_their_draws():
 
 
 def test_chains_take_over_when_weights_are_not_trusted(monkeypatch):
-    """With k-hat called bad, chains on psi and coefficients give the same posterior (4.5 Monte Carlo standard errors) and say what they did."""
+    """With k-hat called bad, chains on psi and coefficients give the same posterior (4.5 standard errors) and say what they did."""
     df = grouped(12, 120, 1.0, 6)
     model = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.Unresolved("group"))
     usual = model.fit(df, seed=1, progress=False)

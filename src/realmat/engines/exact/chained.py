@@ -16,6 +16,7 @@ from realmat.engines.exact.store import Store
 from realmat.posterior.draws import Draws
 
 _NARROWEST, _WIDEST = 1e-4, 1.0  # sd of a coordinate at the mode
+_STEP = 1e-4  # of differences between coordinates
 
 
 def sample(
@@ -39,7 +40,7 @@ def sample(
         start = _mode(system, space) if explored is None else _of(explored, space)
         run = Sampler(joint, space, start, seed, chains, keep=system.augmented).run(draws, progress)
     facts = {**(facts or {}), "method": "Hamiltonian chains on hyperparameters and coefficients", "why": why, **run.facts}
-    store = Store(system, *run.thetas.shape[:2], latents)
+    store = Store(system, run.thetas.shape[0], run.thetas.shape[1], latents)
     if not system.augmented:
         store.fill(run.thetas, Density(system), seed)
     elif latents == "draws":
@@ -52,9 +53,16 @@ def sample(
 def _mode(system: System, space: Space) -> Start:
     if not space.size:
         return Start(np.zeros(0), np.zeros((0, 0)))
-    location, covariance = mode(Density(system, aux=system.example_auxiliary()))  # without heavy tails or limits
+    density = Density(system, aux=system.example_auxiliary())  # without heavy tails or limits
+    location, covariance = mode(density)
+
+    def plain(theta: np.ndarray) -> np.ndarray:
+        return space.theta(density.space.values(theta))
+
+    turn = np.array([(plain(location + step) - plain(location - step)) / (2 * _STEP) for step in _STEP * np.eye(space.size)]).T
+    covariance = turn @ covariance @ turn.T
     eigenvalues, vectors = np.linalg.eigh(np.where(np.isfinite(covariance), covariance, 0.0))
-    return Start(location, vectors * np.sqrt(np.clip(eigenvalues, _NARROWEST**2, _WIDEST**2)), known=not system.augmented)
+    return Start(plain(location), vectors * np.sqrt(np.clip(eigenvalues, _NARROWEST**2, _WIDEST**2)), known=not system.augmented)
 
 
 def _of(explored: Explored, space: Space) -> Start:
