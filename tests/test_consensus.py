@@ -177,6 +177,8 @@ def test_answers() -> None:
     table = fit.theories().table
     assert set(table["theory"]) == set(NAMES)
     assert (table[["own_u", "alone_u", "adds"]] > 0).all().all()
+    axes = fit.theories().plot().axes
+    assert [len(a.patches) for a in axes] == [0, len(NAMES)]
     budget = fit.budget(new="material").table
     assert budget["share"].sum() == pytest.approx(1)
     actions = fit.advise(costs={"C": 5.0}).table

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 
-from realmat.attribution.candidates import Lines
+from realmat.attribution.candidates import Lines, rows_in_words
 from realmat.attribution.theories import consensus_of
 from realmat.posterior.draws import Posterior
 from realmat.table.table import ROW
@@ -56,11 +56,11 @@ def runs(posterior: Posterior) -> list[Lines]:
         return []
     block = next(c for c in posterior.problem.coefficients if c.name == update.block)
     theories = next(q for q in posterior.problem.params if q.name == f"{update.name}_bias").coords
-    level = "row" if block.level == ROW else block.level
+    whose = rows_in_words(posterior) if block.level == ROW else [f"{block.level} {label}" for label in block.coords]
     out: list[Lines] = []
     for k, theory in enumerate(theories):
         absent = np.flatnonzero(~np.isfinite(update.calculations.x[:, k]))
         if len(absent):
-            what = [f"{theory} of {level} {block.coords[m]}" for m in absent]
+            what = [f"{theory} of {whose[m]}" for m in absent]
             out.append(Runs(str(theory), what, update=update, theory=k, materials=absent))
     return out

@@ -189,14 +189,15 @@ def repeats(posterior: Posterior) -> list[Lines]:
     stream = Stream(posterior)
     piece = posterior.problem.cells.piece
     if piece == ROW:
-        cells, what = np.arange(len(stream)), _rows_in_words(posterior)
+        cells, what = np.arange(len(stream)), rows_in_words(posterior)
     else:
         level = posterior.problem.cells.level(piece)
         cells, what = np.unique(level.codes, return_index=True)[1], [f"{piece} {label}" for label in level.values]
     return [Rows("repeat", [f"{name} again" for name in what], stream=stream, cells=cells)]
 
 
-def _rows_in_words(posterior: Posterior) -> list[str]:
+def rows_in_words(posterior: Posterior) -> list[str]:
+    """The rows of a fit by their label, and the material where there is one."""
     table = posterior.problem.cells
     rows = [f"row {label}" for label in table.index]
     if "material" not in table.levels:

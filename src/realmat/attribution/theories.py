@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from realmat.errors import ModelError
 from realmat.posterior.draws import Posterior
+from realmat.support.attached import attached
 from realmat.support.checks import listed
 from realmat.support.shown import Shown, percent, significant
 from realmat.theory.consensus_update import Update
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _DRAWS = 200
 
@@ -44,6 +49,10 @@ class Theories(Shown):
     def title(self) -> str:
         """What it shows."""
         return f"What theories tell of {self.response}"
+
+    def plot(self, dark: bool = False) -> Figure:
+        """What each theory tells by itself, and adds to the others; see `realmat.plots.theories.plot_theories`."""
+        return attached("plot", self)(dark=dark)
 
     @cached_property
     def text(self) -> str:
