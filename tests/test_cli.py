@@ -102,7 +102,7 @@ def test_a_fit_prints_what_was_done_and_the_cross_validation(folder: Path) -> No
 def test_every_kind_of_table_reads_alike(folder: Path, kind: str) -> None:
     from realmat.cli.tables import read
 
-    table = read(folder / f"porous.{kind}")
+    table = read(folder / f"porous.{kind}").frame
     assert table.index[[0, -1]].tolist() == [2, 73]  # as a spreadsheet numbers them
     expected = rm.templates.get(folder / "porous").data()
     pd.testing.assert_frame_equal(table.reset_index(drop=True), expected, check_dtype=False)
@@ -182,7 +182,7 @@ def test_bad_tables_end_with_one_paragraph_that_names_columns_and_rows(folder: P
     ("arguments", "status", "said"),
     [
         (("fit", "porous", "nowhere.csv"), 1, "nowhere.csv does not exist"),
-        (("fit", "porous", "real.nc"), 1, "a table comes as CSV, Parquet or Excel"),
+        (("fit", "porous", "real.nc"), 1, "a table comes as text, workbook or Parquet"),
         (("fit", "prous"), 1, "there is no template 'prous'"),
         (("fit", "porous", "--variant", "reel"), 1, "did you mean 'real'"),
         (("budget", "porous.csv"), 1, "is not a NetCDF file"),

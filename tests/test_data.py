@@ -94,7 +94,7 @@ def test_wrong_dimension_and_wrong_type():
     wrong = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.GrainSize("grain", u="grain_u"), units={"grain": "MPa"})
     said = problems(good(), wrong)
     assert any("'grain'" in line and "MPa" in line for line in said)
-    with pytest.raises(rm.DataError, match="must be a pandas DataFrame, not list"):
+    with pytest.raises(rm.DataError, match=r"must be a pandas DataFrame, a dict of columns, or .*, not list"):
         MODEL.table([1, 2, 3])
 
 

@@ -17,6 +17,8 @@ _PUBLIC = {
     "Component": "realmat.terms.component",
     "Fit": "realmat.fit",
     "load": "realmat.fit",
+    "fit_many": "realmat.fit.many",
+    "read_table": "realmat.table.reading",
     "compare": "realmat.validation.comparison",
     "cross_validate": "realmat.validation.cross_validation",
 }

@@ -144,6 +144,9 @@ class Joint:
         reject_unknown([response], self.responses, "property")
         return next(m for m in self.members if m.response == response)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Joint.from_dict, (self.to_dict(),)  # a model travels as the dictionary that declares it
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description that keeps every argument."""
         long = None if self.long is None else list(self.long)

@@ -12,7 +12,7 @@ import pandas as pd
 from realmat.errors import ModelError
 from realmat.observation import Normal
 from realmat.support.attached import attached
-from realmat.table.table import Column, Table
+from realmat.table.table import RESPONSE, Column, Table
 from realmat.table.validated import as_frame, validated
 from realmat.terms.arguments import fits
 from realmat.terms.binding import Member, bind_together
@@ -174,6 +174,9 @@ class Model:
         """A new model with this observation layer."""
         return dataclasses.replace(self, observation=component)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Model.from_dict, (self.to_dict(),)  # a model travels as the dictionary that declares it
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description that keeps every argument."""
         out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -199,11 +202,13 @@ class Model:
     def columns(self, response: bool = True) -> list[Column]:
         """What the model needs of a table; without the response for predictions."""
         positive = 0.0 if self.link == "log" else None
-        own = [Column(self.response, "response", lower=positive, open_lower=True)] if response else []
+        own = [Column(self.response, "response", lower=positive, open_lower=True, censored=True, unit=self.unit)] if response else []
         own += [Column(column, f"level {level}", kind="label") for level, column in self.levels.items()]
         return own + [self._resolved(column) for component in self.components for column in component.needs()]
 
     def _resolved(self, column: Column) -> Column:
+        if column.like == RESPONSE:
+            return dataclasses.replace(column, like=self.response, unit=self.unit)
         return dataclasses.replace(column, name=self.levels.get(column.name, column.name)) if column.kind == "label" else column
 
     def table(self, data: pd.DataFrame, response: bool = True) -> Table:
@@ -257,6 +262,8 @@ class Model:
 
         A specimen, material or laboratory (or other source of bias) that a row does not name is a new one.
         """
+        if isinstance(data, Table):
+            return data
         frame = self.named(as_frame(data))
         return validated(frame, self.prediction_columns(frame), self.levels, self.units, self.response, self.link)
 

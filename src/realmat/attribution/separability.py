@@ -240,13 +240,19 @@ def design_check(model: Model | Joint, data: pd.DataFrame) -> Check:
         sentences.append(f"The effect of {listed(bent)} is not linear given its parameters and was not judged.")
     if not sentences:
         sentences = ["The design can separate every component of the model."]
-    return made(f"Check of {len(problem.table.whole)} rows against the model of {listed(problem.responses)}", rows, sentences)
+    return made(
+        f"Check of {len(problem.table.whole)} rows against the model of {listed(problem.responses)}",
+        rows,
+        [*sentences, *problem.table.whole.notes],
+    )
 
 
 def _table_rows(problem: Problem, unit: str) -> list[dict[str, Any]]:
     table = problem.table
     y = table.numeric(problem.response)
     span = f"{significant(float(y.min()))} to {significant(float(y.max()))} {unit}".rstrip()
+    limits = int(np.count_nonzero(table.limit(problem.response)))
+    span += f"; {limits} of them limits" if limits else ""
     rows = [row("data", "rows", len(table)), row("data", f"{problem.response} (response)", span)]
     if len(table) > len(problem.cells):
         rows.append(row("data", "rows alike in all but the response (replicates)", len(table) - len(problem.cells)))
@@ -274,9 +280,9 @@ def _column_rows(problem: Problem) -> list[dict[str, Any]]:
             rows.append(row("columns", name, "empty", verdict=LOOK))
             continue
         said = f"{significant(float(some.min()))} to {significant(float(some.max()))}, median {significant(float(np.median(some)))}"
-        limits = int(table.limit(name).sum())
+        limits = int(np.count_nonzero(table.limit(name)))
         said += f"; {len(values) - len(some)} empty" if len(some) < len(values) else ""
-        rows.append(row("columns", name, said + (f"; {limits} detection limits" if limits else "")))
+        rows.append(row("columns", name, said + (f"; {limits} limits" if limits else "")))
     return rows + ([row("columns", "of 0 and 1", flags)] if flags else [])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from realmat.fit import Fit
+    from realmat.model import Model
     from realmat.support.shown import Shown
+    from realmat.table.reading import ReadTable
 
 app = typer.Typer(
     add_completion=False,
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Layered Bayesian models of theory, the real material, and the observation. TEMPLATE is a name of `realmat list`, a folder or "
-    "a file; DATA is a CSV, Parquet or Excel file with the columns that `realmat list TEMPLATE` names.",
+    "a file; DATA is a text file, a workbook or Parquet with the columns that `realmat list TEMPLATE` names.",
 )
 
 
@@ -44,6 +45,14 @@ TemplateArgument = Annotated[
     str, typer.Argument(metavar="TEMPLATE", help="A name of `realmat list`, a folder, or a file.", show_default=False)
 ]
 DataArgument = Annotated[Path | None, typer.Argument(metavar="[DATA]", help="Your table; the template's own data set without it.")]
+Sheet = Annotated[str | None, typer.Option(help="Of a workbook: the sheet's name, or its number from 1.", show_default=False)]
+Rename = Annotated[
+    list[str] | None, typer.Option(metavar="OLD=NEW", help="Another name for a column; may be repeated.", show_default=False)
+]
+Fill = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="Empty cells of it repeat what stands above; may be repeated.", show_default=False),
+]
 FitArgument = Annotated[Path, typer.Argument(metavar="FIT", help="A file that `realmat fit` wrote.", show_default=False)]
 Variant = Annotated[str, typer.Option(help="Which of the template's models.")]
 Seed = Annotated[int, typer.Option(help="The same seed, data and version give the same numbers.")]
@@ -124,15 +133,42 @@ def new(
 
 
 @app.command()
-def check(template: TemplateArgument, data: DataArgument = None, variant: Variant = "real", form: FormatOption = Format.table) -> None:
+def read(
+    data: Annotated[Path, typer.Argument(metavar="FILE", help="A text file, a workbook or Parquet.", show_default=False)],
+    sheet: Sheet = None,
+    rename: Rename = None,
+    fill: Fill = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the table as it was read to this file.", show_default=False)] = None,
+) -> None:
+    """Show what is read of a table as what, and what cannot be read."""
+    from realmat.cli import tables
+    from realmat.cli.show import say
+
+    found = tables.read(data, sheet, rename or (), fill or ())
+    say(found)
+    if csv is not None:
+        tables.write(found, csv)
+        _written(csv)
+
+
+@app.command()
+def check(
+    template: TemplateArgument,
+    data: DataArgument = None,
+    variant: Variant = "real",
+    sheet: Sheet = None,
+    rename: Rename = None,
+    fill: Fill = None,
+    form: FormatOption = Format.table,
+) -> None:
     """Check a table before fitting (columns, units, what its design can separate); without DATA, check the template itself."""
     import realmat as rm
     from realmat.cli.show import progress, say
 
     found = rm.templates.get(template)
     if data is not None:
-        table = _prepared(found, data)
-        _show(found.model(variant, table=table).check(table), form=form)
+        table = _prepared(found, data, sheet, rename, fill, quiet=form is not Format.table)
+        _show(_model(found, variant, table).check(table.frame), form=form)
         return
     with progress(f"checking {found.name}") as step:
         result = rm.testing.check_template(found, tick=step)
@@ -154,6 +190,9 @@ def fit(
     chains: Annotated[int, typer.Option(min=1)] = 4,
     seed: Seed = 1,
     cv: Annotated[int, typer.Option(metavar="FOLDS", help="Also cross-validate over materials with so many folds.", min=0)] = 0,
+    sheet: Sheet = None,
+    rename: Rename = None,
+    fill: Fill = None,
 ) -> None:
     """Fit a template to a table, and write the result."""
     import realmat as rm
@@ -163,9 +202,9 @@ def fit(
     target = out or Path(f"{found.name}-{variant}.nc")
     if not target.parent.is_dir():
         raise rm.FileError(f"cannot write {target}: there is no folder {target.parent}.")
-    table = _prepared(found, data)
-    model = found.model(variant, table=table)
-    done = model.fit(table, engine=engine.value, draws=draws, chains=chains, seed=seed)
+    table = _prepared(found, data, sheet, rename, fill)
+    model = _model(found, variant, table)
+    done = model.fit(table.frame, engine=engine.value, draws=draws, chains=chains, seed=seed)
     done.save(target)  # before anything else can fail
     say(f"{done!r}"[1:-1], str(done.facts["reason"]))
     heading("Hyperparameters and coefficients")
@@ -174,7 +213,7 @@ def fit(
     if cv:
         by = "material" if "material" in model.levels else "row"
         with progress(f"{cv}-fold cross-validation", cv) as step:
-            held_out = rm.cross_validate(model, table, cv, by=by, seed=seed, engine=engine.value, tick=step)
+            held_out = rm.cross_validate(model, table.frame, cv, by=by, seed=seed, engine=engine.value, tick=step)
         say("", held_out)
     _written(target)
 
@@ -240,10 +279,29 @@ def report(
     _written(_load(fit, trust).report(out or fit.with_suffix(".html")))
 
 
-def _prepared(template: Any, data: Path | None) -> pd.DataFrame:
+def _prepared(
+    template: Any, data: Path | None, sheet: str | None, rename: list[str] | None, fill: list[str] | None, quiet: bool = False
+) -> ReadTable:
+    """The template's own table; or a user's, of which is said what was read as what, on standard error where output is for a program."""
     from realmat.cli import tables
+    from realmat.cli.show import say
 
-    return template.data() if data is None else template.prepare(tables.read(data))
+    if data is None:
+        return tables.own(template)
+    found, said = tables.prepared(tables.read(data, sheet, rename or (), fill or ()), template)
+    if quiet:
+        print(*said, sep="\n", file=sys.stderr)
+    else:
+        say(*said)
+    return found
+
+
+def _model(template: Any, variant: str, table: ReadTable) -> Model:
+    """The template's model, with the unit that the table's file states where the template has none."""
+    import dataclasses
+
+    model = template.model(variant, table=table.frame)
+    return model if model.unit else dataclasses.replace(model, unit=table.units.get(model.response, ""))
 
 
 def _load(path: Path, trust: list[str] | None) -> Fit:

@@ -1,43 +1,80 @@
-"""Read and write users' tables."""
+"""Users' tables on the command line: read, renamed, matched with the columns of a template; said before they are used."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realmat.errors import FileError
+from realmat.errors import DataError
+from realmat.support.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = (".csv", ".parquet", ".xlsx", ".xls")
-_FIRST = 2  # rows are numbered as a spreadsheet shows them: the header is row 1
+    from realmat.table.reading import ReadTable
+    from realmat.templates.template import Template
 
 
-def read(path: Path) -> pd.DataFrame:
-    """Read a CSV, Parquet or Excel file (its first sheet); rows are numbered as in the file, the header being row 1.
+def read(path: Path, sheet: str | None = None, rename: Sequence[str] = (), fill: Sequence[str] = ()) -> ReadTable:
+    """Read a table; `rename` holds "old=new".
 
     Raises
     ------
     realmat.FileError
         If it is not there, of another kind, or cannot be read.
+    realmat.DataError
+        If it holds no table, or cannot be renamed so.
     """
-    import pandas as pd
+    from realmat.table.reading import read_table
 
-    kind = path.suffix.lower()
-    if kind not in KINDS:
-        raise FileError(f"{path}: a table comes as CSV, Parquet or Excel, with one of the suffixes {', '.join(KINDS)}.")
-    if not path.is_file():
-        raise FileError(f"{path} does not exist.")
-    try:
-        if kind == ".csv":
-            table = pd.read_csv(path, skip_blank_lines=False)
-        elif kind == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_excel(path, engine="calamine")
-    except Exception as error:  # a reader's complaint, whatever its kind, means that this is no such table
-        raise FileError(f"{path} cannot be read as {kind.lstrip('.')}: {error}") from error
-    table.index = pd.RangeIndex(_FIRST, _FIRST + len(table))
-    table.columns = table.columns.map(lambda name: str(name).strip())
-    return table.dropna(how="all")
+    wrong = [text for text in rename if "=" not in text]
+    if wrong:
+        raise DataError(f"--rename takes OLD=NEW, as in --rename 'YS=yield_strength', not {', '.join(map(repr, wrong))}.")
+    names = {old.strip(): new.strip() for old, _, new in (text.rpartition("=") for text in rename)}
+    return read_table(path, sheet, names, fill)
+
+
+def prepared(table: ReadTable, template: Template) -> tuple[ReadTable, list[str]]:
+    """A table as a template takes it, and what was read as what, line by line; nothing where nothing was changed.
+
+    Raises
+    ------
+    realmat.DataError
+        If columns are missing, could be several, or have a unit of another kind.
+    """
+    import dataclasses
+
+    from realmat.templates.matching import match
+
+    matched, said = match(table, template.columns, template.name)
+    changed = table.changed
+    if changed or said:
+        said = [table.title, *(table.text.splitlines() if changed else []), *said, ""]
+    return dataclasses.replace(matched, frame=template.prepare(matched.frame)), said
+
+
+def own(template: Template) -> ReadTable:
+    """The table that a template was made for."""
+    from realmat.table.reading import ReadTable
+
+    return ReadTable(template.data(), {}, template.name)
+
+
+def write(table: ReadTable, path: Path) -> None:
+    """Write a table as it was read, units in the header, whole or not at all.
+
+    Raises
+    ------
+    realmat.FileError
+        If the file cannot be written.
+    """
+    named = {name: f"{name} ({table.units[name]})" if name in table.units else name for name in table.frame.columns}
+    Written(table.frame.rename(columns=named).reset_index(drop=True)).to_csv(path)
+
+
+class Written(Shown):
+    """A table to be written."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self.table = table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 from realmat.fit.fitted import Fitted
@@ -21,7 +22,9 @@ _QUICK = 5000  # rows up to which a fit without some of them takes seconds
 class Validation(Fitted):
     """Questions about trust."""
 
-    def loo(self, by: By = "observation", refit: bool | None = None, draws: int | None = None) -> az.ELPDData:
+    def loo(
+        self, by: By = "observation", refit: bool | None = None, draws: int | None = None, executor: Executor | None = None
+    ) -> az.ELPDData:
         """Leave-one-group-out cross-validation with the coefficients integrated out (see `realmat.validation.loo.loo`).
 
         Parameters
@@ -33,13 +36,15 @@ class Validation(Fitted):
             where that is quick. Elsewhere their k-hat stays as it is and `az.ELPDData` warns.
         draws : int, optional
             At most so many posterior draws.
+        executor : concurrent.futures.Executor, optional
+            Runs the refits, as of `realmat.fit_many`; the numbers are the same.
 
         Returns
         -------
         az.ELPDData
             For `az.compare`; `elpd_i` and `pareto_k` along a dimension named as the grouping.
         """
-        return self.left_out(by, refit, draws).elpd
+        return self.left_out(by, refit, draws, executor=executor).elpd
 
     @one_blas_thread()
     def left_out(
@@ -48,13 +53,14 @@ class Validation(Fitted):
         refit: bool | None = None,
         draws: int | None = None,
         tick: Callable[[int, int], None] | None = None,
+        executor: Executor | None = None,
     ) -> LeftOut:
         """As `loo`, with the left-out prediction of every row (see `realmat.validation.loo.left_out`); ``tick(done, of)`` on the way."""
         from realmat.validation.loo import left_out
 
         quick = self.facts.get("engine") == "exact" and not self.problem.swept and len(self.problem.table) <= _QUICK
         again = quick if refit is None else refit
-        return left_out(self.posterior, by, self._sampled if again else None, draws, tick=tick)
+        return left_out(self.posterior, by, self._without(executor) if again else None, draws, tick=tick)
 
     @one_blas_thread()
     def check(self) -> Check:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from realmat.errors import DataError, ModelError
 from realmat.material.unresolved import tail
-from realmat.table.table import Column, Table, rows_text
+from realmat.table.labels import find
+from realmat.table.table import RESPONSE, Column, Table, rows_text
 from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper, indicator
 from realmat.terms.priors import Prior, as_prior
 from realmat.terms.term import Bias, Coefficients, Contribution, Fresh, Function, Noise, Param, Piece, Term
@@ -32,7 +33,8 @@ class Normal(Component):
     scale_by : str or list of str, optional
         Groups with an inferred scale each.
     below, above : str, optional
-        Boolean (0/1) columns: the response is known only to lie below, or above, the number in its column.
+        Boolean (0/1) columns: the response is known only to lie below, or above, the number in its column. A response written "<20" or
+        ">300" says so itself.
     name : str, optional
         ``noise`` by default.
 
@@ -74,7 +76,11 @@ class Normal(Component):
 
     def needs(self) -> list[Column]:
         """Stated u, groups, and flags of censoring."""
-        out = [Column(self.u, "stated u of the response", missing=True, lower=0.0)] if isinstance(self.u, str) else []
+        out = (
+            [Column(self.u, "stated u of the response", missing=True, lower=0.0, like=RESPONSE, difference=True)]
+            if isinstance(self.u, str)
+            else []
+        )
         out += [Column(by, "bias", kind="label") for by in _listed(self.bias_by)]
         out += [Column(by, "noise scale", kind="label") for by in _listed(self.scale_by)]
         return out + [Column(flag, "censoring flag (0 or 1)", lower=0.0, upper=1.0) for flag in (self.below, self.above) if flag]
@@ -126,7 +132,7 @@ class Normal(Component):
         return table.link_u(np.nan_to_num(u, nan=0.0))
 
     def _censoring(self, table: Table) -> np.ndarray | None:
-        if self.below is None and self.above is None:
+        if self.below is None and self.above is None and not table.limit(table.response).any():
             return None
         below, above = (table.numeric(flag) > 0 if flag else np.zeros(len(table), dtype=bool) for flag in (self.below, self.above))
         if (below & above).any():
@@ -134,7 +140,7 @@ class Normal(Component):
                 f"columns {self.below!r} and {self.above!r}: both are true in {rows_text(table.index[below & above])}. A reading lies "
                 "below the number in its column, or above it; set one of them to 0, or leave these rows out."
             )
-        return np.where(below, -1, np.where(above, 1, 0))
+        return np.where(below, -1, np.where(above, 1, table.limit(table.response)))
 
 
 def _listed(by: str | tuple[str, ...] | None) -> tuple[str, ...]:
@@ -179,7 +185,7 @@ class _Scales:
             return np.full(len(table), -1)
         if self.values is None:
             return np.zeros(len(table), dtype=int)
-        codes = pd.Index(self.values).get_indexer(pd.Index(_joint(table, self.by)))
+        codes = find(self.values, _joint(table, self.by))
         if (codes < 0).any():
             raise DataError(
                 f"noise scale by {', '.join(self.by)}: no scale was inferred for {rows_text(table.index[codes < 0])}, "

@@ -181,7 +181,7 @@ def _columns(table: Table) -> xr.Dataset:
         else:
             put(name, values, "numbers", name)
     for name, flags in table.limits.items():
-        put(f"{name}__limit", flags.astype(np.int8), "limit", name)
+        put(f"{name}__limit", flags.astype(np.int8), "limits", name)
     index = np.array([json.dumps(_native(v)) for v in table.index], dtype=object)
     return xr.Dataset(data, {ROW: (ROW, index, {"realmat": "json"})})
 
@@ -201,8 +201,8 @@ def read_columns(dataset: xr.Dataset) -> tuple[dict[str, np.ndarray], np.ndarray
     columns, limits = {}, {}
     for array in dataset.data_vars.values():
         kind, name = array.attrs["realmat"], str(array.attrs["column"])
-        if kind == "limit":
-            limits[name] = array.values.astype(bool)
+        if kind in ("limits", "limit"):  # the latter, of earlier files, has 1 for "below"
+            limits[name] = array.values if kind == "limits" else -array.values
         elif kind == "json":
             columns[name] = _objects([json.loads(v) for v in array.values])
         else:

@@ -121,12 +121,12 @@ def columns(problem: Problem, roles: Mapping[str, str], units: Mapping[str, str]
         label = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]} ({len(names)} columns)"
         values = [table.columns[name] for name in names]
         present = np.concatenate([np.isfinite(v) if v.dtype.kind == "f" else np.array([x is not None for x in v]) for v in values])
-        share, below = float(present.mean()), sum(int(table.limit(name).sum()) for name in names)
+        share, below = float(present.mean()), sum(int(np.count_nonzero(table.limit(name))) for name in names)
         have = Cell(f"{number(int(present.sum()))} of {number(len(present))}", share)
         described = [Cell(label), Cell(roles.get(names[0], "")), Cell(units.get(names[0], "")), have, Cell(f"{100 * share:.0f} %", share)]
         rows.append([*described, cell(below), *_range(table, names, present)])
     heads = [
-        *(("column", False), ("role", False), ("unit", False), ("cells with a value", True), ("present", True), ("below limit", True)),
+        *(("column", False), ("role", False), ("unit", False), ("cells with a value", True), ("present", True), ("limits", True)),
         *(("lowest", True), ("median", True), ("highest", True)),
     ]
     if all(row[5].text == "0" for row in rows):

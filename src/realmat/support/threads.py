@@ -5,15 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
 _MOST = 8
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 def workers() -> int:
     """Threads that share out work over psi or chains."""
-    return min(os.cpu_count() or 1, _MOST)
+    return 1 if _ALONE.get() else min(os.cpu_count() or 1, _MOST)
+
+
+@contextmanager
+def sharing() -> Iterator[None]:
+    """Take one thread for the time of a block: the machine's other cores are at work on tasks of the same kind."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
 
 
 @contextmanager

@@ -12,8 +12,11 @@ import numpy as np
 import pandas as pd
 
 from realmat.errors import DataError
+from realmat.table import labels
 
 ROW = "row"
+RESPONSE = "\0response"
+"""For `Column.like`: the response, whichever column that is."""
 _SHOWN = 6
 
 
@@ -35,11 +38,12 @@ class Column:
     unit : str
         The unit the component works in; a declared unit of the same dimension is converted to it. Empty: any.
     censored : bool
-        Whether strings such as "<20" are read as "below 20".
+        Whether strings such as "<20" and ">300" are read as limits.
     optional : bool
         Whether a table of new rows to predict may lack the column altogether (a characterisation, a stated u).
     like : str
         A column whose declared unit this one shares unless it has one of its own: that of a standard uncertainty or a detection limit.
+        `RESPONSE` stands for the response, in whose unit a model then works.
     difference : bool
         Whether the numbers are differences, such as a standard uncertainty: 5 degC is then 5 K.
     only : tuple of str
@@ -93,12 +97,14 @@ class Table:
     levels : mapping of level name to column name
     index : array of shape (rows,)
         The labels the user knows the rows by.
-    limits : mapping of column name to bool array
-        True where a value was written "<20": the number is a detection limit.
+    limits : mapping of column name to int array
+        -1 where a value was written "<20", 1 where it was written ">300": the number is a limit, below or above which the value lies.
     count : array of shape (rows,), optional
         How many equal rows each row stands for; 1 by default.
     response, link : str
         The response column (which a table for prediction may lack) and the link: "identity" or "log".
+    notes : tuple of str
+        What was read as something else than it was written, in sentences.
 
     Attributes
     ----------
@@ -117,8 +123,9 @@ class Table:
         count: np.ndarray | None = None,
         response: str = "",
         link: str = "identity",
+        notes: tuple[str, ...] = (),
     ) -> None:
-        self.response, self.link = response, link
+        self.response, self.link, self.notes = response, link, notes
         self.count = np.ones(len(index)) if count is None else count
         self.columns = dict(columns)
         self.levels = dict(levels)
@@ -140,8 +147,8 @@ class Table:
         return self.columns[column]
 
     def limit(self, column: str) -> np.ndarray:
-        """True where the column holds a detection limit written as "<20"."""
-        return self.limits.get(column, np.zeros(len(self), dtype=bool))
+        """-1 where the column holds a limit written as "<20", 1 where one written as ">300", 0 elsewhere."""
+        return self.limits.get(column, np.zeros(len(self), dtype=np.int8))
 
     def column_of(self, by: str) -> str | None:
         """The column behind a level name (or a column's own name); None for single rows."""
@@ -178,7 +185,7 @@ class Table:
         column = self.column_of(by)
         if column is None:
             return np.full(len(self), -1)
-        return pd.Index(values).get_indexer(pd.Index(self.columns[column]))
+        return labels.find(values, self.columns[column])
 
     def take(self, rows: np.ndarray, count: np.ndarray | None = None) -> Table:
         """The table of some rows, in that order; `count` says how many rows of this table each stands for."""
@@ -190,6 +197,7 @@ class Table:
             count,
             self.response,
             self.link,
+            self.notes,
         )
 
     def followed_by(self, other: Table) -> Table:
@@ -224,8 +232,10 @@ class Table:
             values = self.columns[name]
             h.update(name.encode())
             h.update(values.tobytes() if values.dtype != object else "\x1f".join(map(str, values)).encode())
-            if name in self.limits:
-                h.update(self.limits[name].tobytes())
+            for side in (-1, 1):
+                beyond = self.limit(name) == side
+                if beyond.any():
+                    h.update(beyond.tobytes())
         return h.hexdigest()
 
 

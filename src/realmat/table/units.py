@@ -39,15 +39,16 @@ _DEFINITIONS = (
 )
 
 _SPELLINGS = (
-    (r"\b(?:wt|mass|weight)\.?\s*%", "wt_percent"),
-    (r"\b(?:at|mol|atomic)\.?\s*%", "at_percent"),
-    (r"\bvol\.?\s*%", "vol_percent"),
+    (r"(?i)\b(?:wt|mass|weight|gew)\.?[\s-]*%", "wt_percent"),
+    (r"(?i)\b(?:at|mol|atomic)\.?[\s-]*%", "at_percent"),
+    (r"(?i)\bvol\.?[\s-]*%", "vol_percent"),
     (r"\b(?:(?:wt|mass|weight)\.?[\s-]*ppm|ppm\s*\(?w[t]?\)?(?!\w))", "wppm"),
     (r"\b(?:(?:at|mol)\.?[\s-]*ppm|ppma)\b", "appm"),
     (r"\b(?:vol\.?[\s-]*ppm|ppmv)\b", "vppm"),
     (r"℃", "degC"),
     (r"√\s*([A-Za-zµμ]+)", r"*\1^0.5"),
     (r"(?<=[A-Za-zµμΩÅ])(-\d+)", r"^\1"),
+    (r"(?<=m)([23])(?![\d\w])", r"^\1"),  # N/mm2, g/cm3
 )
 
 _FRACTIONS = ("mass_fraction", "amount_fraction", "volume_fraction")

@@ -7,12 +7,16 @@ import difflib
 from collections.abc import Hashable, Iterable, Mapping
 from decimal import Decimal
 from numbers import Real
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from realmat.errors import DataError
+from realmat.table import notation
+from realmat.table.labels import one_spelling
+from realmat.table.reading import UNITS, ReadTable
 from realmat.table.table import Column, Table, rows_text
 
 _LARGEST = 1e100  # squares and their sums must stay far from where numbers end
@@ -28,9 +32,12 @@ class _Reader:
 
     def __init__(self, frame: pd.DataFrame, units: Mapping[str, str]) -> None:
         self.frame = frame
-        self.units = units
+        of_file = dict(frame.attrs.get(UNITS, {}))
+        self.units = {**units, **of_file}
+        self.said_otherwise = {name: unit for name, unit in units.items() if of_file.get(name, unit) != unit}
         self.problems: list[str] = []
         self.limits: dict[str, np.ndarray] = {}
+        self.notes: list[str] = []
 
     def say(self, column: str, what: str, bad: np.ndarray | None = None, way_out: str = "") -> None:
         where = "" if bad is None else f" in {rows_text(self.frame.index[bad])}"
@@ -49,7 +56,9 @@ class _Reader:
         return self._labels(spec, series) if spec.kind == "label" else self._numbers(spec, series)
 
     def _labels(self, spec: Column, series: pd.Series) -> np.ndarray:
-        missing = series.isna().to_numpy()
+        missing = series.isna().to_numpy(dtype=bool)
+        if not pd.api.types.is_numeric_dtype(series.dtype):
+            missing = missing | np.array([isinstance(v, str) and not v.strip() for v in series], dtype=bool)
         empty = missing & self._asked(spec)
         if empty.any() and not spec.missing:
             self.say(spec.name, f"empty {spec.role}", empty, "Give every row a label, or leave the rows out.")
@@ -61,6 +70,8 @@ class _Reader:
             return series.to_numpy(dtype=np.int64)
         values = series.astype(object).to_numpy(copy=True)
         values[missing] = None
+        values, notes = one_spelling(values)
+        self.notes += [f"Column {spec.name!r}: {note}." for note in notes]
         return values
 
     def _numbers(self, spec: Column, series: pd.Series) -> np.ndarray:
@@ -98,19 +109,25 @@ class _Reader:
             return series.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
         text = series.astype(object)
         if spec.censored:
-            below = text.map(lambda v: isinstance(v, str) and v.strip().startswith("<")).to_numpy(dtype=bool)
-            text = text.map(lambda v: v.strip().lstrip("<").strip() if isinstance(v, str) else v)
-            if below.any():
-                self.limits[spec.name] = below
+            written = text.map(notation.limit)
+            beyond = written.map(itemgetter(0)).to_numpy(dtype=np.int8)
+            text = written.map(itemgetter(1))
+            if beyond.any():
+                self.limits[spec.name] = beyond
         numbers = np.array([_number(v) for v in text], dtype=np.float64)
         bad = np.isnan(numbers) & ~series.isna().to_numpy()
         if bad.any():
             examples = ", ".join(repr(v) for v in list(dict.fromkeys(str(v)[:30] for v in series[bad]))[:3])
-            self.say(spec.name, f"text where numbers are needed ({examples})", bad)
+            readable = any(isinstance(v, str) and notation.read(v) for v in series[bad])
+            way = "rm.read_table reads what laboratories write, in a file or a DataFrame." if readable else ""
+            self.say(spec.name, f"text where numbers are needed ({examples})", bad, way)
         return numbers
 
     def _convert(self, spec: Column, values: np.ndarray) -> np.ndarray:
         declared = self.units.get(spec.name) or self.units.get(spec.like)
+        if spec.name in self.said_otherwise:
+            other = self.said_otherwise[spec.name]
+            self.notes.append(f"Column {spec.name!r} is in {declared!r}, as its file says, not in {other!r}, as the model's units= say.")
         if not declared or not spec.unit or declared == spec.unit:
             return values
         from realmat.errors import RealmatError
@@ -162,13 +179,15 @@ def _kind_of(series: pd.Series) -> str:
 
 
 def as_frame(data: Any) -> pd.DataFrame:
-    """A table as pandas holds it; a mapping of columns is one.
+    """A table as pandas holds it; a mapping of columns is one, and what `rm.read_table` gives.
 
     Raises
     ------
     realmat.DataError
-        If it is neither, or its columns are of different lengths.
+        If it is none of these, or its columns are of different lengths.
     """
+    if isinstance(data, ReadTable):
+        return data.frame
     if isinstance(data, pd.DataFrame):
         return data
     if isinstance(data, Mapping):
@@ -177,7 +196,10 @@ def as_frame(data: Any) -> pd.DataFrame:
         except (ValueError, TypeError) as error:
             ways = "Give every column a list of the same length."
             raise DataError(f"the data are no table: {error}. {ways}") from error
-    raise DataError(f"the data must be a pandas DataFrame, or a dict of columns, not {type(data).__name__}; read a file with pandas first.")
+    way = "rm.read_table(path) reads a file."
+    raise DataError(
+        f"the data must be a pandas DataFrame, a dict of columns, or what rm.read_table gives, not {type(data).__name__}; {way}"
+    )
 
 
 def _merge(specs: Iterable[Column]) -> list[Column]:
@@ -242,7 +264,7 @@ def validated(
     if reader.problems:
         count = "a problem" if len(reader.problems) == 1 else f"{len(reader.problems)} problems"
         raise DataError(f"the table does not fit the model: {count}.", reader.problems)
-    return Table(columns, levels, frame.index.to_numpy(), reader.limits, None, response, link)
+    return Table(columns, levels, frame.index.to_numpy(), reader.limits, None, response, link, tuple(reader.notes))
 
 
 def _nested(frame: pd.DataFrame, columns: Mapping[str, np.ndarray], levels: Mapping[str, str], reader: _Reader) -> None:

@@ -43,12 +43,15 @@ class Column:
     meaning : str
     required : bool
         Whether the table must hold it; the others may be absent, and every cell of a characterisation may be empty.
+    synonyms : tuple of str
+        Other names by which the command line finds it in a user's table; common ones are known (`realmat.templates.matching`).
     """
 
     name: str
     unit: str
     meaning: str
     required: bool = True
+    synonyms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,10 @@ class Template:
         if absent:
             said = "".join(f"\n  - {c.name}{f' ({c.unit})' if c.unit else ''}: {c.meaning}" for c in absent)
             there = ", ".join(map(str, table.columns[:20]))
-            raise DataError(f"the table lacks columns that template {self.name!r} needs:{said}\nIt has: {there}.")
+            raise DataError(
+                f"the table lacks columns that template {self.name!r} needs:{said}\nIt has: {there}.\n"
+                f"Rename what is called otherwise, as in --rename '{table.columns[0] if len(table.columns) else 'OLD'}={absent[0].name}'."
+            )
         prepare = getattr(self.module, "prepare", None)
         return table if prepare is None else prepare(table)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from realmat.errors import DataError, ModelError
+from realmat.table.labels import same
 from realmat.table.table import Column, Table, rows_text
 
 LIMIT_PER_U = 3.29
@@ -75,8 +76,8 @@ class Readings:
 def read(table: Table, column: str, u: str | float | None, below: str | float | None, transform: Transform) -> Readings:
     """Readings of a table, transformed.
 
-    A limit is written "<20" in the column itself; or it stands in the column `below`, where `column` is empty or lies under it; or
-    `below` is a number, and values under it are censored. A limit without a stated u has u = limit / 3.29.
+    A limit is written "<20" or ">300" in the column itself; or it stands in the column `below`, where `column` is empty or lies under it;
+    or `below` is a number, and values under it are censored. A limit without a stated u has u = limit / 3.29.
 
     Raises
     ------
@@ -87,12 +88,12 @@ def read(table: Table, column: str, u: str | float | None, below: str | float | 
     bound = _given(table, below)
     if bound is not None:
         with np.errstate(invalid="ignore"):
-            under = np.isfinite(bound) & ((raw < bound) | (np.isnan(raw) & isinstance(below, str))) & ~limit
+            under = np.isfinite(bound) & ((raw < bound) | (np.isnan(raw) & isinstance(below, str))) & (limit == 0)
         raw[under] = bound[under]
-        limit |= under
+        limit[under] = -1
     given = _given(table, u)
     stated = np.zeros(len(table)) if given is None else np.nan_to_num(given, nan=0.0)
-    unstated = limit & (stated == 0)
+    unstated = (limit != 0) & (stated == 0)
     stated[unstated] = np.abs(raw[unstated]) / LIMIT_PER_U
     with np.errstate(invalid="ignore", divide="ignore"):
         value = transform.forward(raw)
@@ -102,9 +103,10 @@ def read(table: Table, column: str, u: str | float | None, below: str | float | 
         raise DataError(
             f"column {column!r}: {rows_text(table.index[lost])}: a value at the end of its range, where the effect is infinite."
         )
-    if (limit & (spread == 0)).any():
-        raise DataError(f"column {column!r}: {rows_text(table.index[limit & (spread == 0)])}: a detection limit of zero needs a stated u.")
-    return Readings(value, np.where(np.isfinite(value), spread, 0.0), np.where(limit, 1 if transform.falling else -1, 0))
+    bare = (limit != 0) & (spread == 0)
+    if bare.any():
+        raise DataError(f"column {column!r}: {rows_text(table.index[bare])}: a limit of zero needs a stated u.")
+    return Readings(value, np.where(np.isfinite(value), spread, 0.0), -limit.astype(int) if transform.falling else limit.astype(int))
 
 
 def _given(table: Table, what: str | float | None) -> np.ndarray | None:
@@ -165,7 +167,8 @@ def rows_in(other: Table, fitted: Table) -> np.ndarray:
     found = codes >= 0
     for name in set(other.columns) & set(fitted.columns) - {fitted.response, other.response}:
         here, there = other.columns[name], fitted.columns[name][codes]
-        found &= np.asarray((here == there) | (pd.isna(here) & pd.isna(there)), dtype=bool)
+        numbers = "f" in (here.dtype.kind, there.dtype.kind)
+        found &= np.asarray((here == there) | (np.isnan(here) & np.isnan(there)) if numbers else same(here, there), dtype=bool)
     return np.where(found, codes, -1)
 
 

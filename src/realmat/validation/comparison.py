@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,6 +101,7 @@ def compare(
     method: str = "stacking",
     draws: int | None = None,
     refit: bool | None = None,
+    executor: Executor | None = None,
 ) -> Comparison:
     """Compare fits of the same measurements by leave-one-group-out cross-validation.
 
@@ -111,8 +113,8 @@ def compare(
         As of `Fit.loo`. A level that some models do not declare is taken from one that does.
     method : {"stacking", "BB-pseudo-BMA", "pseudo-BMA"}
         How `az.compare` weighs the models.
-    draws, refit
-        As of `Fit.left_out`.
+    draws, refit, executor
+        As of `Fit.loo`.
 
     Raises
     ------
@@ -135,7 +137,7 @@ def compare(
         raise ModelError("compare takes a mapping of at least two names to fits, as in rm.compare({'ideal': a, 'real': b}).")
     _same_data(fits)
     labels = _labels(fits, by)
-    left = {name: fit.left_out(_own(labels, fit), refit, draws) for name, fit in fits.items()}
+    left = {name: fit.left_out(_own(labels, fit), refit, draws, executor=executor) for name, fit in fits.items()}
     table, notes = _table(left, method)
     return Comparison(table, left, dict(fits), str(labels.name), (*_notes(fits, left), *notes))
 

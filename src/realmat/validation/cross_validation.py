@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from realmat.errors import ModelError
+from realmat.support.jobs import run
 from realmat.support.shown import Shown, percent, significant
+from realmat.table.labels import one_spelling
+from realmat.table.table import Table
+from realmat.table.validated import as_frame
 from realmat.validation.scores import COVERAGES, summary
 
 if TYPE_CHECKING:
@@ -70,7 +75,7 @@ class CrossValidation(Shown):
 
 def cross_validate(
     model: Model,
-    data: pd.DataFrame,
+    data: Any,
     folds: int = 10,
     by: str = "material",
     seed: int = 1,
@@ -79,6 +84,7 @@ def cross_validate(
     tick: Callable[[], Any] | None = None,
     engine: str = "auto",
     progress: bool = False,
+    executor: Executor | None = None,
     *,
     latents: str | None = None,
     sampler: str | None = None,
@@ -102,6 +108,8 @@ def cross_validate(
         Called after each fold.
     engine, progress, latents, sampler, tune
         Of each fit, as of `Model.fit`.
+    executor : concurrent.futures.Executor, optional
+        Runs the folds, as of `fit_many`; the numbers are the same.
 
     Returns
     -------
@@ -111,6 +119,8 @@ def cross_validate(
     ------
     realmat.ModelError
         If there is no such grouping, or fewer than two folds.
+    realmat.FitError
+        If folds fail, once all have ended: every one that failed is named.
 
     Examples
     --------
@@ -122,37 +132,45 @@ def cross_validate(
     """
     import pandas as pd
 
-    group = _groups(model, data, by)
+    table, group = model.table(data), _groups(model, data, by)
     codes, values = pd.factorize(group)
     if not 2 <= folds <= len(values):
         raise ModelError(f"folds={folds}: there are {len(values)} values of {by!r}, so between 2 and {len(values)} folds are possible.")
     fold = np.random.default_rng(seed).permutation(np.arange(len(values)) % folds)[codes]
-    parts = []
-    for k in range(folds):
-        rest = data[fold != k]
-        fit = model.fit(rest, engine, draws, chains, seed, progress, latents=latents, sampler=sampler, tune=tune)
-        predicted = fit.predict(data[fold == k], draws=_PREDICTIVE_DRAWS, seed=seed)
-        y = data.loc[fold == k, model.response].to_numpy(dtype=float)
-        drawn = predicted["draws"].transpose("draw", "row").to_numpy()
-        scores = {
-            "mean": predicted["mean"].to_numpy(),
-            "sd": predicted["sd"].to_numpy(),
-            "pit": (drawn < y).mean(axis=0),
-            "crps": _crps(drawn, y),
-        }
-        parts.append(pd.DataFrame({"fold": k, "group": group[fold == k], "y": y, **scores}, index=data.index[fold == k]))
-        if tick is not None:
-            tick()
-    return CrossValidation(pd.concat(parts).loc[data.index], model.response, model.unit, by, seed)
+    own = {"latents": latents, "sampler": sampler, "tune": tune}
+    options = {"engine": engine, "draws": draws, "chains": chains, "seed": seed, "progress": progress, **own}
+    tasks = {f"fold {k}": (model, table, fold == k, options) for k in range(folds)}
+    parts = run(_scores, tasks, executor, tick, "folds")
+    rows = pd.concat([scores.assign(fold=k, group=group[fold == k]) for k, scores in enumerate(parts.values())])
+    rows = rows[["fold", "group", "y", "mean", "sd", "pit", "crps"]]
+    return CrossValidation(rows.loc[table.index], model.response, model.unit, by, seed)
 
 
-def _groups(model: Model, data: pd.DataFrame, by: str) -> np.ndarray:
+def _scores(model: Model, table: Table, held_out: np.ndarray, options: Mapping[str, Any]) -> pd.DataFrame:
+    """Predictions of some rows by a fit to the others; those of a row with a limit are not scored."""
+    import pandas as pd
+
+    shown, rows = (cast(Any, table.take(np.flatnonzero(which))) for which in (~held_out, held_out))
+    fit = model.fit(shown, **options)
+    predicted = fit.predict(rows, draws=_PREDICTIVE_DRAWS, seed=options["seed"])
+    y = rows.numeric(model.response)
+    drawn = predicted["draws"].transpose("draw", "row").to_numpy()
+    noise = fit.problem.observation.noise
+    censored = None if noise is None else noise(rows).censored
+    known = np.ones(len(y), dtype=bool) if censored is None else censored == 0
+    scores = {"pit": np.where(known, (drawn < y).mean(axis=0), np.nan), "crps": np.where(known, _crps(drawn, y), np.nan)}
+    moments = {name: predicted[name].to_numpy() for name in ("mean", "sd")}
+    return pd.DataFrame({"y": y, **moments, **scores}, index=rows.index)
+
+
+def _groups(model: Model, data: Any, by: str) -> np.ndarray:
+    frame = as_frame(data)
     if by == "row":
-        return np.arange(len(data))
+        return np.arange(len(frame))
     column = model.levels.get(by, by)
-    if column not in data.columns:
+    if column not in frame.columns:
         raise ModelError(f"by={by!r} is neither a column nor one of the model's levels ({', '.join(model.levels) or 'none'}).")
-    return data[column].to_numpy()
+    return one_spelling(frame[column].to_numpy())[0]
 
 
 def _crps(drawn: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ sampling of (psi, b), and refitted where that fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from realmat.algebra import System
 from realmat.algebra.lifted import part_of, slices
 from realmat.algebra.space import Space
 from realmat.posterior.contributions import Stream
-from realmat.posterior.draws import Posterior
+from realmat.posterior.draws import Draws, Posterior
 from realmat.posterior.grouping import By, Groups, groups_of, of_rows
 from realmat.posterior.pointwise import log_density
 from realmat.support.threads import workers
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import arviz as az
     import pandas as pd
 
-Refit = Callable[[Problem], Posterior]
+Refit = Callable[[Problem, Mapping[str, np.ndarray]], Mapping[str, Draws]]
 _MOST_DRAWS, _FEWEST_DRAWS = 1000, 200
 _WORK = 3e5  # draws x (group, cell) pairs beyond which draws are thinned
 _WORN = 0.7  # share of effective draws below which psi is drawn anew for a group
@@ -89,7 +89,7 @@ def loo(posterior: Posterior, by: By = "observation", refit: Refit | None = None
     by : str or sequence
         ``"observation"``, a level (``"specimen"``, ``"material"``, ``"lab"``), a column that the model uses, or one label for each row.
     refit : callable, optional
-        Makes a posterior of a problem; called for each group whose k-hat is too large, with the problem without it.
+        Gives draws of a problem on some of its rows, by name; called with those that are left without each group whose k-hat is too large.
     draws : int, optional
         At most so many posterior draws, spread evenly; by default 1000, or fewer (at least 200) where rows are many.
 
@@ -260,10 +260,10 @@ def _refit(
     if refit is None or not len(bad):
         return bad[:0]
     problem = posterior.problem
-    for g in bad:
+    drawn = refit(problem, {f"without {groups.labels[g]} ({g})": np.flatnonzero(groups.of_row != g) for g in bad})
+    for g, draws in zip(bad, drawn.values(), strict=True):
         own = np.flatnonzero(groups.of_row == g)
-        rest = np.setdiff1d(np.arange(len(problem.table)), own)
-        found = Posterior(problem, refit(of_rows(problem, rest)).draws)
+        found = Posterior(problem, draws)
         indices = np.linspace(0, found.size - 1, len(log_weight)).astype(int)
         alone = groups_of(problem, np.where(groups.of_row == g, "in", "out"), own)
         new = _pointwise(found, alone, indices) if bent else _integrated(found, alone, indices)
