@@ -19,7 +19,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "numpydoc",
 ]
-exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "gallery/cards.txt", "jupyter_execute", "**.ipynb_checkpoints"]
 nitpicky = False
 
 # The tutorials live in notebooks/, where a reader of the repository looks for them; Sphinx reads only what lies in its own folder.
@@ -34,6 +34,53 @@ for name, source in sources.items():
     copied = tutorials / name
     if not copied.exists() or copied.read_bytes() != source.read_bytes():
         shutil.copyfile(source, copied)
+
+# The gallery: a page for each template, put together from its model card and its picture (`make pictures`), and the cards that lead there.
+FIRST = ("Question", "Data and licence")  # then the picture and the code, then the figures, then the rest of the card
+FIGURES = "How well it predicts"
+
+
+def card_sections(text):
+    """Give the sections of a model card: heading to text."""
+    parts = text.split("\n## ")
+    return {heading: body.strip() for heading, _, body in (part.partition("\n") for part in parts[1:])}
+
+
+def gallery_page(name, summary, sections):
+    """Give the page of a template."""
+    said = [f"# {summary.rstrip('.')}", *(f"## {heading}\n\n{sections[heading]}" for heading in FIRST)]
+    what = "One piece from theory to measured, and the budget of a new measurement"
+    said.append(f"## What comes out\n\n![{what}](../_static/pictures/{name}.png)")
+    said.append(
+        "```python\nimport realmat as rm\n\n"
+        f'template = rm.templates.get("{name}")\n'
+        "data = template.data()  # or template.prepare(your_table)\n"
+        'fit = template.model("real", table=data).fit(data, seed=1)\n'
+        "print(fit.budget())\nfit.plot_gap()\n```"
+    )
+    rest = [heading for heading in sections if heading not in (*FIRST, FIGURES)]
+    said += [f"## {heading}\n\n{sections[heading]}" for heading in (FIGURES, *rest)]
+    said.append(f"The whole template: `realmat new my_{name} --from {name}` copies it.")
+    return "\n\n".join(said) + "\n"
+
+
+def write_if_new(path, text):
+    """Leave a page that has not changed as it is, so that Sphinx need not read it again."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+
+
+pages, cards = here / "gallery", []
+pages.mkdir(exist_ok=True)
+for card in sorted((here.parent / "models").glob("*/README.md")):
+    text, name = card.read_text(encoding="utf-8"), card.parent.name
+    summary = text.split("\n")[2]
+    write_if_new(pages / f"{name}.md", gallery_page(name, summary, card_sections(text)))
+    cards.append(
+        f'<a class="card" href="gallery/{name}.html"><img src="_static/pictures/{name}.png" alt="" loading="lazy">'
+        f"<strong>{name}</strong><span>{summary}</span></a>"
+    )
+write_if_new(pages / "cards.txt", '<div class="cards">\n' + "\n".join(cards) + "\n</div>\n")
 
 # Pages with code cells are executed, each in a kernel of its own; a cell that fails, fails the build.
 nb_execution_mode = "force"

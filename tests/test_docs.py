@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = {"_build", "tutorials"}  # what the build puts into docs/
+COPIED = {"_build", "tutorials", "gallery"}  # what the build puts into docs/
 PAGES = sorted(path for folder in ("docs", "notebooks") for path in (ROOT / folder).rglob("*.md") if not COPIED & set(path.parts))
 BLOCK = re.compile(r"^```(?P<kind>python|\{code-cell\})[^\n]*\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 

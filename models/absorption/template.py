@@ -33,6 +33,7 @@ def model(variant="real"):
     declared = rm.Model(
         "absorption",
         unit="eV",
+        label="Absorption maximum",
         levels={"material": "dye", "lab": "collection"},
         theory=rm.theory.Calibrated("tddft", **exact_line),
     )

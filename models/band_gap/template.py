@@ -33,7 +33,9 @@ def data():
 
 def model(variant="real"):
     exact_line = {"intercept": 0.0, "slope": 1.0} if variant == "theory" else {}
-    declared = rm.Model("band_gap", unit="eV", levels={"material": "formula"}, theory=rm.theory.Calibrated("pbe", **exact_line))
+    declared = rm.Model(
+        "band_gap", unit="eV", label="Band gap", levels={"material": "formula"}, theory=rm.theory.Calibrated("pbe", **exact_line)
+    )
     if variant != "real":
         return declared
     return declared.with_material(

@@ -45,6 +45,7 @@ def model(variant="real"):
     declared = rm.Model(
         "fatigue_strength",
         unit="MPa",
+        label="Fatigue strength",
         levels={"material": "heat"},
         theory=rm.theory.Calibrated("murakami", **exact_line),
     )

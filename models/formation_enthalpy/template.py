@@ -54,6 +54,7 @@ def model(variant="real", table=None):
     declared = rm.Model(
         "formation_enthalpy",
         unit="eV/atom",
+        label="Formation enthalpy",
         levels={"material": "formula"},
         theory=rm.theory.Calibrated("pbe", intercept=0.0, slope=1.0),
         observation=rm.observation.Normal(u="formation_enthalpy_u", scale=variant == "ideal"),

@@ -66,6 +66,7 @@ def model(variant="real", table=None):
     declared = rm.Model(
         "hydration_free_energy",
         unit="kcal/mol",
+        label="Hydration free energy",
         levels={"material": "molecule"},
         theory=rm.theory.Calibrated("gaff", **exact_line),
         observation=rm.observation.Normal(),

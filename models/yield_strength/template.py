@@ -73,7 +73,7 @@ def model(variant="real"):
         },
     )
     levels = {"material": "material", "specimen": "lot", "lab": "paper"}
-    ideal = rm.Model("yield_strength", unit="MPa", link="log", levels=levels, theory=theory)
+    ideal = rm.Model("yield_strength", unit="MPa", link="log", label="Yield strength", levels=levels, theory=theory)
     if variant == "ideal":
         return ideal
     return ideal.with_material(

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from realmat.plots import style
 from realmat.report.tables import declared
-from realmat.report.words import count
+from realmat.report.words import count, listed, plus_minus
 from realmat.terms.term import stored_name
 
 if TYPE_CHECKING:
@@ -163,18 +163,39 @@ def pit(values: np.ndarray) -> Drawing:
 
 
 def comparison(table: pd.DataFrame) -> Drawing:
-    """Expected log predictive densities relative to the best, of `az.compare`."""
+    """Expected log predictive densities relative to the best, of `az.compare`; a model too far off for a common axis is named instead."""
     import arviz_plots as azp
 
-    size = {"figsize": (4.4, 1.1 + 0.35 * len(table)), "layout": "constrained"}
+    difference, error = -table["elpd_diff"].abs().to_numpy(), table["dse"].to_numpy()
+    kept = legible(difference, error)
+    shown, names = table.iloc[:kept], list(map(str, table.index))
+    size = {"figsize": (4.4, 1.1 + 0.35 * len(shown)), "layout": "constrained"}
     with _look():
-        drawn = azp.plot_compare(table, backend="matplotlib", figure_kwargs=size).viz["figure"].item()
+        drawn = azp.plot_compare(shown, backend="matplotlib", figure_kwargs=size).viz["figure"].item()
+    far = [f"{names[k]} ({plus_minus(float(difference[k]), float(error[k]))})" for k in range(kept, len(names))]
+    beyond = f" Too far below to be drawn on the same axis: {listed(far)}." if far else ""
     return Drawing(
         "elpd",
         drawn,
-        f"Expected log predictive densities of {', '.join(map(str, table.index))} relative to the best.",
-        "Expected log predictive density relative to the best model, with standard errors. Differences below 4 are negligible.",
+        f"Expected log predictive densities of {', '.join(names[:kept])} relative to the best.",
+        "Expected log predictive density relative to the best model, with standard errors. Differences below 4 are negligible." + beyond,
     )
+
+
+def legible(difference: np.ndarray, error: np.ndarray, most: float = 20.0) -> int:
+    """How many models, best first, fit on one axis: none is more than `most` times as far from the best as the one before it reaches.
+
+    The best two always do.
+
+    Examples
+    --------
+    >>> legible(np.array([0.0, -791.0, -1.49e6]), np.array([0.0, 44.0, 2.9e5]))
+    2
+    >>> legible(np.array([0.0, -3.0, -40.0, -300.0]), np.array([0.0, 2.0, 9.0, 30.0]))
+    4
+    """
+    reach = np.maximum(np.abs(difference) + 2 * error, 4.0)
+    return next((k for k in range(2, len(reach)) if abs(difference[k]) > most * reach[k - 1]), len(reach))
 
 
 @contextmanager

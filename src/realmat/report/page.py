@@ -41,6 +41,7 @@ SECTIONS = {
 def context(found: Findings) -> dict[str, Any]:
     """Everything that the template of one fit shows."""
     drawn = Bayes(found.posterior, int(found.fit.facts.get("seed", 0)))
+    priors = tables.priors(found.problem, drawn.prior, drawn.posterior)
     left_out = {"laboratory"} if found.laboratory is None else set()
     title = found.model.name or found.problem.said(found.problem.response)
     return {
@@ -60,7 +61,8 @@ def context(found: Findings) -> dict[str, Any]:
         "ranks": drawn.ranks(),
         "densities": drawn.prior_posterior(),
         "predictive": drawn.predictive(),
-        "priors": tables.priors(found.problem, drawn.prior, drawn.posterior),
+        "priors": priors,
+        "narrowed": words.narrowed({row[0].text: float(row[-1].sort or 0.0) for row in priors.rows}),
         "reproduce": facts_table(found.fit),
         "code": snippet(found.fit),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -204,6 +204,24 @@ def question(found: Findings) -> str:
     scale = " Layers add up on the logarithm of the response, so contributions are relative." if found.log else ""
     measured = found.problem.said(found.problem.response)
     return f"How much of measured {measured} does {theory} account for, how much {rest}, and how much the measurement itself?{scale}"
+
+
+def narrowed(by: Mapping[str, float]) -> str:
+    """What the data did to the priors, from the share by which they shortened the interval of each parameter.
+
+    Examples
+    --------
+    >>> narrowed({"slope": 0.9, "scale": 0.7, "rest": 0.05})
+    'The data more than halved the prior interval of 2 of 3 parameters. They say next to nothing of rest: there the prior decides.'
+    """
+    if not by:
+        return "The model has no free parameter."
+    most, hardly = sum(share > 0.5 for share in by.values()), [name for name, share in by.items() if share < 0.1]
+    said = f"The data more than halved the prior interval of {most} of {count(len(by), 'parameter')}."
+    if not hardly:
+        return said
+    names = listed([*hardly[:4], *([f"{len(hardly) - 4} more"] if len(hardly) > 4 else [])])
+    return f"{said} They say next to nothing of {names}: there the prior decides."
 
 
 def missing(problem: Problem) -> str:
