@@ -21,7 +21,7 @@ import realmat as rm
 from realmat.attribution.budget import Budget
 from realmat.fit import Fit
 from realmat.plots.model import cards
-from realmat.report import charts, markdown, page, render, words
+from realmat.report import bayes, charts, markdown, page, render, words
 from realmat.report.code import declaration
 from realmat.report.findings import Findings, findings
 
@@ -363,3 +363,18 @@ def test_20000_specimens_stay_small(tmp_path: Path) -> None:
     text = target.read_text(encoding="utf-8")
     assert "largest of 20000 gaps can be chosen here" in text
     assert "evenly chosen, are shown" in text
+
+
+def test_a_comparison_draws_what_can_be_read_and_says_the_rest() -> None:
+    table = pd.DataFrame(
+        {"elpd": [-10.0, -801.0, -1.49e6], "elpd_diff": [0.0, -791.0, -1.49e6], "dse": [0.0, 44.0, 2.9e5], "se": [9.0, 40.0, 2.9e5]}
+    )
+    table = table.assign(rank=[0, 1, 2], p=0.0, weight=[1.0, 0.0, 0.0], warning=False, scale="log").set_index(
+        pd.Index(["real", "ideal", "theory"])
+    )
+    drawn = bayes.comparison(table)
+    assert "real, ideal relative" in drawn.alt
+    assert "theory (" in drawn.caption
+    labels = " ".join(text.get_text() for text in drawn.figure.axes[0].get_yticklabels())
+    assert "ideal" in labels
+    assert "theory" not in labels
