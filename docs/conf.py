@@ -46,11 +46,17 @@ def card_sections(text):
     return {heading: body.strip() for heading, _, body in (part.partition("\n") for part in parts[1:])}
 
 
+def picture(name):
+    """Give the place of a template's picture."""
+    return here / "_static" / "pictures" / f"{name}.png"
+
+
 def gallery_page(name, summary, sections):
     """Give the page of a template."""
     said = [f"# {summary.rstrip('.')}", *(f"## {heading}\n\n{sections[heading]}" for heading in FIRST)]
     what = "One piece from theory to measured, and the budget of a new measurement"
-    said.append(f"## What comes out\n\n![{what}](../_static/pictures/{name}.png)")
+    drawn = f"![{what}](../_static/pictures/{name}.png)\n\n" if picture(name).exists() else ""
+    said.append(f"## What comes out\n\n{drawn}")
     said.append(
         "```python\nimport realmat as rm\n\n"
         f'template = rm.templates.get("{name}")\n'
@@ -77,8 +83,9 @@ for card in sorted((here.parent / "models").glob("*/README.md")):
     summary = text.split("\n")[2]
     write_if_new(pages / f"{name}.md", gallery_page(name, summary, card_sections(text)))
     cards.append(
-        f'<a class="card" href="gallery/{name}.html"><img src="_static/pictures/{name}.png" alt="" loading="lazy">'
-        f"<strong>{name}</strong><span>{summary}</span></a>"
+        f'<a class="card" href="gallery/{name}.html">'
+        + (f'<img src="_static/pictures/{name}.png" alt="" loading="lazy">' if picture(name).exists() else "")
+        + f"<strong>{name}</strong><span>{summary}</span></a>"
     )
 write_if_new(pages / "cards.txt", '<div class="cards">\n' + "\n".join(cards) + "\n</div>\n")
 
