@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.linalg import splu
 
 from realmat.algebra import System
@@ -27,6 +28,7 @@ from realmat.terms.problem import Problem
 from realmat.terms.term import Contribution, Param, Values, evaluate
 
 _EXACT_ROWS = 400
+_DENSE = 500  # coefficients
 _PROBES = 128
 _STEP = 1e-4
 _SYMMETRIC: dict[str, Any] = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
@@ -76,9 +78,9 @@ def information(problem: Problem, values: Values | None = None) -> Information:
         (q, None if q.coords is None else j, s.start + j) for q, s in zip(problem.params, space.slices, strict=True) for j in range(q.size)
     ]
     kept = [(q, j, k, _unit(q, centre)) for q, j, k in every if q.name not in tails]
-    model = _Marginal(problem)
+    model = Marginal(problem)
     probes, norm = _probes(model.size)
-    whitened = _Inverse(model, centre)
+    whitened = Inverse(model, centre)
     seen = whitened(probes)
     right, left, mean, spread = [], [], [], []
     for _, _, k, unit in kept:
@@ -116,7 +118,7 @@ def _probes(size: int) -> tuple[np.ndarray, float]:
     return np.random.default_rng(0).choice([-1.0, 1.0], (size, _PROBES)), 1.0 / _PROBES
 
 
-class _Marginal:
+class Marginal:
     """Mean and covariance of all measured rows (a cell is one row), as functions of psi, with the coefficients integrated out."""
 
     def __init__(self, problem: Problem) -> None:
@@ -164,16 +166,16 @@ class _Marginal:
         """mu(psi)."""
         offsets = [sum((np.asarray(f(p, np), dtype=float) for _, f in r.offsets), np.zeros(len(r.y))) for r in self.problem.rows]
         own = self._blocks([evaluate(block.mean, p) for block in self.problem.coefficients])
-        return np.asarray(self.design(p) @ _propagate(self.linked, own) + np.concatenate(offsets))
+        return np.asarray(self.design(p) @ propagate(self.linked, own) + np.concatenate(offsets))
 
     def times(self, p: Values, z: np.ndarray) -> np.ndarray:
         """V(psi) z, for z of shape (rows, n)."""
         a = self.design(p)
-        inner = (self.prior_sd(p) ** 2)[:, None] * _propagate(self.linked.T, a.T @ z)
-        return np.asarray(a @ _propagate(self.linked, inner) + (self.variance(p) / self.count)[:, None] * z)
+        inner = (self.prior_sd(p) ** 2)[:, None] * propagate(self.linked.T, a.T @ z)
+        return np.asarray(a @ propagate(self.linked, inner) + (self.variance(p) / self.count)[:, None] * z)
 
 
-def _propagate(links: sparse.csr_matrix, x: np.ndarray) -> np.ndarray:
+def propagate(links: sparse.csr_matrix, x: np.ndarray) -> np.ndarray:
     """(I - links)^-1 x, links being nilpotent."""
     total, step = x, links @ x
     while np.any(step):
@@ -182,19 +184,26 @@ def _propagate(links: sparse.csr_matrix, x: np.ndarray) -> np.ndarray:
     return total
 
 
-class _Inverse:
+class Inverse:
     """V(psi)^-1 by Woodbury's identity."""
 
-    def __init__(self, model: _Marginal, p: Values) -> None:
+    def __init__(self, model: Marginal, p: Values) -> None:
         self.weight = model.count / model.variance(p)
         self.a = model.design(p)
         centred = sparse.identity(model.system.size) - model.linked
         prior = centred.T @ sparse.diags(1 / model.prior_sd(p) ** 2) @ centred
-        precision = (prior + self.a.T @ self.a.multiply(self.weight[:, None])).tocsc()
-        self.solve = splu(precision, **_SYMMETRIC).solve if model.system.size else None
+        self.solve = _solver((prior + self.a.T @ self.a.multiply(self.weight[:, None])).tocsc()) if model.system.size else None
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         scaled = self.weight[:, None] * z
         if self.solve is None:
             return scaled
         return np.asarray(scaled - self.weight[:, None] * (self.a @ self.solve(self.a.T @ scaled)))
+
+
+def _solver(matrix: sparse.csc_matrix) -> Any:
+    """Solves with a symmetric positive definite matrix, by a dense factor where that is small."""
+    if matrix.shape[0] > _DENSE:
+        return splu(matrix, **_SYMMETRIC).solve
+    factor = cho_factor(matrix.toarray())
+    return lambda right: cho_solve(factor, right)

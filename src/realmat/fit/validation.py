@@ -67,4 +67,4 @@ class Validation(Fitted):
         """Convergence, calibration, sensitivity: a table, and text that says what to do (see `realmat.validation.diagnostics.check`)."""
         from realmat.validation.diagnostics import check
 
-        return check(self.posterior)
+        return check(self.posterior, self.model)

@@ -108,7 +108,7 @@ def findings(fit: Fit, by: str | None = None) -> Findings:
     single = left is not None and len(left.elpd.elpd_i) == len(left.table)
     return Findings(
         fit,
-        check(fit.posterior, left=left if single else None),
+        check(fit.posterior, fit.model, left if single else None),
         _budgets(fit),
         ask("gap", fit.gap),
         left,

@@ -25,11 +25,16 @@ class Check(Shown):
         Columns `part item value wanted verdict`; verdicts are ``"ok"``, ``"look"`` (read the text) and ``"bad"`` (do not use the result).
     sentences : tuple of str
         What to do, most important first.
+    findings : DataFrame, optional
+        Of a fit: what contradicts the model, what would change the answer most first. Columns `finding kind probability effect change`:
+        the probability that a right model shows anything as large, the standard deviation of what was found in units of the response
+        (relative with a log link), and the change of the model or of the data that would answer it, as code.
     """
 
     heading: str
     table: pd.DataFrame
     sentences: tuple[str, ...]
+    findings: pd.DataFrame | None = None
 
     @property
     def title(self) -> str:
@@ -52,11 +57,12 @@ def row(part: str, item: str, value: Any, wanted: str = "", verdict: str = OK) -
     return {"part": part, "item": item, "value": value, "wanted": wanted, "verdict": verdict}
 
 
-def made(heading: str, rows: Sequence[dict[str, Any]], sentences: Sequence[str]) -> Check:
+def made(heading: str, rows: Sequence[dict[str, Any]], sentences: Sequence[str], findings: pd.DataFrame | None = None) -> Check:
     """A check from its rows and sentences."""
     import pandas as pd
 
-    return Check(heading, pd.DataFrame(list(rows), columns=["part", "item", "value", "wanted", "verdict"]), tuple(sentences))
+    table = pd.DataFrame(list(rows), columns=["part", "item", "value", "wanted", "verdict"])
+    return Check(heading, table, tuple(sentences), findings)
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:

@@ -105,6 +105,8 @@ class Table:
         The response column (which a table for prediction may lack) and the link: "identity" or "log".
     notes : tuple of str
         What was read as something else than it was written, in sentences.
+    others : mapping of name to array of shape (rows,), optional
+        Columns of the user's table that the model does not use: numbers, and labels of few groups. The check of a fit looks at them.
 
     Attributes
     ----------
@@ -124,7 +126,9 @@ class Table:
         response: str = "",
         link: str = "identity",
         notes: tuple[str, ...] = (),
+        others: Mapping[str, np.ndarray] | None = None,
     ) -> None:
+        self.others = dict(others or {})
         self.response, self.link, self.notes = response, link, notes
         self.count = np.ones(len(index)) if count is None else count
         self.columns = dict(columns)
@@ -198,6 +202,7 @@ class Table:
             self.response,
             self.link,
             self.notes,
+            {name: values[rows] for name, values in self.others.items()},
         )
 
     def followed_by(self, other: Table) -> Table:

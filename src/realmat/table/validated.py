@@ -20,6 +20,7 @@ from realmat.table.reading import UNITS, ReadTable
 from realmat.table.table import Column, Table, rows_text
 
 _LARGEST = 1e100  # squares and their sums must stay far from where numbers end
+_MOST_OTHERS, _FEW_GROUPS = 200, 30  # columns not used that are kept, and groups of labels among them
 _NOT_NUMBERS = {
     "M": ("dates where numbers are needed", "Make numbers of them, such as years: (df[column] - df[column].min()).dt.days / 365.25."),
     "m": ("durations where numbers are needed", 'Make numbers of them: df[column] / pd.Timedelta("1h").'),
@@ -264,7 +265,26 @@ def validated(
     if reader.problems:
         count = "a problem" if len(reader.problems) == 1 else f"{len(reader.problems)} problems"
         raise DataError(f"the table does not fit the model: {count}.", reader.problems)
-    return Table(columns, levels, frame.index.to_numpy(), reader.limits, None, response, link, tuple(reader.notes))
+    others = _others(frame, set(columns))
+    return Table(columns, levels, frame.index.to_numpy(), reader.limits, None, response, link, tuple(reader.notes), others)
+
+
+def _others(frame: pd.DataFrame, used: set[str]) -> dict[str, np.ndarray]:
+    """Columns that the model does not use: numbers, dates (as days since the first), and labels of few groups."""
+    out: dict[str, np.ndarray] = {}
+    unused = [name for name in frame.columns if isinstance(name, str) and name not in used]
+    for name in unused[:_MOST_OTHERS]:
+        series = frame[name]
+        if isinstance(series, pd.DataFrame):
+            continue
+        kind = _kind_of(series)
+        if kind in "iuf" and series.dtype != object:
+            out[name] = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        elif kind == "M" and series.dtype != object:
+            out[name] = ((series - series.min()) / pd.Timedelta(days=1)).to_numpy(dtype=np.float64, na_value=np.nan)
+        elif kind not in "mcM" and not series.map(_holds_more).any() and 2 <= series.nunique() <= _FEW_GROUPS:
+            out[name] = series.astype(object).where(series.notna(), None).to_numpy()
+    return out
 
 
 def _nested(frame: pd.DataFrame, columns: Mapping[str, np.ndarray], levels: Mapping[str, str], reader: _Reader) -> None:

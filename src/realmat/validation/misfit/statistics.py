@@ -1,0 +1,232 @@
+"""Statistics of pivots, each turned into a number that is standard normal if the model is right."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from realmat.validation.misfit.pivots import Layer
+
+_LEAST = 1e-300
+
+
+@dataclass(frozen=True)
+class Statistic(ABC):
+    """One question to the pivots of one layer.
+
+    Attributes
+    ----------
+    kind : str
+        What it would find: curve, column, drift, group, noise group, noise line, tails, apart.
+    layer : int
+        Number of the layer.
+    column : str
+        What it is asked about; empty for the layer by itself.
+    """
+
+    kind: str
+    layer: int
+    column: str
+
+    @abstractmethod
+    def scores(self, z: np.ndarray) -> np.ndarray:
+        """Normal scores, large where the model is contradicted, of pivots of shape (n, size): shape (n,)."""
+
+    @abstractmethod
+    def repaired(self, z: np.ndarray) -> np.ndarray:
+        """The pivots as they would be without what it finds."""
+
+    def directions(self, z: np.ndarray) -> np.ndarray | None:
+        """What it finds as directions of the mean, shape (size, n); None for what is no mean."""
+        return None
+
+    @abstractmethod
+    def effect(self, layer: Layer) -> float:
+        """What it finds as a standard deviation, on the scale of the link."""
+
+
+def from_probability(p: np.ndarray) -> np.ndarray:
+    """Normal score of an upper tail probability."""
+    return -special.ndtri(np.clip(p, _LEAST, 1 - 1e-16))
+
+
+def _from_correlation(r: np.ndarray, df: int) -> np.ndarray:
+    """Two-sided normal score of a correlation of independent normals with a fixed vector."""
+    r2 = np.clip(r**2, 0.0, 1.0)
+    return from_probability(special.betainc(df / 2, 0.5, 1 - r2))
+
+
+@dataclass(frozen=True)
+class Line(Statistic):
+    """Correlation with a fixed vector `h` of length 1, orthogonal to the constant."""
+
+    h: np.ndarray
+
+    def scores(self, z: np.ndarray) -> np.ndarray:
+        """By the beta distribution of the squared correlation."""
+        away = z - z.mean(axis=1, keepdims=True)
+        r = away @ self.h / np.maximum(np.linalg.norm(away, axis=1), _LEAST)
+        return _from_correlation(r, len(self.h) - 2)
+
+    def repaired(self, z: np.ndarray) -> np.ndarray:
+        """Without the line."""
+        return z - (z @ self.h)[:, None] * self.h
+
+    def directions(self, z: np.ndarray) -> np.ndarray:
+        """The line."""
+        return self.h[:, None]
+
+    def effect(self, layer: Layer) -> float:
+        """Standard deviation of the line over the values."""
+        return layer.scale * float(np.abs(np.mean(layer.z @ self.h))) / np.sqrt(len(self.h))
+
+
+@dataclass(frozen=True)
+class Offset(Statistic):
+    """The mean against zero: effects that all lie to one side stand for a level that a prior holds in the wrong place."""
+
+    def scores(self, z: np.ndarray) -> np.ndarray:
+        """By the beta distribution of the mean's share of the sum of squares."""
+        n = z.shape[1]
+        return _from_correlation(z.sum(axis=1) / np.sqrt(n * np.maximum((z**2).sum(axis=1), _LEAST)), n - 1)
+
+    def repaired(self, z: np.ndarray) -> np.ndarray:
+        """About zero."""
+        return z - z.mean(axis=1, keepdims=True)
+
+    def directions(self, z: np.ndarray) -> np.ndarray:
+        """The constant."""
+        return np.ones((z.shape[1], 1))
+
+    def effect(self, layer: Layer) -> float:
+        """The mean."""
+        return layer.scale * float(np.abs(layer.z.mean()))
+
+
+@dataclass(frozen=True)
+class SpreadLine(Statistic):
+    """Correlation of absolute pivots with a fixed vector `h`, as in the test of Glejser, J. Am. Stat. Assoc. 64, 316 (1969)."""
+
+    h: np.ndarray
+
+    def scores(self, z: np.ndarray) -> np.ndarray:
+        """As of a line."""
+        size = np.abs(z)
+        size = size - size.mean(axis=1, keepdims=True)
+        return _from_correlation(size @ self.h / np.maximum(np.linalg.norm(size, axis=1), _LEAST), len(self.h) - 2)
+
+    def _factor(self, z: np.ndarray) -> np.ndarray:
+        """How the spread changes along the vector: exponentials of a line through logarithms."""
+        log = np.log(np.maximum(np.abs(z), 1e-3))
+        line = (log @ self.h)[:, None] * self.h
+        return np.exp(line - 0.5 * np.log(np.mean(np.exp(2 * line), axis=1, keepdims=True)))
+
+    def repaired(self, z: np.ndarray) -> np.ndarray:
+        """With an even spread."""
+        return z / self._factor(z)
+
+    def effect(self, layer: Layer) -> float:
+        """Root mean square change of the spread."""
+        return layer.scale * float(np.sqrt(np.mean((self._factor(layer.z) - 1) ** 2)))
+
+
+@dataclass(frozen=True)
+class Groups(Statistic):
+    """Analysis of variance of pivots (or of their absolute values, after Levene) between groups `codes`."""
+
+    codes: np.ndarray
+    spread: bool
+
+    def _means(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        count = np.bincount(self.codes)
+        total = np.zeros((len(z), len(count)))
+        for g in range(len(count)):
+            total[:, g] = z[:, self.codes == g].sum(axis=1)
+        return total / count, count
+
+    def scores(self, z: np.ndarray) -> np.ndarray:
+        """By the F distribution."""
+        x = np.abs(z) if self.spread else z
+        means, count = self._means(x)
+        whole = x.mean(axis=1, keepdims=True)
+        between = ((means - whole) ** 2 * count).sum(axis=1)
+        total = ((x - whole) ** 2).sum(axis=1)
+        a, b = (len(count) - 1) / 2, (x.shape[1] - len(count)) / 2
+        return from_probability(special.betainc(b, a, np.clip(1 - between / np.maximum(total, _LEAST), 0.0, 1.0)))
+
+    def repaired(self, z: np.ndarray) -> np.ndarray:
+        """Without differences between groups."""
+        if self.spread:
+            return z / np.sqrt(np.maximum(self._means(z**2)[0], _LEAST))[:, self.codes]
+        return z - self._means(z)[0][:, self.codes]
+
+    def directions(self, z: np.ndarray) -> np.ndarray | None:
+        """A number for each group."""
+        return None if self.spread else np.eye(int(self.codes.max()) + 1)[self.codes][:, 1:]
+
+    def effect(self, layer: Layer) -> float:
+        """Root mean square difference between groups, in the spread or the mean."""
+        means = self._means(layer.z**2 if self.spread else layer.z)[0].mean(axis=0)[self.codes]
+        values = np.sqrt(means) - np.sqrt(np.mean(means)) if self.spread else means - means.mean()
+        return layer.scale * float(np.sqrt(np.mean(values**2)))
+
+
+@dataclass(frozen=True)
+class Tails(Statistic):
+    """Kurtosis above that of a normal, by the transformation of Anscombe & Glynn, Biometrika 70, 227 (1983)."""
+
+    def scores(self, z: np.ndarray) -> np.ndarray:
+        """By a transformed kurtosis."""
+        n = z.shape[1]
+        away = z - z.mean(axis=1, keepdims=True)
+        b2 = np.mean(away**4, axis=1) / np.maximum(np.mean(away**2, axis=1) ** 2, _LEAST)
+        mean = 3 * (n - 1) / (n + 1)
+        sd = np.sqrt(24 * n * (n - 2) * (n - 3) / ((n + 1) ** 2 * (n + 3) * (n + 5)))
+        skew = 6 * (n * n - 5 * n + 2) / ((n + 7) * (n + 9)) * np.sqrt(6 * (n + 3) * (n + 5) / (n * (n - 2) * (n - 3)))
+        a = 6 + 8 / skew * (2 / skew + np.sqrt(1 + 4 / skew**2))
+        x = (b2 - mean) / sd
+        return (1 - 2 / (9 * a) - np.cbrt((1 - 2 / a) / (1 + x * np.sqrt(2 / (a - 4))))) / np.sqrt(2 / (9 * a))
+
+    def repaired(self, z: np.ndarray) -> np.ndarray:
+        """Ranks as normal scores."""
+        ranks = z.argsort(axis=1).argsort(axis=1)
+        return special.ndtri((ranks + 0.5) / z.shape[1])
+
+    def effect(self, layer: Layer) -> float:
+        """How far the standard deviation is from that of the middle half."""
+        middle = np.subtract(*np.quantile(layer.z, [0.75, 0.25], axis=1)) / 1.349
+        return layer.scale * float(np.abs(np.mean(layer.z.std(axis=1) - middle)))
+
+
+@dataclass(frozen=True)
+class Apart(Statistic):
+    """The largest absolute pivot against all of them: Grubbs, Ann. Math. Stat. 21, 27 (1950), about zero."""
+
+    def scores(self, z: np.ndarray) -> np.ndarray:
+        """By the beta distribution of its share of the sum of squares, of so many values."""
+        squares = z**2
+        share = squares.max(axis=1) / np.maximum(squares.sum(axis=1), _LEAST)
+        n = z.shape[1]
+        single = special.betainc((n - 1) / 2, 0.5, np.clip(1 - share, 0.0, 1.0))
+        return from_probability(-np.expm1(n * np.log1p(-np.minimum(single, 1 - 1e-12))))
+
+    def which(self, z: np.ndarray) -> int:
+        """The value that lies apart at most draws."""
+        return int(np.bincount(np.abs(z).argmax(axis=1)).argmax())
+
+    def repaired(self, z: np.ndarray) -> np.ndarray:
+        """With the value set to its expectation."""
+        out = z.copy()
+        out[:, self.which(z)] = 0.0
+        return out
+
+    def directions(self, z: np.ndarray) -> np.ndarray:
+        """The value alone."""
+        return (np.arange(z.shape[1]) == self.which(z)).astype(float)[:, None]
+
+    def effect(self, layer: Layer) -> float:
+        """Root mean square over the values of what it moves."""
+        return layer.scale * float(np.abs(layer.z[:, self.which(layer.z)].mean())) / np.sqrt(layer.size)
