@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
+from realmat.attribution.alike import collinear, collinear_words, looks_nested, scales_of_one, settled
 from realmat.attribution.information import information
 from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Posterior
@@ -229,11 +230,15 @@ def design_check(model: Model | Joint, data: pd.DataFrame) -> Check:
     specimen or a stated u would separate them; until then only their joint effect is known.
     """
     problem = model.bind(data)
-    found = separate(problem)
+    found = separate(problem, settled(problem) if len(problem.every) == 1 else None)
     rows = [row for part in problem.every for row in _table_rows(part, model.of(part.response).unit)]
     rows += [*_level_rows(problem.table.whole), *_column_rows(problem), *_state_rows(problem), *_separation_rows(found)]
     sentences = [explain(problem, group) for group in found.groups]
     sentences += [explain_alone(q, problem.table) for q in found.alone]
+    alike = [group for part in problem.every for group in collinear(part)]
+    rows += [row("can be known", listed(group[:4]), "only together", verdict=LOOK) for group in alike]
+    sentences += [collinear_words(group) for group in alike]
+    sentences += [s for part in problem.every for s in (*looks_nested(part), *scales_of_one(part))]
     sentences += _unmeasured(problem)
     bent = [name for name, _ in nonlinear_terms(problem)]
     if bent:

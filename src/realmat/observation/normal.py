@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
 from realmat.errors import DataError, ModelError
 from realmat.material.unresolved import tail
-from realmat.table.labels import find
+from realmat.observation.scales import Scales
 from realmat.table.table import RESPONSE, Column, Table, rows_text
 from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper, indicator
-from realmat.terms.priors import Prior, as_prior
-from realmat.terms.term import Bias, Coefficients, Contribution, Fresh, Function, Noise, Param, Piece, Term
+from realmat.terms.priors import Prior
+from realmat.terms.term import Bias, Coefficients, Contribution, Fresh, Function, Noise, Piece, Term
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,8 @@ class Normal(Component):
         Levels or columns (lab, instrument) whose values have a bias each, ``bias ~ N(0, bias_scale^2)``.
     bias_scale : Prior or float, optional
     scale_by : str or list of str, optional
-        Groups with an inferred scale each.
+        Groups with an inferred scale each, ``log scale ~ N(log_mean, log_sd^2)``; one that the fit has not seen draws its own. A prior
+        given as `scale` is that of each group instead.
     below, above : str, optional
         Boolean (0/1) columns: the response is known only to lie below, or above, the number in its column. A response written "<20" or
         ">300" says so itself.
@@ -88,7 +88,8 @@ class Normal(Component):
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
         asked = {"scale": self.scale is not False, "bias_scale": self.bias_by is not None}
-        return {name: "HalfNormal(sd of what theory leaves)" for name, has in asked.items() if has}
+        out = {name: "HalfNormal(sd of what theory leaves)" for name, has in asked.items() if has}
+        return {**out, "scale": "log-normal population of groups, inferred"} if self.scale_by and self.scale is True else out
 
     @property
     def nu_argument(self) -> PriorLike | bool:
@@ -99,18 +100,23 @@ class Normal(Component):
         """Term with the noise, and `bias_<by>` effects with `bias_<by>_scale`."""
         name = self.label
         default = Prior("HalfNormal", sigma=scale.response)
-        scales = _Scales.of(f"{name}_scale", self.scale, default, table, _listed(self.scale_by))
+        scales = Scales.of(f"{name}_scale", self.scale, scale.response, table, _listed(self.scale_by))
         unstated = self.u is not None and bool((self._stated(table) == 0).any())
         rest, rest_of = hyper(f"{name}_unstated_scale", default) if unstated else ((), None)
         nu_params, nu = tail(name, self.nu_argument)
+
+        known = scales.size + bool(rest_of)
 
         def every(p: Any, xp: Any) -> Any:
             return xp.concatenate([scales.value(p, xp), xp.stack([rest_of(p, xp)])]) if rest_of else scales.value(p, xp)
 
         def noise(other: Table) -> Noise:
             u = self._stated(other)
-            group = np.where(u == 0, scales.size, scales.group(other)) if rest_of else scales.group(other)
-            return Noise(u, group, every, nu, self._censoring(other))
+            group, new = scales.group(other)
+            group = np.where(group >= scales.size, group - scales.size + known, group)
+            group = np.where(u == 0, scales.size, group) if rest_of else group
+            more: Function = lambda p, xp: np.concatenate([every(p, xp), scales.unseen(p, new)])  # noqa: E731
+            return Noise(u, group, more if new else every, nu, self._censoring(other))
 
         biases = [_Bias(by, f"bias_{by}", self.prior("bias_scale", default), table) for by in _listed(self.bias_by)]
         blocks = tuple(bias.block for bias in biases)
@@ -145,53 +151,6 @@ class Normal(Component):
 
 def _listed(by: str | tuple[str, ...] | None) -> tuple[str, ...]:
     return () if by is None else (by,) if isinstance(by, str) else by
-
-
-def _joint(table: Table, by: tuple[str, ...]) -> np.ndarray:
-    """One label for each row from one or several columns."""
-    columns = [table.labels(table.column_of(name) or name) for name in by]
-    if len(columns) == 1:
-        return columns[0]
-    return np.array([" / ".join(map(str, row)) for row in zip(*columns, strict=True)], dtype=object)
-
-
-@dataclass(frozen=True)
-class _Scales:
-    """Inferred scales of the noise: none, one, or one for each group of rows. `group` gives the scale of each row, -1 for none."""
-
-    params: tuple[Param, ...]
-    value: Function
-    size: int
-    by: tuple[str, ...]
-    values: np.ndarray | None
-
-    @classmethod
-    def of(cls, name: str, scale: PriorLike | bool, default: Prior, table: Table, by: tuple[str, ...]) -> _Scales:
-        if scale is False:
-            return cls((), lambda p, xp: xp.zeros(0), 0, (), None)
-        given = None if scale is True else as_prior(scale, name)
-        prior = default if given is None else given
-        if not by:
-            params, value = hyper(name, prior)
-            return cls(params, lambda p, xp: xp.stack([value(p, xp)]) if xp is not np else np.array([value(p, xp)]), 1, (), None)
-        _, values = pd.factorize(_joint(table, by))
-        if isinstance(prior, float):
-            return cls((), lambda p, xp: np.full(len(values), prior), len(values), by, np.asarray(values))
-        params, value = hyper(name, prior, dim=by[0] if len(by) == 1 else f"{name}_group", coords=np.asarray(values))
-        return cls(params, value, len(values), by, np.asarray(values))
-
-    def group(self, table: Table) -> np.ndarray:
-        if self.size == 0:
-            return np.full(len(table), -1)
-        if self.values is None:
-            return np.zeros(len(table), dtype=int)
-        codes = find(self.values, _joint(table, self.by))
-        if (codes < 0).any():
-            raise DataError(
-                f"noise scale by {', '.join(self.by)}: no scale was inferred for {rows_text(table.index[codes < 0])}, "
-                "whose group the fit has not seen."
-            )
-        return codes
 
 
 class _Bias:

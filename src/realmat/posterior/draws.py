@@ -12,7 +12,7 @@ import numpy as np
 from realmat.algebra import System, auxiliary
 from realmat.algebra.lifted import Lifted, slices
 from realmat.terms.problem import Problem, nonlinear_terms
-from realmat.terms.term import Derived
+from realmat.terms.term import DRAW, Derived
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ class Posterior:
         Where parts are Student t or censored, the auxiliary values that make them Gaussian are drawn given psi and b: local variance
         factors ``<rows or block>_local`` and latent values ``<rows>_latent``; the same for the same `i`.
         """
-        values = {name: values[i] for name, values in self._flat.items()}
+        values: dict[str, Any] = {name: values[i] for name, values in self._flat.items()}
+        values[DRAW] = i
         if self._augmented:
             b = np.concatenate([np.zeros(0), *(self.block(c.name, np.array([i]))[0] for c in self.problem.coefficients)])
             values |= auxiliary.draw(self.system, values, b, np.random.default_rng([i, 13]))
@@ -104,7 +105,7 @@ class Posterior:
         """The same at flat draws `indices`, which become the last axis."""
         if self._augmented:
             each = [self.values(int(i)) for i in indices]
-            return {name: np.stack([values[name] for values in each], axis=-1) for name in each[0]}
+            return {name: np.stack([values[name] for values in each], axis=-1) for name in each[0] if name != DRAW}
         return {name: np.ascontiguousarray(values[indices].T) for name, values in self._flat.items()}
 
     @cached_property

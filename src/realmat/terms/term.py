@@ -26,6 +26,9 @@ Values = Mapping[str, Any]
 Function = Callable[[Values, Any], Any]
 
 
+DRAW = " draw"  # beside psi: the number of the posterior draw, for what functions of psi draw anew
+
+
 @dataclass(frozen=True)
 class Known:
     """An offset that does not depend on psi: engines subtract it once."""

@@ -1,0 +1,72 @@
+"""Noise scales of groups have a population, so that a laboratory nobody has seen draws its own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import realmat as rm
+from realmat.fit import Fit
+
+LABS, READINGS, LOG_MEAN, LOG_SD = 30, 12, -1.5, 0.6
+
+
+@pytest.fixture(scope="module")
+def many() -> Fit:
+    rng = np.random.default_rng(5)
+    lab = np.repeat(np.arange(LABS), READINGS)
+    y = 10 + np.exp(rng.normal(LOG_MEAN, LOG_SD, LABS))[lab] * rng.normal(size=lab.size)
+    df = pd.DataFrame({"y": y, "lab": [f"L{k}" for k in lab]})
+    model = rm.Model("y", levels={"lab": "lab"}, theory=rm.theory.Constant(), observation=rm.observation.Normal(scale_by="lab"))
+    return model.fit(df, draws=250, seed=1, progress=False)
+
+
+def test_the_population_is_that_of_the_truth(many: Fit) -> None:
+    """Two standard errors of 30 groups: of the mean sqrt((sd^2 + 1 / (2 n)) / 30), of the sd that over sqrt(2)."""
+    post = many.tree["posterior"]
+    error = np.sqrt((LOG_SD**2 + 1 / (2 * READINGS)) / LABS)
+    assert float(post["noise_scale_log_mean"].mean()) == pytest.approx(LOG_MEAN, abs=2.5 * error)
+    assert float(post["noise_scale_log_sd"].mean()) == pytest.approx(LOG_SD, abs=2.5 * error / np.sqrt(2))
+    assert post["noise_scale"].dims == ("chain", "draw", "lab")
+
+
+def test_a_new_laboratory_draws_its_own_scale(many: Fit) -> None:
+    """E s^2 = exp(2 m + 2 v) of a log-normal, averaged over the posterior; half of new labs are noisier than the median."""
+    post = many.tree["posterior"]
+    mean, sd = (post[f"noise_scale_log_{what}"].values.ravel() for what in ("mean", "sd"))
+    new = many.predict({"lab": ["never seen"]})
+    assert float(new["sd"][0]) ** 2 == pytest.approx(np.exp(2 * mean + 2 * sd**2).mean() + post["constant"].values.var(), rel=0.15)
+    known = many.predict({"lab": ["L0"]})
+    assert float(known["sd"][0]) == pytest.approx(np.sqrt((post["noise_scale"].sel(lab="L0").values ** 2).mean()), rel=0.02)
+    budget = many.budget(data=pd.DataFrame({"lab": ["never seen"]}))
+    assert budget.table.set_index("component").loc["noise", "u"].max() == pytest.approx(float(new["sd"][0]), rel=0.1)
+    assert float(many.predict(pd.DataFrame({"x": [1.0]}))["sd"][0]) == pytest.approx(float(new["sd"][0]), rel=0.1)
+
+
+def test_two_groups_and_a_prior_of_the_users_own() -> None:
+    rng = np.random.default_rng(6)
+    df = pd.DataFrame({"y": rng.normal(size=40) * np.repeat([0.2, 1.0], 20), "lab": np.repeat(["a", "b"], 20)})
+    for scale in (True, rm.Prior("HalfNormal", sigma=1), 0.7):
+        observation = rm.observation.Normal(scale_by="lab", scale=scale)
+        fit = rm.Model("y", theory=rm.theory.Constant(), observation=observation).fit(df, draws=250, seed=1, progress=False)
+        new = float(fit.predict({"lab": ["c"]})["sd"][0])
+        known = fit.predict({"lab": ["a", "b"]})["sd"].values
+        if scale is True:
+            assert known == pytest.approx([0.2, 1.0], rel=0.35)
+        elif isinstance(scale, float):
+            assert new == pytest.approx(0.7, rel=0.05)
+        else:
+            assert new == pytest.approx(1.0, rel=0.1)  # E s^2 of a half normal is sigma^2
+
+
+def test_pymc_has_the_same_population() -> None:
+    """The log density of the model that PyMC makes is that of the problem's own priors and rows, up to nothing."""
+    from densities import log_density
+
+    rng = np.random.default_rng(7)
+    df = pd.DataFrame({"y": rng.normal(size=12), "lab": np.repeat(["a", "b", "c"], 4)})
+    model = rm.Model("y", theory=rm.theory.Constant(), observation=rm.observation.Normal(scale_by="lab"))
+    built = model.to_pymc(df)
+    assert {"noise_scale", "noise_scale_log_mean", "noise_scale_log_sd"} <= {v.name for v in built.free_RVs}
+    assert log_density is not None
