@@ -81,8 +81,9 @@ def looks_nested(problem: Problem) -> list[str]:
             if outer_column != column and _everywhere(table, inner, outer):
                 first = table.level(inner).values.min()
                 said.append(
-                    f"{inner} counts from {first} within every {outer}: if it starts anew there, its values are not the same thing, and need "
-                    f"labels of their own, as in data[{column!r}] = data[{outer_column!r}].astype(str) + '/' + data[{column!r}].astype(str)."
+                    f"{inner} counts from {first} within every {outer}: if it starts anew there, its values are "
+                    f"others, and need labels of their own: data[{column!r}] = data[{outer_column!r}].astype(str) + '/' + "
+                    f"data[{column!r}].astype(str)."
                 )
                 break
     return said
