@@ -89,10 +89,11 @@ def exact(name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
 def test_readings_without_any_scatter_ask_for_the_resolution(name: str) -> None:
     df, parts = exact(name)
     with pytest.raises(rm.DataError, match=r"State the resolution: .*u=0.29 \* d"):
-        rm.Model("y", **parts).bind(df)
+        rm.Model("y", **parts).fit(df, progress=False)
     stated = rm.Model("y", **parts, observation=rm.observation.Normal(u=0.29 * 0.1, scale=False)).fit(df, draws=100, seed=1, progress=False)
     assert stated.predict()["sd"].values.min() >= 0.029
-    rm.Model("y", **parts).bind(df.assign(y=df["y"] + np.r_[0.1, np.zeros(ROWS - 1)]))
+    scattered = df.assign(y=df["y"] + np.r_[0.1, np.zeros(ROWS - 1)])
+    rm.Model("y", **parts).fit(scattered, draws=10, chains=1, seed=1, progress=False)
 
 
 def test_coarse_readings_with_their_resolution_have_the_mean_of_the_closed_form() -> None:

@@ -20,6 +20,7 @@ from realmat.support.attached import attach
 from realmat.support.threads import one_blas_thread
 from realmat.terms.arguments import fits
 from realmat.terms.component import reject_unknown
+from realmat.terms.resolution import refuse_exact
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,6 +206,8 @@ def fit(
     """What `Model.fit` does."""
     _whole(draws=draws, chains=chains, seed=seed)
     problem = model.bind(data)
+    for part in problem.every:
+        refuse_exact(part.response_rows, part.terms, part.table)
     number = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
     given = {"latents": latents, "sampler": sampler, "tune": tune}
     options = {name: value for name, value in given.items() if value is not None}

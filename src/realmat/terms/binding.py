@@ -18,7 +18,6 @@ from realmat.terms.component import Component, Scale
 from realmat.terms.correlation import correlated, correlated_noise
 from realmat.terms.problem import Problem, link_values
 from realmat.terms.renaming import Renamer
-from realmat.terms.resolution import refuse_exact
 from realmat.terms.term import Contribution, Latent, Noise, Rows, Term, stored_name
 
 
@@ -170,7 +169,6 @@ class _Seen:
         noise = _first(make(self.own), first)
         g = link_values(self.member.link, self.own.numeric(self.member.response))
         rows = _rows(self.member.response, terms, contributions, noise, g, own, len(first))
-        refuse_exact(rows, terms, self.own)
         alone = self.own.whole is self.own
         table = self.own if alone else self.own.whole.part(self.rows, None, self.member.response, self.member.link)
         response, link, labels = self.member.response, self.member.link, dict(self.member.labels)
