@@ -56,7 +56,7 @@ DAYS = pd.date_range("2020-01-01", periods=ROWS)
         (table().assign(t=table()["t"] * 1e-150), "column 't': no number above 1e-100"),
         (pd.concat([table(), table()[["t"]]], axis=1), "column 't': appears more than once"),
         ({"y": [1.0, 2.0], "t": [1.0]}, "the data are no table"),
-        ([1, 2], "pandas DataFrame, or a dict of columns"),
+        ([1, 2], "pandas DataFrame, a dict of columns"),
     ],
 )
 def test_it_is_refused_with_column_row_and_way_out(df: Any, words: str) -> None:
