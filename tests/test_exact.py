@@ -198,3 +198,21 @@ def test_engine_choice_says_why():
         model.fit(df, engine="exact", progress=False)
     with pytest.raises(rm.ModelError, match="engine must be one of"):
         model.fit(df, engine="stan", progress=False)
+
+
+def two_sites(p, q1, b1, q2, b2):
+    return q1 * b1 * p / (1 + b1 * p) + q2 * b2 * p / (1 + b2 * p)
+
+
+def test_two_sites_that_may_change_places_are_both_found():
+    """A dual-site Langmuir isotherm under one prior for both sites: by symmetry half of the draws lie in each mode."""
+    rng = np.random.default_rng(2)
+    p = np.exp(np.linspace(-5, 4, 28))
+    df = pd.DataFrame({"p": p, "y": two_sites(p, 2.0, 5.0, 3.0, 0.1) + 0.03 * rng.normal(size=28)})
+    site = {"q": rm.Prior("LogNormal", mu=1, sigma=1), "b": rm.Prior("LogNormal", mu=0, sigma=2)}
+    law = {f"{name}{k}": prior for k in (1, 2) for name, prior in site.items()}
+    model = rm.Model("y", theory=rm.theory.Function(two_sites, columns=["p"], params=law))
+    fit = model.fit(df, seed=1, progress=False)
+    posterior = fit.tree["posterior"]
+    first = posterior["function_b1"].values > posterior["function_b2"].values
+    assert abs(first.mean() - 0.5) < 4.5 * 0.5 / np.sqrt(float(array_stats.ess(first.astype(float))))

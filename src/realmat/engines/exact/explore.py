@@ -21,6 +21,8 @@ _ROUNDS = 8
 _STEP = 1e-4  # of central differences, in widths of the posterior
 _PROBE = 0.1  # of second differences, before widths are known
 _CLOSE = 0.05  # to the mode, in the same: importance sampling does the rest
+_SOWN, _CLIMBS = 200, 40  # draws of the prior; times the hyperparameters, how many of the best are climbed from
+_APART, _FAINT = 2.0, 10.0  # modes: by so many standard deviations; log density below the highest that no mode of note has
 _POWERS = (1 / 4, 0.0, -1 / 3, -2 / 3)
 
 
@@ -52,22 +54,18 @@ class Explored:
         return Explored(mix.defended(mix.fit(self.thetas, self.weights, rng, most=6), share=0.08), self.history)
 
 
-def mode(density: Density) -> tuple[np.ndarray, np.ndarray]:
+def mode(density: Density, start: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Posterior mode of theta and the inverse of the curvature there (a covariance guess), shapes (d,) and (d, d).
+
+    It is looked for from the medians of the priors, or from `start`.
 
     Raises
     ------
     realmat.FitError
         If no starting point has a finite density.
     """
-    start = density.space.start()
-    d = len(start)
-    starts = [start] + [start + shift for shift in (-1.5, 1.0)]
-    scores = density.many(np.array(starts))
-    if not np.isfinite(scores).any():
-        raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
-    best = _signed(density, starts[int(np.argmax(scores))], float(np.nanmax(scores)))
-
+    best = _middle(density) if start is None else start
+    d = len(best)
     width = _widths(density, best)
     steps = np.diag(_STEP * width)
 
@@ -81,6 +79,47 @@ def mode(density: Density) -> tuple[np.ndarray, np.ndarray]:
     found = optimize.minimize(negative, np.zeros(d), jac=True, method="BFGS", options={"maxiter": 60 + 10 * d, "gtol": _CLOSE})
     at = best + width * found.x
     return at, _curvature(density, at, width * np.sqrt(np.abs(np.diag(found.hess_inv))))
+
+
+def _middle(density: Density) -> np.ndarray:
+    """The medians of the priors, or a point about them, with the right signs."""
+    start = density.space.start()
+    starts = [start] + [start + shift for shift in (-1.5, 1.0)]
+    scores = density.many(np.array(starts))
+    if not np.isfinite(scores).any():
+        raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
+    return _signed(density, starts[int(np.argmax(scores))], float(np.nanmax(scores)))
+
+
+def modes(density: Density, rng: np.random.Generator) -> mix.Mixture:
+    """A proposal from the mode, and from the others that a theory with parameters of its own may have: two sites may change places."""
+    first = mode(density)
+    found = [(*first, float(density.many(first[0][None])[0]))]
+    space = density.space
+    if any(family.offsets for family in density.system.families):
+        prior = _sown(density, rng)
+        heights = density.many(prior)
+        for k in np.argsort(np.where(np.isfinite(heights), -heights, np.inf))[: int(np.clip(_CLIMBS // space.size, 2, 8))]:
+            if not np.isfinite(heights[k]):
+                break
+            location, covariance = mode(density, prior[k])
+            height = float(density.many(location[None])[0])
+            away = [location - other for other, _, _ in found]
+            apart = min(float(a @ np.linalg.solve(covariance, a)) for a in away)  # a saddle's own width says nothing
+            if np.isfinite(height) and apart > _APART**2 * space.size:
+                found.append((location, covariance, height))
+    top = max(height for _, _, height in found)
+    singles = [mix.single(location, covariance) for location, covariance, height in found if height > top - _FAINT]
+    share = np.full(len(singles), 1 / len(singles))
+    parts = (np.concatenate([getattr(one, name) for one in singles]) for name in ("locations", "factors", "nu"))
+    return mix.Mixture(share, *parts)
+
+
+def _sown(density: Density, rng: np.random.Generator) -> np.ndarray:
+    """Draws from the prior, those that a prior refers to at their medians, shape (n, size)."""
+    space, example = density.space, density.system.example
+    drawn = {q.name: q.prior.rvs(rng, _SOWN if q.coords is None else (_SOWN, q.size), example) for q in space.params}
+    return np.array([space.theta({name: values[i] for name, values in drawn.items()}) for i in range(_SOWN)])
 
 
 def _widths(density: Density, at: np.ndarray) -> np.ndarray:
@@ -132,27 +171,30 @@ def explore(system: System, rng: np.random.Generator) -> Explored:
     first = Density(system)
     d = first.space.size
     history = _History(first)
-    proposal = mix.defended(mix.single(*mode(first)))
+    known = modes(first, rng)
+    proposal = mix.defended(known)
     for _ in range(2):
         efficiency = history.extend(proposal, rng, 60 + 60 * d)
-        proposal = mix.defended(mix.fit(history.thetas, history.weights, rng))
+        proposal = mix.defended(mix.fit(history.thetas, history.weights, rng, known=known))
         if efficiency > _FAIR:
             break
-    density, proposal = _straightened(first, history, proposal, rng)
+    density, proposal, known = _straightened(first, history, proposal, known, rng)
     history = history if density is first else _History(density)
     for _ in range(_ROUNDS):
         efficiency = history.extend(proposal, rng, 60 + 60 * d)
-        proposal = mix.defended(mix.fit(history.thetas, history.weights, rng))
+        proposal = mix.defended(mix.fit(history.thetas, history.weights, rng, known=known))
         if efficiency > _GOOD:
             break
     # a last round from a good proposal, then the finest description of all that was seen
     history.extend(proposal, rng, 1200 + 200 * d)
-    final = mix.fit(history.thetas, history.weights, rng)
+    final = mix.fit(history.thetas, history.weights, rng, known=known)
     density.evaluations += 0 if density is first else first.evaluations
     return Explored(mix.defended(final, share=0.02), history)
 
 
-def _straightened(density: Density, history: _History, proposal: mix.Mixture, rng: np.random.Generator) -> tuple[Density, mix.Mixture]:
+def _straightened(
+    density: Density, history: _History, proposal: mix.Mixture, known: mix.Mixture, rng: np.random.Generator
+) -> tuple[Density, mix.Mixture, mix.Mixture]:
     """The density in powers of positive parameters that make them symmetric, and a proposal for it.
 
     A scale that the data leave free to be zero has an endless tail in its logarithm and a bump in its fourth root. One that few groups
@@ -166,10 +208,19 @@ def _straightened(density: Density, history: _History, proposal: mix.Mixture, rn
         if _skewness(log, history.weights) > 0:
             powers[k] = min(_POWERS, key=lambda power: abs(_skewness(np.exp(power * log) if power else log, history.weights)))
     if not powers.any():
-        return density, proposal
+        return density, proposal, known
     turned = Density(density.system, powers)
     thetas = np.where(powers != 0, np.exp(powers * history.thetas), history.thetas)
-    return turned, mix.defended(mix.fit(thetas, history.weights, rng))
+    locations = np.where(powers != 0, np.exp(powers * known.locations), known.locations)
+    slopes = np.where(powers != 0, np.abs(powers) * locations, 1.0) * np.where(powers < 0, -1.0, 1.0)
+    known = mix.Mixture(known.weights, locations, np.linalg.cholesky(_spread(known, slopes)), known.nu)
+    return turned, mix.defended(mix.fit(thetas, history.weights, rng, known=known)), known
+
+
+def _spread(mixture: mix.Mixture, slopes: np.ndarray) -> np.ndarray:
+    """Scale matrices of a mixture's components when coordinates are stretched, shape (k, d, d)."""
+    turned = slopes[:, :, None] * mixture.factors
+    return turned @ turned.swapaxes(1, 2)
 
 
 def _skewness(x: np.ndarray, weights: np.ndarray) -> float:

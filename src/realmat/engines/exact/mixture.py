@@ -61,7 +61,7 @@ def defended(mixture: Mixture, share: float = 0.1, widen: float = 2.0) -> Mixtur
     )
 
 
-def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int = 3) -> Mixture:
+def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int = 3, known: Mixture | None = None) -> Mixture:
     """The mixture that describes weighted draws best: components up to `most` and tails chosen by penalised cross-entropy.
 
     Weighted EM after Cappe, Douc, Guillin, Marin & Robert, Statistics and Computing 18, 447 (2008).
@@ -71,6 +71,8 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
     x : array of shape (n, d)
     weights : array of shape (n,)
         Normalised importance weights.
+    known : Mixture, optional
+        Several modes that were found: EM also starts from them, as chance would rarely.
     """
     d = x.shape[1]
     effective = 1 / np.sum(weights**2)
@@ -91,6 +93,10 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
             if score > best_score:
                 best, best_score = candidate, score
         tails = tails[int(np.argmax(scored)) :][:2]  # several components need no heavier tails than one
+    if known is not None and len(known.weights) > 1:
+        candidate = _climb(x, weights, known)
+        if best is None or float(weights @ candidate.logpdf(x)) > float(weights @ best.logpdf(x)):
+            best = candidate
     assert best is not None
     return best
 
@@ -104,7 +110,15 @@ def _em(x: np.ndarray, weights: np.ndarray, k: int, nu: float, rng: np.random.Ge
     if k == 1:
         return start
     locations = x[rng.choice(n, size=k, p=weights)]
-    current, before = Mixture(np.full(k, 1 / k), locations, np.repeat(start.factors, k, axis=0), np.full(k, nu)), -math.inf
+    return _climb(x, weights, Mixture(np.full(k, 1 / k), locations, np.repeat(start.factors, k, axis=0), np.full(k, nu)), steps)
+
+
+def _climb(x: np.ndarray, weights: np.ndarray, current: Mixture, steps: int = 20) -> Mixture:
+    """EM from a mixture."""
+    mean = weights @ x
+    cov = (x - mean).T @ ((x - mean) * weights[:, None])
+    ridge = 1e-9 * np.diag(np.diag(cov)) + 1e-14 * np.eye(x.shape[1])
+    before = -math.inf
     for _ in range(steps):
         log, squares = current.parts(x)
         density = np.logaddexp.reduce(log, axis=0)
@@ -112,7 +126,7 @@ def _em(x: np.ndarray, weights: np.ndarray, k: int, nu: float, rng: np.random.Ge
         if score < before + _SETTLED:
             break
         before = score
-        current = _step(current, x, np.exp(log - density) * weights, squares, 0.01 * cov + ridge)
+        current = _step(current, x, np.exp(log - density) * weights, squares, 1e-4 * cov + ridge)
     return current
 
 
