@@ -128,7 +128,7 @@ class Conditional:
         kernels.forward_many(self._x, pattern.ptr, pattern.rows, pattern.lead, z)
         z[: pattern.lead] /= self._roots
         if pattern.dense:
-            z[pattern.lead :] = solve_triangular(self._dense, z[pattern.lead :], lower=True, check_finite=False)
+            z[pattern.lead :] = self._inverse @ z[pattern.lead :]
         return z
 
     def coloured(self, white: np.ndarray) -> np.ndarray:
@@ -136,9 +136,14 @@ class Conditional:
         pattern, b = self.system.pattern, np.ascontiguousarray(white).copy()
         b[: pattern.lead] /= self._roots
         if pattern.dense:
-            b[pattern.lead :] = solve_triangular(self._dense, b[pattern.lead :], lower=True, trans=1, check_finite=False)
+            b[pattern.lead :] = self._inverse.T @ b[pattern.lead :]
         kernels.backward_many(self._x, pattern.ptr, pattern.rows, pattern.lead, b)
         return b
+
+    @cached_property
+    def _inverse(self) -> np.ndarray:
+        """Of the trailing block's factor: it is applied thousands of times."""
+        return np.asarray(solve_triangular(self._dense, np.eye(len(self._dense)), lower=True))
 
     @cached_property
     def _roots(self) -> np.ndarray:

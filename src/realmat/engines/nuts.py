@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,8 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, tune: int = 100
         raise FitError("the model has no unknown to sample.")
     names = (*(param.name for param in problem.params), *(block.name for block in problem.coefficients))
     start = example_values(problem.params)
-    values, stats = samplers[sampler](_Run(problem, model, names, start, draws, chains, seed, tune, progress))
+    run = _Run(problem, model, names, start, draws, chains, seed, tune, progress)
+    values, stats = samplers[sampler](run)
     kept = next(iter(stats.values())).shape
     facts: dict[str, Any] = {
         "engine": "nuts",
@@ -93,6 +94,7 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, tune: int = 100
         "target_accept": TARGET_ACCEPT,
         "seconds": round(time.perf_counter() - started, 4),
         "versions": _versions("pymc", "pytensor", sampler),
+        **run.facts,
     }
     if kept != (chains, draws):
         facts["interrupted"] = f"interrupted: {kept[0]} of {chains} chains, {kept[1]} of {draws} draws each, were kept"
@@ -145,6 +147,7 @@ class _Run:
     seed: int
     tune: int
     progress: bool
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def _nutpie(run: _Run) -> tuple[Values, Values]:
@@ -152,7 +155,9 @@ def _nutpie(run: _Run) -> tuple[Values, Values]:
 
     # Starts are spread where one means the same in every model: positive and bounded variables, and coefficients by their z.
     spread = {rv for rv in run.model.free_RVs if run.model.rvs_to_transforms[rv] is not None or rv.name.endswith("_z")}
+    started = time.perf_counter()
     compiled = nutpie.compile_pymc_model(run.model, var_names=run.names, jitter_rvs=spread, initial_points=run.start)
+    run.facts["compile_seconds"] = round(time.perf_counter() - started, 3)
     return _by_nutpie(_centre(compiled, run), run, run.draws, run.tune, run.chains, run.progress)
 
 

@@ -142,7 +142,7 @@ class Target:
         into = {name: np.zeros(value.shape) for name, value in here.values.items()}
         away = b - self._mean
         down = -self._precision * away
-        log = here.log_prior + 0.5 * np.sum(down * away, axis=0)
+        log = here.log_prior + 0.5 * np.einsum("ij,ij->j", down, away)
         for rows in self.rows:
             log = log + rows.at(here.values, b, down, into)
         for block, m in zip(self.blocks, moments, strict=True):
@@ -162,7 +162,8 @@ class Target:
         down[block.where] -= pull
         block.mean.pull(m.mean_slopes, _like(pull, block.mean), into)
         block.sd.pull(m.sd_slopes, _like((away * pull - 1) / m.sd, block.sd), into)
-        return -0.5 * np.sum(away * pull, axis=0) - np.sum(np.log(m.sd) + np.zeros((len(away), 1)), axis=0)
+        logs = np.log(m.sd).sum(axis=0) * (len(away) // len(m.sd))  # one sd for all, or one each
+        return -0.5 * np.einsum("ij,ij->j", away, pull) - logs
 
     def _back(self, beta: np.ndarray, b: np.ndarray, moments: list[_Moments], down: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray:
         """The gradient in beta from that in b; what moves b with psi, and the volume, adds to the gradient in psi."""

@@ -27,7 +27,6 @@ STAY_LIMIT = 0.05
 _FEW = 200  # draws of a chain of which a short stay is already a large part
 _STORED_BYTES = 1_000_000_000
 _ATTEMPTS = 8
-MANY = 24  # hyperparameters from which chains with gradients are faster than importance sampling
 
 
 def refusal(problem: Problem) -> str | None:
@@ -56,20 +55,17 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, latents: str | 
     realmat.FitError
         If the problem is not conditionally Gaussian, or its density is nowhere finite.
     """
-    why = refusal(problem)
-    if why:
-        raise FitError(f"engine='exact' cannot run this model: {why}. Use engine='nuts'.")
+    refused = refusal(problem)
+    if refused:
+        raise FitError(f"engine='exact' cannot run this model: {refused}. Use engine='nuts'.")
     started = time.perf_counter()
     system = System(problem)
     if latents is None:
         latents = "summary" if draws * chains * system.size * 8 > _STORED_BYTES and not system.augmented else "draws"
-    if system.augmented:
-        out = chained.sample(system, draws, chains, seed, latents, progress, "rows are not normal given the hyperparameters")
+    if why := chained.reason(system):
+        out = chained.sample(system, draws, chains, seed, latents, progress, why)
     elif not problem.params:
         out = _fixed(system, draws, chains, seed)
-    elif sum(param.size for param in problem.params) > MANY:
-        why = f"more than {MANY} hyperparameters"
-        out = chained.sample(system, draws, chains, seed, latents, progress, why)
     else:
         out = _explored(system, draws, chains, seed, latents, progress)
     facts = {**out.facts, "engine": "exact", "seconds": round(time.perf_counter() - started, 4), "latents": latents}

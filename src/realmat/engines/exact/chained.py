@@ -15,8 +15,31 @@ from realmat.engines.exact.space import Density
 from realmat.engines.exact.store import Store
 from realmat.posterior.draws import Draws
 
+MANY = 24  # hyperparameters from which chains with gradients are faster than importance sampling
+_SPARSE, _DENSE, _ROW = 0.4, 0.08, 60.0  # nanoseconds for a multiply-add, scattered and inside LAPACK, and for a row's density
+_FACTORISATIONS, _GRADIENTS, _START = 6000, 20_000, 3e9  # of 4000 draws by either road; nanoseconds that chains take at least
 _NARROWEST, _WIDEST = 1e-4, 1.0  # sd of a coordinate at the mode
 _STEP = 1e-4  # of differences between coordinates
+
+
+def reason(system: System) -> str:
+    """Why a system is for chains from the start; empty where importance sampling is tried first."""
+    size = sum(param.size for param in system.problem.params)
+    if system.augmented:
+        return "rows are not normal given the hyperparameters"
+    if size > MANY:
+        return f"more than {MANY} hyperparameters"
+    return "a factorisation costs more than many gradients" if size and _dear(system) else ""
+
+
+def _dear(system: System) -> bool:
+    """Whether the factorisations of importance sampling take longer than the gradients of chains, by their multiply-adds."""
+    pattern = system.pattern
+    below, dense = np.diff(pattern.ptr[: pattern.lead + 1]).astype(float), float(pattern.dense)
+    factor = _SPARSE * float(np.sum(below * (below + 1))) / 2 + _DENSE * (dense**3 / 6 + int(np.sum(pattern.full)) * dense**2 / 2)
+    rows, entries = (sum(x) for x in zip(*((len(f.y), f.matrix.nnz) for f in system.families), strict=True))
+    gradient = 2 * (_SPARSE * (pattern.flat - dense**2) + _DENSE * dense**2) + entries + _ROW * rows
+    return _FACTORISATIONS * factor > _GRADIENTS * gradient + _START
 
 
 def sample(
@@ -32,16 +55,17 @@ def sample(
 ) -> Draws:
     """Chains that start from what was explored, or from the mode of the hyperparameters, rows taken as normal.
 
-    Where rows are normal, the coefficients that come back are drawn afresh and exactly, given the hyperparameters.
+    After importance sampling, the coefficients that come back are drawn afresh and exactly, given the hyperparameters.
     """
+    afresh = explored is not None and not system.augmented
     space = Space(system.problem.params)
     joint = System(system.problem, leaf=False) if system.leaf is not None else system
     with np.errstate(all="ignore"):  # where a step ends in a place that no posterior has
         start = _mode(system, space) if explored is None else _of(explored, space)
-        run = Sampler(joint, space, start, seed, chains, keep=system.augmented).run(draws, progress)
+        run = Sampler(joint, space, start, seed, chains, keep=not afresh).run(draws, progress)
     facts = {**(facts or {}), "method": "Hamiltonian chains on hyperparameters and coefficients", "why": why, **run.facts}
     store = Store(system, run.thetas.shape[0], run.thetas.shape[1], latents)
-    if not system.augmented:
+    if afresh:
         store.fill(run.thetas, Density(system), seed)
     elif latents == "draws":
         store.b = run.b
