@@ -245,3 +245,39 @@ def test_tables_in_a_pipe_are_plain_and_come_as_csv_and_json(folder: Path) -> No
     rows = json.loads(realmat("budget", "real.nc", "--format", "json", cwd=folder).stdout)
     assert [row["component"] for row in rows] == list(budget["component"])
     assert json.loads(realmat("list", "--format", "json").stdout)[0]["name"]
+
+
+def test_a_round_robin_written_in_eight_ways_gives_one_posterior(tmp_path: Path) -> None:
+    """The same numbers in other encodings, separators, marks, headers, units, notations and sheets; read by the command."""
+    from openpyxl import Workbook
+
+    rng = np.random.default_rng(2)
+    rows = [(lab, piece, round(500 + 10 * p + 3 * k + rng.normal(), 1)) for k, lab in enumerate("ABCD") for p, piece in enumerate("xyz")]
+    text = {
+        "plain.csv": ("lab,specimen,value\n", "{0},{1},{2}\n", "utf-8"),
+        "german.csv": ("Labor;Probe;Wert\n", "{0};{1};{3}\n", "latin-1"),
+        "titled.csv": ("Round robin,,\n,,\nLab,Sample,value (MPa)\n", "{0},{1},{2}\n", "utf-8"),
+        "tabs.tsv": ("Laboratory\tspecimen\tvalue [GPa]\n", "{0}\t{1}\t{4}\n", "utf-16"),
+        "u.csv": ("lab;specimen;value / MPa\n", "{0};{1};{3} ± 1,5\n", "utf-8"),
+        "brackets.csv": ("LAB,Specimen,value\n", "{0} ,{1},{2}(15)\n", "utf-8-sig"),
+        "cells.csv": ("lab|specimen|value\n", "{0}|{1}|{2} MPa\n", "utf-8"),
+    }
+    for name, (head, line, encoding) in text.items():
+        body = "".join(line.format(a, b, y, str(y).replace(".", ","), repr(round(y / 1000, 7))) for a, b, y in rows)
+        (tmp_path / name).write_bytes((head + body).encode(encoding))
+    book = Workbook()
+    book.create_sheet("Data").append(["lab", "specimen", "value"])
+    for row in rows:
+        book["Data"].append(row)
+    book.save(tmp_path / "book.xlsx")
+    scales = {}
+    for name in (*text, "book.xlsx"):
+        sheet = ("--sheet", 2) if name.endswith("xlsx") else ()
+        realmat("fit", "interlaboratory", name, "-o", "one.nc", "--draws", 50, *sheet, cwd=tmp_path)
+        posterior = rm.load(tmp_path / "one.nc").tree["posterior"]
+        factor = 1000 if "GPa" in text.get(name, ("",))[0] else 1
+        scales[name] = [
+            factor * posterior[v].to_numpy() for v in ("constant", "noise_scale", "bias_lab_scale", "unresolved_specimen_scale")
+        ]
+    for found in scales.values():
+        np.testing.assert_allclose(found, scales["plain.csv"], rtol=1e-6)

@@ -157,3 +157,10 @@ def test_long_codes_keep_every_digit() -> None:
     assert table.frame["code"].tolist() == ["007", "012"]
     assert table.frame["big"].tolist() == [123456789012345678, 123456789012345679]
     assert math.isclose(table.frame["x"].sum(), 4.0)
+
+
+def test_tables_put_one_under_the_other_are_numbered_anew() -> None:
+    half = pd.DataFrame({"y": [1.0, 2.0]})
+    table = rm.Model("y", theory=rm.theory.Constant()).table(pd.concat([half, half + 5]))
+    assert table.index.tolist() == [0, 1, 2, 3]
+    assert "numbered anew" in table.notes[-1]

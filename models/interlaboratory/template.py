@@ -33,7 +33,8 @@ def prepare(table):
 
 def response_of(table):
     """The one column that is neither a laboratory, a specimen nor a repetition; of several, the one of numbers."""
-    others = [c for c in table if c not in ("lab", "specimen", "replicate", "lab_and_specimen")]
+    used = ("lab", "specimen", "replicate", "lab_and_specimen")
+    others = [c for c in table if c not in used and not (c.endswith("_u") and c[:-2] in table)]  # a stated u is not the measurement
     numbers = list(table[others].select_dtypes("number"))
     if len(others) == 1:  # a word among its numbers makes it a column of words; reading it says in which row
         return others[0]

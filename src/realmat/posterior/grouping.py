@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realmat.errors import DataError, ModelError
-from realmat.table.table import ROW, rows_text
+from realmat.table.table import ROW, rows_text, statistics
 from realmat.terms.problem import Problem
 from realmat.terms.term import Contribution, Fresh, Function, Known, Noise, Piece, Rows
 
@@ -94,7 +94,7 @@ def groups_of(problem: Problem, by: By, rows: np.ndarray | None = None) -> Group
     pairs, pair = np.unique(key, return_inverse=True)
     of_row, pair_of_row = np.full(len(table), -1), np.full(len(table), -1)
     of_row[kept], pair_of_row[kept] = group_of_row, pair
-    count, mean, within = _statistics(problem.g[kept], pair, len(pairs))
+    count, mean, within = statistics(table.take(kept), problem.g[kept], pair, len(pairs))
     cells = len(problem.response_rows.y)
     return Groups(name, labels[used], of_row, pair_of_row, pairs // cells, pairs % cells, count, mean, within)
 
@@ -108,17 +108,11 @@ def _factorize(labels: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     return codes, np.asarray(values)
 
 
-def _statistics(g: np.ndarray, code: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    count = np.bincount(code, minlength=size).astype(float)
-    mean = np.bincount(code, weights=g, minlength=size) / np.maximum(count, 1)
-    return count, mean, np.bincount(code, weights=(g - mean[code]) ** 2, minlength=size)
-
-
 def of_rows(problem: Problem, rows: np.ndarray) -> Problem:
     """The same problem with other response rows: `rows` of the table, some left out, some repeated. Priors and coefficients stay."""
     cells, cell = np.unique(problem.cell[rows], return_inverse=True)
     old = problem.response_rows
-    count, mean, within = _statistics(problem.g[rows], cell, len(cells))
+    count, mean, within = statistics(problem.table.take(rows), problem.g[rows], cell, len(cells))
     pieces = tuple((owner, _cut_piece(piece, cells)) for owner, piece in old.pieces)
     offsets = tuple((owner, _cut(f, cells)) for owner, f in old.offsets)
     noise = cut_noise(old.noise, cells)

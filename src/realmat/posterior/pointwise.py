@@ -61,12 +61,13 @@ def log_density(problem: Problem, mean: np.ndarray, sd: np.ndarray, nu: Any) -> 
     g = problem.g
     z = (g - mean) / sd
     if nu is None:
-        out = -0.5 * z**2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
+        count, within = problem.table.count, 0.0 if problem.table.within is None else problem.table.within
+        out = -0.5 * (count * z**2 + within / sd**2) - count * (np.log(sd) + 0.5 * np.log(2 * np.pi))
     else:
         constant = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
         out = constant - np.log(sd) - (nu + 1) / 2 * np.log1p(z**2 / nu)
     if problem.link == "log":
-        out = out - g  # the Jacobian: densities are of y, not of log y
+        out = out - problem.table.count * g  # the Jacobian: densities are of y, not of log y
     censored = problem.observation.noise(problem.table).censored if problem.observation.noise else None
     if censored is not None and censored.any():
         for side in (-1, 1):

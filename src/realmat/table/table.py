@@ -107,6 +107,9 @@ class Table:
         What was read as something else than it was written, in sentences.
     others : mapping of name to array of shape (rows,), optional
         Columns of the user's table that the model does not use: numbers, and labels of few groups. The check of a fit looks at them.
+    within : array of shape (rows,), optional
+        Of a table that was reduced where it lives: centred sum of squares of the response, on the scale of the link, of the rows that each
+        row stands for.
 
     Attributes
     ----------
@@ -127,8 +130,9 @@ class Table:
         link: str = "identity",
         notes: tuple[str, ...] = (),
         others: Mapping[str, np.ndarray] | None = None,
+        within: np.ndarray | None = None,
     ) -> None:
-        self.others = dict(others or {})
+        self.others, self.within = dict(others or {}), within
         self.response, self.link, self.notes = response, link, notes
         self.count = np.ones(len(index)) if count is None else count
         self.columns = dict(columns)
@@ -198,11 +202,12 @@ class Table:
             self.levels,
             self.index[rows],
             {name: values[rows] for name, values in self.limits.items()},
-            count,
+            self.count[rows] if count is None else count,
             self.response,
             self.link,
             self.notes,
             {name: values[rows] for name, values in self.others.items()},
+            None if self.within is None or count is not None else self.within[rows],
         )
 
     def followed_by(self, other: Table) -> Table:
@@ -233,6 +238,8 @@ class Table:
     def digest(self) -> str:
         """SHA-256 over every column, in hexadecimal: says whether two fits saw the same data."""
         h = hashlib.sha256()
+        for values in () if self.within is None else (self.count, self.within):
+            h.update(values.tobytes())
         for name in sorted(self.columns):
             values = self.columns[name]
             h.update(name.encode())
@@ -271,6 +278,14 @@ def _free_labels(taken: np.ndarray, wanted: np.ndarray) -> np.ndarray:
             labels[k], number = f"{label} ({number})", number + 1
         known.add(labels[k])
     return labels
+
+
+def statistics(table: Table, g: np.ndarray, code: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number, mean and centred sum of squares of a response g of shape (rows,) in groups, all rows counted for which a row stands."""
+    count = np.bincount(code, weights=table.count, minlength=size)
+    mean = np.bincount(code, weights=table.count * g, minlength=size) / np.maximum(count, 1)
+    squares = table.count * (g - mean[code]) ** 2
+    return count, mean, np.bincount(code, weights=squares if table.within is None else squares + table.within, minlength=size)
 
 
 def cells(table: Table, apart: Iterable[str] = (), also: Iterable[np.ndarray] = ()) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import difflib
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
 from operator import itemgetter
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from realmat.errors import DataError
-from realmat.table import notation
+from realmat.table import lazy, notation
 from realmat.table.labels import one_spelling
 from realmat.table.reading import UNITS, ReadTable
 from realmat.table.table import Column, Table, rows_text
@@ -180,27 +180,46 @@ def _kind_of(series: pd.Series) -> str:
 
 
 def as_frame(data: Any) -> pd.DataFrame:
-    """A table as pandas holds it; a mapping of columns is one, and what `rm.read_table` gives.
+    """A table as pandas holds it: of a mapping of columns, of what `rm.read_table` gives, of Parquet or a lazy frame.
 
     Raises
     ------
     realmat.DataError
-        If it is none of these, or its columns are of different lengths.
+        If it is none of these, its columns are of different lengths, or it has too many rows.
     """
     if isinstance(data, ReadTable):
         return data.frame
     if isinstance(data, pd.DataFrame):
         return data
+    if lazy.is_lazy(data):
+        return lazy.collected(data)
     if isinstance(data, Mapping):
         try:
             return pd.DataFrame(dict(data))
         except (ValueError, TypeError) as error:
             ways = "Give every column a list of the same length."
             raise DataError(f"the data are no table: {error}. {ways}") from error
-    way = "rm.read_table(path) reads a file."
     raise DataError(
-        f"the data must be a pandas DataFrame, a dict of columns, or what rm.read_table gives, not {type(data).__name__}; {way}"
+        f"the data must be a pandas DataFrame, a dict of columns, or what rm.read_table gives, not {type(data).__name__}; "
+        "rm.read_table(path) reads a file."
     )
+
+
+def _reduced(data: Any, specs: Sequence[Column], levels: Mapping[str, str], units: Mapping[str, str], response: str, link: str) -> Table:
+    """A table that is reduced where it lives: its cells, each of which stands for its rows."""
+    own = next(spec for spec in specs if spec.name == response)
+    frame, count, within = lazy.reduced(data, [spec.name for spec in specs], response, link)
+    read = validated(frame, specs, levels, units, response, link)
+    declared = units.get(response, "")
+    if link == "identity" and declared and own.unit and declared != own.unit:
+        from realmat.table.units import convert
+
+        within = within * float(convert(1.0, declared, own.unit, difference=True)) ** 2
+    note = (
+        f"{int(count.sum()):,} rows were reduced to {len(count):,} cells where they live: what is told by row is told by cell, "
+        "whose mean scatters less than a measurement."
+    )
+    return Table(read.columns, levels, read.index, read.limits, count, response, link, (*read.notes, note), within=within)
 
 
 def _merge(specs: Iterable[Column]) -> list[Column]:
@@ -247,9 +266,15 @@ def validated(
     realmat.DataError
         With every problem, column and row.
     """
-    frame = as_frame(frame)
     specs = _merge(specs)
-    reader = _Reader(frame, units or {})
+    if response and lazy.is_large(frame):
+        return _reduced(frame, specs, levels, units or {}, response, link)
+    frame = as_frame(frame)
+    anew = frame.index.name is None and pd.api.types.is_integer_dtype(frame.index.dtype) and not frame.index.is_unique
+    reader = _Reader(frame.reset_index(drop=True) if anew else frame, units or {})
+    frame = reader.frame
+    if anew:  # as of tables that were put one under the other
+        reader.notes.append("The index repeats row numbers, so rows are numbered anew from 0.")
     if len(frame) == 0:
         reader.problems.append("the table has no rows.")
     doubled = frame.index.duplicated(keep=False)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from realmat.errors import ModelError
-from realmat.table.table import Table, cells
+from realmat.errors import DataError, ModelError
+from realmat.table.table import Table, cells, statistics
 from realmat.terms.component import Component, Scale
 from realmat.terms.correlation import correlated, correlated_noise
 from realmat.terms.problem import Problem, link_values
@@ -35,16 +35,21 @@ def scale_of(table: Table, response: str, link: str, components: Sequence[Compon
     """Magnitudes of g(y) for default priors."""
     named = [getattr(c, "column", None) for c in components if c.layer == "theory"]
     theory = tuple(name for name in named if name and name in table.columns)
-    g = link_values(link, table.numeric(response))
-    spread = float(np.std(g))
-    level = float(np.mean(g))
+    g, count = link_values(link, table.numeric(response)), table.count
+    inside = 0.0 if table.within is None else float(np.sum(table.within) / np.sum(count))  # variance within what each row stands for
+
+    def sd(values: np.ndarray) -> float:
+        return float(np.sqrt(np.average((values - np.average(values, weights=count)) ** 2, weights=count) + inside))
+
+    spread, level = sd(g), float(np.average(g, weights=count))
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = [link_values(link, table.numeric(c)) for c in theory]
     columns = [x for x in columns if np.all(np.isfinite(x)) and np.std(x) > 0]
     residual = spread
     if columns and len(g) > len(columns) + 1:
         x = np.column_stack([np.ones(len(g)), *columns])
-        residual = float(np.std(g - x @ np.linalg.lstsq(x, g, rcond=None)[0]))
+        root = np.sqrt(count)
+        residual = sd(g - x @ np.linalg.lstsq(x * root[:, None], g * root, rcond=None)[0])
     floor = 1e-3 * max(spread, abs(level), 1e-300)
     residual = max(residual, floor)
     shift = residual * float(np.sqrt(sum(c.remoteness(table) ** 2 for c in components)))
@@ -103,11 +108,16 @@ def bind_together(
     apart = any(own.apart for own in seen) or "noise" in correlate
     everything = np.arange(len(table))
     first, cell = (everything, everything) if apart else _cells(table, seen)
-    collapsed = table.take(first, np.bincount(cell, minlength=len(first)).astype(float))
+    collapsed = table.take(first, np.bincount(cell, weights=table.count, minlength=len(first)))
     terms = [own.terms(collapsed, cell) for own in seen]
     if collapsed.rows_matter and len(first) < len(table):  # a component wants every row to be its own piece
         first, cell, collapsed = everything, everything, table
         terms = [own.terms(collapsed, cell) for own in seen]
+    if table.within is not None and (apart or collapsed.rows_matter):
+        raise DataError(
+            f"{int(table.count.sum()):,} rows were reduced to {len(table):,} cells where they live, but this model needs each row: limits, "
+            "Student t noise or effects by row. Fit a part of the rows as a DataFrame, or a model of normal noise without effects by row."
+        )
     for own in terms:
         _unique_names(own)
         _resolvable(own)
@@ -153,7 +163,7 @@ class _Seen:
         mine, first, own = np.unique(cell[self.rows], return_index=True, return_inverse=True)
         if self.own.whole is self.own and len(mine) == len(collapsed):
             return collapsed, own, first
-        return self._part(collapsed, mine, np.bincount(own).astype(float), self.member, common), own, first
+        return self._part(collapsed, mine, np.bincount(own, self.own.count), self.member, common), own, first
 
     def terms(self, collapsed: Table, cell: np.ndarray) -> tuple[Term, ...]:
         part = self._cells(collapsed, cell, common=True)[0]
@@ -168,7 +178,7 @@ class _Seen:
         make = next(term.noise for term in terms if term.noise is not None)
         noise = _first(make(self.own), first)
         g = link_values(self.member.link, self.own.numeric(self.member.response))
-        rows = _rows(self.member.response, terms, contributions, noise, g, own, len(first))
+        rows = _rows(self.member.response, terms, contributions, noise, statistics(self.own, g, own, len(first)))
         alone = self.own.whole is self.own
         table = self.own if alone else self.own.whole.part(self.rows, None, self.member.response, self.member.link)
         response, link, labels = self.member.response, self.member.link, dict(self.member.labels)
@@ -196,16 +206,12 @@ def _rows(
     terms: Sequence[Term],
     contributions: Sequence[Contribution],
     noise: Noise,
-    g: np.ndarray,
-    cell: np.ndarray,
-    size: int,
+    measured: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> Rows:
     """The response by cell: mean, count and within-cell sum of squares, which are sufficient where variances are equal."""
     pieces = tuple((t.component, piece) for t, c in zip(terms, contributions, strict=True) for piece in c.pieces)
     offsets = tuple((t.component, c.offset) for t, c in zip(terms, contributions, strict=True) if c.offset is not None)
-    count = np.bincount(cell, minlength=size).astype(float)
-    mean = np.bincount(cell, weights=g, minlength=size) / count
-    within = np.bincount(cell, weights=(g - mean[cell]) ** 2, minlength=size)
+    count, mean, within = measured
     return Rows(response, mean, pieces, offsets, noise, count, within)
 
 
