@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_ACROSS = 34  # letters beside the bars
+
 
 @attach("plot", Budget)
 def plot_budget(budget: Budget, dark: bool = False) -> Figure:
@@ -26,13 +29,20 @@ def plot_budget(budget: Budget, dark: bool = False) -> Figure:
     dark : bool
         For a dark page.
     """
-    rows = len(budget.table)
+    names = [_wrapped(budget.said(str(row.component)), str(row.kind)) for row in budget.table.itertuples()]
+    rows = 0.27 * len(names) + 0.13 * sum(name.count("\n") for name in names)  # inches
     with theme(dark):
-        made = figure(1.75 + 0.27 * rows)
-        top, below = made.subplots(2, 1, height_ratios=[0.85, 0.35 + 0.27 * rows], sharex=True)
+        made = figure(1.75 + rows)
+        top, below = made.subplots(2, 1, height_ratios=[0.85, 0.35 + rows], sharex=True)
         _stack(top, budget)
-        _parts(below, budget)
+        _parts(below, budget, names)
     return made
+
+
+def _wrapped(component: str, kind: str) -> str:
+    """The name of a part in lines short enough to leave the bars their room; components that are reported together have a line each."""
+    lines = [line for part in component.replace(" + ", " +\n").split("\n") for line in textwrap.wrap(part, _ACROSS, break_on_hyphens=False)]
+    return "\n".join([*lines[:-1], f"{lines[-1]}  ({kind})"])
 
 
 def _stack(axes: Axes, budget: Budget) -> None:
@@ -74,7 +84,7 @@ def _legend(axes: Axes) -> None:
     )
 
 
-def _parts(axes: Axes, budget: Budget) -> None:
+def _parts(axes: Axes, budget: Budget, names: list[str]) -> None:
     table = budget.table
     colour = ink(axes)
     place = np.arange(len(table))
@@ -85,7 +95,7 @@ def _parts(axes: Axes, budget: Budget) -> None:
         axes.annotate(
             f"u = {significant(float(row['u']))}", (edge, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7.5
         )
-    axes.set_yticks(place, [f"{budget.said(str(row.component))}  ({row.kind})" for row in table.itertuples()])
+    axes.set_yticks(place, names)
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.axvline(0, color=colour, lw=0.8)
     axes.spines["left"].set_visible(False)
