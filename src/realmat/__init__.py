@@ -19,10 +19,11 @@ _PUBLIC = {
     "load": "realmat.fit",
     "fit_many": "realmat.fit.many",
     "read_table": "realmat.table.reading",
+    "Campaign": "realmat.campaign",
     "compare": "realmat.validation.comparison",
     "cross_validate": "realmat.validation.cross_validation",
 }
-_MODULES = ("theory", "material", "observation", "datasets", "descriptors", "templates", "testing", "units")
+_MODULES = ("campaign", "theory", "material", "observation", "datasets", "descriptors", "templates", "testing", "units")
 
 moved.install()
 for _method, _package in (("fit", "realmat.fit"), ("plot", "realmat.plots"), ("report", "realmat.report")):

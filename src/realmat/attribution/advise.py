@@ -116,15 +116,15 @@ def advise(
     realmat.ModelError
         For unknown actions, costs that are not positive, target rows that the fit does not have, or a model without any candidate.
     """
-    wanted = _wanted(actions)
+    wanted = wanted_of(actions)
     if batch < 1:
         raise ModelError(f"batch={batch}: at least one action is chosen.")
-    goal, lines, said, notes = _lines(posterior, wanted, target, read)
+    goal, lines, said, notes = lines_of(posterior, wanted, target, read)
     if not sum(map(len, lines)):
         raise ModelError(f"nothing to choose from: the model has no candidates for {', '.join(wanted)}.")
-    lines, thinned = _thin(lines)
-    sums = _Sums.of(posterior, goal, lines)
-    cost = _costs(lines, costs)
+    lines, thinned = thinned_to_most(lines)
+    sums = Sums.of(posterior, goal, lines)
+    cost = costs_of(lines, costs)
     table = _ranked(lines, sums, cost)
     plan = _greedy(lines, sums, cost, batch)
     notes = [*notes, *thinned]
@@ -135,7 +135,8 @@ def advise(
     return Advice(table, plan, float(np.sqrt(sums.target.mean())), posterior.problem.said(posterior.problem.response), said, tuple(notes))
 
 
-def _wanted(actions: Actions) -> dict[str, Any]:
+def wanted_of(actions: Actions) -> dict[str, Any]:
+    """Kinds of action and their arguments, from what a user wrote."""
     if actions is None:
         return dict.fromkeys(KINDS[:-1])
     if isinstance(actions, pd.DataFrame):
@@ -147,7 +148,7 @@ def _wanted(actions: Actions) -> dict[str, Any]:
     return given
 
 
-def _lines(
+def lines_of(
     posterior: Posterior, wanted: Mapping[str, Any], target: Target, read: Callable[[pd.DataFrame], Table] | None
 ) -> tuple[Lines, list[Lines], str, list[str]]:
     """The target, the candidates, the target in words, and notes."""
@@ -192,7 +193,7 @@ def _target_rows(posterior: Posterior, target: ArrayLike | None) -> tuple[np.nda
     return found, f"{len(labels)} chosen rows"
 
 
-def _thin(lines: list[Lines]) -> tuple[list[Lines], list[str]]:
+def thinned_to_most(lines: list[Lines]) -> tuple[list[Lines], list[str]]:
     """Refuse nothing, but say where there are more candidates than are looked at."""
     total = sum(map(len, lines))
     if total <= _CANDIDATES:
@@ -201,7 +202,7 @@ def _thin(lines: list[Lines]) -> tuple[list[Lines], list[str]]:
     return out, [f"{sum(map(len, out))} of {total} candidates were looked at, evenly chosen."]
 
 
-class _Sums:
+class Sums:
     """Posterior covariances of the target (t rows) and the candidates (c of them), hyperparameters included.
 
     Attributes
@@ -210,33 +211,36 @@ class _Sums:
     variance : array of shape (c,)
         Of a measurement of each candidate, noise included.
     target : array of shape (t,)
+    mean : array of shape (t,)
+        Of the target rows, on the scale of the link.
     """
 
-    def __init__(
-        self, posterior: Posterior, goal: Lines, lines: list[Lines], cross: np.ndarray, variance: np.ndarray, target: np.ndarray
-    ) -> None:
-        self.posterior, self.goal, self.lines = posterior, goal, lines
-        self.cross, self.variance, self.target = cross, variance, target
+    def __init__(self, posterior: Posterior, lines: list[Lines], moments: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]) -> None:
+        self.posterior, self.lines = posterior, lines
+        self.cross, self.variance, self.target, self.mean = moments
 
     @classmethod
-    def of(cls, posterior: Posterior, goal: Lines, lines: list[Lines]) -> _Sums:
-        cross, variance, target = _covariances(posterior, [goal], lines)
-        return cls(posterior, goal, lines, cross, variance, target)
+    def of(cls, posterior: Posterior, goal: Lines, lines: list[Lines]) -> Sums:
+        """Of a target and its candidates."""
+        return cls(posterior, lines, covariances(posterior, [goal], lines))
 
     def with_one(self, k: int) -> np.ndarray:
         """Covariance of every candidate with another, independent measurement of candidate `k`, shape (c,)."""
-        which, inside = _locate(self.lines, k)
-        return _covariances(self.posterior, self.lines, [self.lines[which].some(np.array([inside]))])[0][:, 0]
+        which, inside = locate(self.lines, k)
+        return covariances(self.posterior, self.lines, [self.lines[which].some(np.array([inside]))])[0][:, 0]
 
 
-def _locate(lines: Sequence[Lines], k: int) -> tuple[int, int]:
+def locate(lines: Sequence[Lines], k: int) -> tuple[int, int]:
+    """Which of the lines holds candidate `k`, and where in it."""
     ends = np.cumsum([len(line) for line in lines])
     which = int(np.searchsorted(ends, k, side="right"))
     return which, int(k - (ends[which] - len(lines[which])))
 
 
-def _covariances(posterior: Posterior, left: Sequence[Lines], right: Sequence[Lines]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Covariance of the noiseless left with the noiseless right, variance of measured right, variance of noiseless left."""
+def covariances(
+    posterior: Posterior, left: Sequence[Lines], right: Sequence[Lines]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Covariance of the noiseless left with the noiseless right, variance of measured right, variance and mean of noiseless left."""
     sizes = sum(map(len, left)), sum(map(len, right))
     bent = bool(nonlinear_terms(posterior.problem))
     indices = posterior.thin(_BENT_DRAWS if bent else _DRAWS)
@@ -253,8 +257,10 @@ def _covariances(posterior: Posterior, left: Sequence[Lines], right: Sequence[Li
         _add_shared(left, right, values, cross)
         v_left += np.concatenate([_fresh_variance(line, values) for line in left])
         v_right += np.concatenate([_fresh_variance(line, values) + line.noise(posterior, values) for line in right])
-    m_left, m_right = m_left - m_left.mean(axis=0), m_right - m_right.mean(axis=0)
-    return (cross + m_left.T @ m_right) / n, (v_right + (m_right**2).sum(axis=0)) / n, (v_left + (m_left**2).sum(axis=0)) / n
+    mean = m_left.mean(axis=0)
+    m_left, m_right = m_left - mean, m_right - m_right.mean(axis=0)
+    v_right, v_left = v_right + (m_right**2).sum(axis=0), v_left + (m_left**2).sum(axis=0)
+    return (cross + m_left.T @ m_right) / n, v_right / n, v_left / n, mean
 
 
 def _conditional(
@@ -294,7 +300,8 @@ def _add_shared(left: Sequence[Lines], right: Sequence[Lines], values: Mapping[s
                     cross[i - len(a) : i, j - len(b) : j] += np.outer(s, t) * same
 
 
-def _costs(lines: Sequence[Lines], costs: Mapping[str, float] | None) -> np.ndarray:
+def costs_of(lines: Sequence[Lines], costs: Mapping[str, float] | None) -> np.ndarray:
+    """Cost of each candidate, shape (c,)."""
     costs = dict(costs or {})
     what = [w for line in lines for w in line.what]
     kinds = [line.kind for line in lines for _ in range(len(line))]
@@ -318,21 +325,36 @@ def _falls(cross: np.ndarray, variance: np.ndarray) -> np.ndarray:
     return np.where(variance > 0, (cross**2).mean(axis=0) / np.where(variance > 0, variance, 1.0), 0.0)
 
 
-def _ranked(lines: Sequence[Lines], sums: _Sums, cost: np.ndarray) -> pd.DataFrame:
+def _ranked(lines: Sequence[Lines], sums: Sums, cost: np.ndarray) -> pd.DataFrame:
     fall = _falls(sums.cross, sums.variance)
     table = _frame(lines, range(len(fall)), fall, np.sqrt(sums.variance), cost, float(sums.target.mean()))
     return table.sort_values("per_cost", ascending=False, kind="stable", ignore_index=True)
 
 
-def _greedy(lines: Sequence[Lines], sums: _Sums, cost: np.ndarray, batch: int) -> pd.DataFrame:
-    """Choose one after the other, updating all covariances by rank one; the same action may be chosen again."""
-    cross, variance = sums.cross.copy(), sums.variance.copy()
+def _greedy(lines: Sequence[Lines], sums: Sums, cost: np.ndarray, batch: int) -> pd.DataFrame:
+    chosen, falls, spreads = greedy(sums, cost, batch, lambda cross, variance, _: _falls(cross, variance))
+    return _frame(lines, chosen, falls, spreads, cost[chosen], float(sums.target.mean()))
+
+
+Gain = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""``(cross, variance, target) -> (c,)``: what measuring each candidate is worth, at covariances as in `Sums`."""
+
+
+def greedy(sums: Sums, cost: np.ndarray, batch: int, gain: Gain) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Choose one after the other by gain per cost, updating all covariances by rank one; the same action may be chosen again.
+
+    Returns
+    -------
+    chosen, gains, u : list of int, arrays of shape (batch,)
+        The candidates, what each adds to those before, and the standard uncertainty of its measurement.
+    """
+    cross, variance, target = sums.cross.copy(), sums.variance.copy(), sums.target.copy()
     chosen: list[int] = []
     falls: list[float] = []
     spreads: list[float] = []
     steps: list[np.ndarray] = []
     for left in range(batch, 0, -1):
-        fall = _falls(cross, variance)
+        fall = gain(cross, variance, target)
         k = int(np.argmax(fall / cost))
         chosen.append(k)
         falls.append(fall[k])
@@ -341,7 +363,8 @@ def _greedy(lines: Sequence[Lines], sums: _Sums, cost: np.ndarray, batch: int) -
             break
         own = sums.with_one(k) - sum((step * step[k] for step in steps), np.zeros(len(variance)))
         step = own / np.sqrt(variance[k])
-        cross = cross - np.outer(cross[:, k] / np.sqrt(variance[k]), step)
+        told = cross[:, k] / np.sqrt(variance[k])
+        cross, target = cross - np.outer(told, step), np.maximum(target - told**2, 0.0)
         variance = np.maximum(variance - step**2, 0.0)
         steps.append(step)
-    return _frame(lines, chosen, np.array(falls), np.array(spreads), cost[chosen], float(sums.target.mean()))
+    return chosen, np.array(falls), np.array(spreads)

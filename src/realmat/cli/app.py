@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from realmat.cli.campaigns import campaign
+
 if TYPE_CHECKING:
     from realmat.fit import Fit
     from realmat.model import Model
@@ -23,6 +25,9 @@ app = typer.Typer(
     help="Layered Bayesian models of theory, the real material, and the observation. TEMPLATE is a name of `realmat list`, a folder or "
     "a file; DATA is a text file, a workbook or Parquet with the columns that `realmat list TEMPLATE` names.",
 )
+
+
+app.add_typer(campaign, name="campaign")
 
 
 class New(StrEnum):

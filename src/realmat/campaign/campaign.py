@@ -1,0 +1,266 @@
+"""The loop: ask, measure, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from realmat.attribution.advise import Actions, Sums, costs_of, covariances, greedy, lines_of, thinned_to_most, wanted_of
+from realmat.attribution.candidates import Lines
+from realmat.campaign import actions as rows_of
+from realmat.campaign.record import Record, packed, unpacked
+from realmat.campaign.targets import Parameter, Passing, as_aim, gain_of
+from realmat.errors import DataError, FileError, ModelError
+from realmat.support.shown import significant
+from realmat.support.threads import one_blas_thread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from realmat.fit import Fit
+
+_NOTHING = 1e-12  # of the target's variance: an action that is expected to tell less tells nothing
+
+
+class Campaign:
+    """Measure what tells most per cost, take it in, and stop when enough is known.
+
+    Parameters
+    ----------
+    fit : Fit
+        What is known at the start.
+    target : DataFrame, sequence of row labels, str or target of `realmat.campaign`, optional
+        Rows to predict (`realmat.campaign.Predict`), the name of a parameter (`Parameter`), the best row (`Best`), or which rows pass a
+        specification (`Passing`). The rows that the fit begins with by default.
+    costs : mapping, optional
+        Cost of a kind of action (``"repeat"``, ``"characterise"``, ``"theory"``, ``"specimen"``, ``"measure"``) or of one action by its
+        words; 1 by default.
+    budget : float, optional
+        What may be spent in all.
+    actions : as of `Fit.advise`, or callable, optional
+        What is possible: kinds, or a table of candidate rows, each of which is measured once; or a function of the fit that gives either.
+    until : float, optional
+        Uncertainty of the target at which enough is known: the root mean square standard uncertainty, on the scale of the link, for rows
+        and parameters; what `realmat.campaign.Best` and `Passing` define for these.
+    worth : float, optional
+        What a gain of one is worth, in the unit of the costs: the campaign ends when no action is expected to pay for itself.
+    path : str or Path, optional
+        File of the record. If it exists, the campaign goes on from there: what was told is taken in again.
+
+    Attributes
+    ----------
+    fit : Fit
+        With all rows told so far.
+    spent : float
+    record : Record
+        Every step.
+
+    Raises
+    ------
+    realmat.ModelError
+        For limits that are not positive, or unknown costs or targets.
+    realmat.FileError
+        If the record cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> import realmat as rm
+    >>> rng = np.random.default_rng(1)
+    >>> piece = np.repeat(np.arange(8), 2)
+    >>> df = pd.DataFrame({"y": rng.normal(0, 1, 8)[piece] + rng.normal(0, 0.3, 16), "piece": piece})
+    >>> model = rm.Model("y", levels={"specimen": "piece"}, theory=rm.theory.Constant(), material=rm.material.Unresolved(by="specimen"))
+    >>> campaign = rm.Campaign(model.fit(df, seed=1, progress=False), actions=["repeat"], budget=2)
+    >>> todo = campaign.ask()
+    >>> todo["y"] = 0.4
+    >>> campaign.tell(todo)
+    >>> campaign.spent, campaign.done
+    (1.0, False)
+    """
+
+    def __init__(
+        self,
+        fit: Fit,
+        target: Any = None,
+        costs: Mapping[str, float] | None = None,
+        budget: float | None = None,
+        actions: Actions | Callable[[Fit], Actions] = None,
+        until: float | None = None,
+        worth: float | None = None,
+        path: str | Path | None = None,
+    ) -> None:
+        wrong = [f"{n}={v!r}" for n, v in (("budget", budget), ("until", until), ("worth", worth)) if v is not None and not v > 0]
+        if wrong:
+            raise ModelError(f"{', '.join(wrong)}: limits of a campaign are positive.")
+        aim = as_aim(target)
+        if aim.rows is None and not isinstance(aim, Parameter):
+            aim = replace(aim, rows=list(fit.problem.table.index))  # type: ignore[type-var]
+        self.aim = aim.on(fit.problem) if isinstance(aim, Passing) else aim
+        self.costs, self.budget, self.actions, self.until, self.worth = dict(costs or {}), budget, actions, until, worth
+        self.fit, self.record = fit, Record(path)
+        self.spent = sum(float(step["cost"]) for step in self.record.of("tell"))
+        told = [unpacked(step["rows"]) for step in self.record.of("tell")]
+        begun = self.record.of("start")
+        if begun and begun[0]["data"] != fit.problem.table.whole.digest:
+            raise FileError(f"{path} is the record of a campaign that began with other data than this fit.")
+        if not begun:
+            self.record.add("start", data=fit.problem.table.whole.digest, response=fit.problem.response, target=aim.said)
+        if told:
+            self.fit = fit.update(pd.concat(told, ignore_index=True))
+
+    # --- what is possible -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _open(self) -> tuple[list[Lines], Sums, np.ndarray, np.ndarray]:
+        """Actions, covariances, costs, and which of the actions can be afforded and were not taken; made once for each fit."""
+        with one_blas_thread():
+            return self._weighed()
+
+    def _weighed(self) -> tuple[list[Lines], Sums, np.ndarray, np.ndarray]:
+        fit = self.fit
+        wanted = wanted_of(self.actions(fit) if callable(self.actions) else self.actions)
+        goal, lines, _, _ = lines_of(fit.posterior, wanted, self.aim.rows, fit.model.prediction_table)
+        goal = self.aim.lines(fit.posterior) or goal
+        lines, _ = thinned_to_most(rows_of.fillable(lines))
+        if not sum(map(len, lines)):
+            return [], _only(fit, goal), np.zeros(0), np.zeros(0, dtype=bool)
+        cost = costs_of(lines, {name: c for name, c in self.costs.items() if name in self._named(lines)})
+        left = np.inf if self.budget is None else self.budget - self.spent + 1e-9 * self.budget
+        once = {what for step in self.record.of("tell") for what in step["what"]}
+        what = [w for line in lines for w in line.what]
+        kind = [line.kind for line in lines for _ in line.what]
+        possible = (cost <= left) & np.array([k != "measure" or w not in once for k, w in zip(kind, what, strict=True)])
+        return lines, Sums.of(fit.posterior, goal, lines), cost, possible
+
+    @staticmethod
+    def _named(lines: list[Lines]) -> set[str]:
+        return {name for line in lines for name in (line.kind, *line.what)} | {"repeat", "characterise", "theory", "specimen", "measure"}
+
+    # --- the loop ---------------------------------------------------------------------------------------------------------------
+
+    @property
+    def uncertainty(self) -> float:
+        """How uncertain the target is now."""
+        sums = self._open[1]
+        return self.aim.uncertainty(sums.mean, sums.target)
+
+    @property
+    def why_done(self) -> str:
+        """Why nothing more should be measured; empty while something should."""
+        lines, sums, cost, possible = self._open
+        if self.until is not None and self.uncertainty <= self.until:
+            return f"the uncertainty of {self.aim.said} is {significant(self.uncertainty)}, at most {self.until:g}"
+        if not possible.any():
+            return "the budget is spent" if lines and self.budget is not None else "nothing is left to measure"
+        gain = self.aim.gain(sums.mean, sums.cross, sums.variance, sums.target)[possible]
+        if gain.max() <= _NOTHING * max(float(sums.target.mean()), 1e-300):
+            return "no action is expected to tell anything"
+        if self.worth is not None and (self.worth * gain < cost[possible]).all():
+            return "no action is expected to be worth its cost"
+        return ""
+
+    @property
+    def done(self) -> bool:
+        """Whether enough is known, or nothing can or need be done; `why_done` says which."""
+        return bool(self.why_done)
+
+    def ask(self, n: int = 1) -> pd.DataFrame:
+        """What to measure next: at most `n` actions, chosen one after the other by expected gain per cost.
+
+        Returns
+        -------
+        DataFrame
+            A row for each action: `action`, `what`, `measure` (the column to fill), `cost`, `gain` (expected), and the columns of the
+            model as far as they are known. Fill in the measured values and hand it to `tell`. Empty where the campaign is done.
+        """
+        if n < 1:
+            raise ModelError(f"n={n}: at least one action is asked for.")
+        if self.done:
+            return pd.DataFrame(columns=list(rows_of.NOTES))
+        lines, sums, cost, possible = self._open
+        allowed = possible.copy()
+        gain = gain_of(self.aim, sums)
+        chosen, gains, _ = greedy(sums, cost, n, lambda *at: np.where(allowed, gain(*at), -np.inf))
+        left = np.inf if self.budget is None else self.budget - self.spent
+        kept: list[dict[str, Any]] = []
+        kind, what = [line.kind for line in lines for _ in line.what], [w for line in lines for w in line.what]
+        for k, expected in zip(chosen, gains, strict=True):
+            again = kind[k] == "measure" and any(row["what"] == what[k] for row in kept)
+            if cost[k] > left * (1 + 1e-9) or again or not np.isfinite(expected):
+                continue
+            left -= cost[k]
+            number = len(self.fit.problem.table.whole) + len(kept) + 1
+            notes = {"action": kind[k], "what": what[k], "cost": cost[k], "gain": expected}
+            kept.append({**notes, **rows_of.row(self.fit, lines, k, number)})
+        frame = pd.DataFrame(kept)
+        frame = frame[[*rows_of.NOTES, *(c for c in frame.columns if c not in rows_of.NOTES)]]
+        self.record.add("ask", u=self.uncertainty, spent=self.spent, what=list(frame["what"]), gain=list(frame["gain"]))
+        return frame
+
+    def tell(self, rows: pd.DataFrame, cost: float | None = None) -> None:
+        """Take measured rows in: those of `ask`, filled, or any others. When it returns, they are on the disk.
+
+        Parameters
+        ----------
+        rows : DataFrame
+        cost : float, optional
+            What they cost; by default what the column `cost` says, else 1 a row.
+
+        Raises
+        ------
+        realmat.DataError
+            If rows do not fit the model, or the column to fill is empty. Nothing is then taken in.
+        realmat.FileError
+            If the record cannot be written. Nothing is then taken in.
+        """
+        frame = rows.reset_index(drop=True)
+        if "measure" in frame.columns:
+            empty = [str(r["what"]) for _, r in frame.iterrows() if pd.isna(r[r["measure"]])]
+            if empty:
+                raise DataError(f"nothing was filled in for {', '.join(empty[:6])}; leave out what was not measured.")
+        spent = float(frame["cost"].sum()) if cost is None and "cost" in frame.columns else float(len(frame) if cost is None else cost)
+        what = [str(w) for w in frame["what"]] if "what" in frame.columns else []
+        kinds = [str(a) for a in frame["action"]] if "action" in frame.columns else ["measure"] * len(frame)
+        own = frame.drop(columns=[c for c in rows_of.NOTES if c in frame.columns])
+        updated = self.fit.update(own)
+        self.record.add("tell", rows=packed(own), what=what, action=kinds, cost=spent, update=str(updated.facts["update"]))
+        self.fit, self.spent = updated, self.spent + spent
+        self.__dict__.pop("_open", None)
+
+    # --- looking back -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Each time that was asked: `spent` and uncertainty `u` before, the gain expected of what was proposed."""
+        asked = self.record.of("ask")
+        return pd.DataFrame(
+            {
+                "spent": [s["spent"] for s in asked],
+                "u": [s["u"] for s in asked],
+                "expected": [float(sum(s["gain"])) for s in asked],
+                "what": [", ".join(s["what"]) for s in asked],
+            }
+        )
+
+    def plot(self, dark: bool = False) -> Figure:
+        """Uncertainty against cost, with what was bought, by layer."""
+        from realmat.campaign.picture import plot_campaign
+
+        return plot_campaign(self, dark)
+
+    def __repr__(self) -> str:
+        told = sum(len(s["what"]) or len(next(iter(s["rows"].values()), [])) for s in self.record.of("tell"))
+        of = f" of {self.budget:g}" if self.budget is not None else ""
+        return f"<Campaign for {self.aim.said}: {told} actions told, {self.spent:g}{of} spent>"
+
+
+def _only(fit: Fit, goal: Lines) -> Sums:
+    """The target's own moments, without candidates."""
+    _, _, target, mean = covariances(fit.posterior, [goal], [goal])
+    return Sums(fit.posterior, [], (np.zeros((len(goal), 0)), np.zeros(0), target, mean))

@@ -1,0 +1,188 @@
+"""Campaigns: what they ask for, that nothing told is lost, and that what was expected happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import integrate, stats
+
+import realmat as rm
+from realmat.campaign.record import Record
+from realmat.campaign.targets import Best, Parameter, Passing, Predict
+
+MODEL = rm.Model("y", levels={"specimen": "piece"}, theory=rm.theory.Constant(), material=rm.material.Unresolved(by="specimen"))
+
+
+def table(pieces: int = 10) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    piece = np.repeat(np.arange(pieces), 2)
+    return pd.DataFrame({"y": rng.normal(0, 1, pieces)[piece] + rng.normal(0, 0.4, 2 * pieces), "piece": [f"p{k}" for k in piece]})
+
+
+@pytest.fixture(scope="module")
+def fit() -> rm.Fit:
+    return MODEL.fit(table(), seed=1, progress=False)
+
+
+def test_the_loop() -> None:
+    """It asks for what was measured least, stays within its budget, and with known scales the uncertainty falls exactly as expected."""
+    effect = rm.material.Unresolved(by="specimen", scale=1.0)
+    noise = rm.observation.Normal(scale=0.4)
+    known = rm.Model("y", levels={"specimen": "piece"}, theory=rm.theory.Constant(), material=effect, observation=noise)
+    thin = known.fit(table(), seed=1, progress=False).update(pd.DataFrame({"y": [0.1, -0.2, 0.3], "piece": ["p0", "p0", "p0"]}))
+    campaign = rm.Campaign(thin, costs={"repeat": 2.0, "specimen": 50.0}, budget=9)
+    rng, truth = np.random.default_rng(5), np.random.default_rng(3).normal(0, 1, 10)
+    expected, seen = [], []
+    while not campaign.done:
+        before = campaign.uncertainty**2
+        todo = campaign.ask()
+        assert list(todo["measure"]) == ["y"]
+        assert list(todo["piece"]) != ["p0"]
+        todo["y"] = truth[int(todo["piece"].iloc[0][1:])] + rng.normal(0, 0.4)
+        campaign.tell(todo)
+        expected.append(float(todo["gain"].sum()))
+        seen.append(before - campaign.uncertainty**2)
+    assert campaign.why_done == "the budget is spent"
+    assert campaign.spent == 8.0
+    assert seen == pytest.approx(expected, rel=1e-6)
+    assert len(campaign.history) == 4
+    assert campaign.plot().axes
+
+
+def test_candidates_are_measured_once(fit: rm.Fit) -> None:
+    pool = pd.DataFrame({"piece": ["p1", "p2", "p9"]}, index=["a", "b", "c"])
+    campaign = rm.Campaign(fit, actions=pool)
+    todo = campaign.ask(3)
+    assert set(todo["what"]) == {f"row {k} of the candidates" for k in "abc"}
+    campaign.tell(todo.assign(y=0.0))
+    assert campaign.why_done == "nothing is left to measure"
+    assert campaign.ask().empty
+
+
+def test_a_record_goes_on(fit: rm.Fit, tmp_path) -> None:
+    """What was told is taken in again; another fit, or another file, is refused."""
+    path = tmp_path / "campaign.jsonl"
+    first = rm.Campaign(fit, path=path)
+    first.tell(first.ask(2).assign(y=[0.3, 0.4]))
+    again = rm.Campaign(fit, path=path)
+    assert again.spent == 2.0
+    assert len(again.fit.problem.table) == 22
+    assert again.uncertainty == pytest.approx(first.uncertainty, rel=0.05)
+    with open(path, "ab") as file:
+        file.write(b'{"step": 3, "kind": "te')  # the process was killed here
+    once_more = rm.Campaign(fit, path=path)
+    once_more.tell(pd.DataFrame({"y": [0.1], "piece": ["p3"]}))
+    assert [s["kind"] for s in Record(path).steps] == ["start", "ask", "tell", "tell"]
+    with pytest.raises(rm.FileError, match="began with other data"):
+        rm.Campaign(once_more.fit, path=path)
+    (tmp_path / "other.jsonl").write_text("[1]\n")
+    with pytest.raises(rm.FileError, match="not the record"):
+        rm.Campaign(fit, path=tmp_path / "other.jsonl")
+
+
+_LOOP = """
+import sys
+from realmat.campaign.record import Record
+record = Record(sys.argv[1])
+while True:
+    k = len(record.steps)
+    record.add("tell", rows={"y": [0.1 * k] * 200}, cost=1.0)
+    print(k, flush=True)
+"""
+
+
+def test_killed_at_any_moment(tmp_path) -> None:
+    """Whatever was confirmed is there, whole."""
+    path = tmp_path / "campaign.jsonl"
+    rng, confirmed = np.random.default_rng(1), -1
+    for _ in range(5):
+        run = subprocess.Popen([sys.executable, "-c", _LOOP, str(path)], stdout=subprocess.PIPE, text=True)
+        assert run.stdout is not None
+        first = run.stdout.readline()
+        time.sleep(rng.uniform(0, 0.02))
+        os.kill(run.pid, signal.SIGKILL)
+        said = [first, *run.stdout.read().split("\n")]
+        run.wait()
+        run.stdout.close()
+        confirmed = max(int(line) for line in said if line.strip().isdigit())
+        steps = Record(path).steps
+        assert len(steps) > confirmed
+        assert all(step["rows"]["y"] == [0.1 * k] * 200 for k, step in enumerate(steps))
+
+
+def test_gains_are_those_of_their_definitions() -> None:
+    """Against numerical integration over what the measurement may say."""
+    rng = np.random.default_rng(2)
+    mean, root = rng.normal(0, 1, 6), rng.normal(0, 0.5, (6, 6))
+    cov = root @ root.T
+    target, cross, variance = np.diag(cov), cov[:, :3], np.diag(cov)[:3] + 0.2
+    moved = cross / np.sqrt(variance)
+
+    def over(f) -> np.ndarray:
+        return np.array([integrate.quad(lambda z, k=k: f(z, k) * stats.norm.pdf(z), -8, 8, limit=400)[0] for k in range(3)])
+
+    gain = Best().gain(mean, cross, variance, target)
+    np.testing.assert_allclose(gain, over(lambda z, k: np.max(mean + moved[:, k] * z)) - mean.max(), atol=2e-3)
+    sd = np.sqrt(target)
+    now = stats.norm.cdf(-np.abs(mean - 0.3) / sd).mean()
+
+    def wrong(z: float, k: int) -> float:
+        after = np.sqrt(target - moved[:, k] ** 2)
+        return float(stats.norm.cdf(-np.abs(mean + moved[:, k] * z - 0.3) / after).mean())
+
+    np.testing.assert_allclose(Passing(above=0.3).gain(mean, cross, variance, target), now - over(wrong), atol=1e-3)
+    np.testing.assert_allclose(Predict().gain(mean, cross, variance, target), (moved**2).mean(axis=0))
+
+
+def test_other_targets() -> None:
+    rows = pd.DataFrame({"piece": [f"p{k}" for k in range(10)]})
+    fit = MODEL.fit(table().assign(y=lambda d: 0.3 * d["y"] + np.tile([0.2, -0.2], 10)), seed=1, progress=False)  # none stands out
+    one = Parameter("unresolved_specimen", "p4")
+    for target in (Best(rows), Best(rows, by="expected_improvement"), Passing(rows, above=0.2), "constant", one):
+        campaign = rm.Campaign(fit, target, actions=["repeat"])
+        todo = campaign.ask()
+        assert len(todo) == 1
+        campaign.tell(todo.assign(y=0.0))
+        assert np.isfinite(campaign.uncertainty)
+    with pytest.raises(rm.ModelError, match="unknown parameter"):
+        rm.Campaign(fit, "constants").ask()
+
+
+def test_from_the_command_line(fit: rm.Fit, tmp_path, monkeypatch) -> None:
+    from realmat.cli import run
+
+    monkeypatch.chdir(tmp_path)
+    fit.save("fit.nc")
+
+    def realmat(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["realmat", "campaign", *arguments])
+        return run()
+
+    assert realmat("start", "fit.nc", "c.jsonl", "--budget", "3", "--cost", "specimen=50") == 0
+    assert realmat("ask", "c.jsonl", "-n", "2", "-o", "todo.csv") == 0
+    todo = pd.read_csv("todo.csv")
+    todo["y"] = 0.2
+    todo.to_csv("todo.csv", index=False)
+    assert realmat("tell", "c.jsonl", "todo.csv") == 0
+    assert realmat("report", "c.jsonl", "-o", "c.png") == 0
+    assert os.path.getsize("c.png") > 1000
+    assert [s["kind"] for s in Record("c.jsonl").steps] == ["start", "settings", "ask", "tell"]
+    assert realmat("start", "fit.nc", "c.jsonl") == 1
+
+
+def test_what_is_told_must_fit(fit: rm.Fit) -> None:
+    campaign = rm.Campaign(fit)
+    with pytest.raises(rm.DataError, match="nothing was filled in"):
+        campaign.tell(campaign.ask())
+    with pytest.raises(rm.DataError, match="text where numbers"):
+        campaign.tell(campaign.ask().assign(y="many"))
+    assert campaign.spent == 0.0
+    with pytest.raises(rm.ModelError, match="positive"):
+        rm.Campaign(fit, budget=-1)
