@@ -234,9 +234,8 @@ def _assemble(
     values["residual"], u["residual"], layers["residual"] = measured - total.mean, total.sd, "observation"
     values["measured"], u["measured"], layers["measured"] = measured, np.sqrt(noise), "observation"
     values["gap"], u["gap"], layers["gap"] = measured - values["theory"], np.hypot(u["theory"], u["measured"]), "material"
-    table = pd.DataFrame({"rows": rows.astype(int)}, index=pd.Index(labels, name=name))
-    for step in values:
-        table[step], table[f"u({step})"] = values[step], u[step]
+    columns = {column: v for step in values for column, v in ((step, values[step]), (f"u({step})", u[step]))}
+    table = pd.DataFrame({"rows": rows.astype(int), **columns}, index=pd.Index(labels, name=name))
     steps = list(values)
     dataset = xr.Dataset(
         {

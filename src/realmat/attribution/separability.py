@@ -15,6 +15,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from realmat.attribution.alike import collinear, collinear_words, looks_nested, scales_of_one, settled
+from realmat.attribution.budget import accumulate
 from realmat.attribution.information import information
 from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Posterior
@@ -353,22 +354,7 @@ def component_correlation(posterior: Posterior, draws: int = 300) -> pd.DataFram
 
     stream = Stream(posterior, draws=draws)
     names = list(stream.components)
-    size, n = len(names), len(stream.indices)
-    first = np.zeros((size, len(stream)))
-    second = np.zeros((size, size))
-    weight = stream.weight / stream.weight.sum()
-    for chunk in stream:
-        parts = [chunk.mean.get(name) for name in names]
-        for i, a in enumerate(parts):
-            if a is None:
-                continue
-            first[i] += a.sum(axis=1)
-            for j in range(i + 1):
-                b = parts[j]
-                if b is not None:
-                    second[i, j] += weight @ (a * b).sum(axis=1)
-    second = np.tril(second) + np.tril(second, -1).T
-    covariance = second / n - (first * weight) @ first.T / n**2
+    covariance = accumulate(stream).covariance
     sd = np.sqrt(np.maximum(np.diag(covariance), 0))
     with np.errstate(divide="ignore", invalid="ignore"):
         return pd.DataFrame(covariance / np.outer(sd, sd), names, names)
