@@ -70,7 +70,7 @@ def tell(record: RecordArgument, data: Annotated[Path, typer.Argument(help="Meas
     from realmat.cli.show import say
 
     going = _opened(record)
-    going.tell(tables.read(data))
+    going.tell(tables.read(data).frame)
     said = f"Done: {going.why_done}." if going.done else f"Next:  realmat campaign ask {record}"
     say(repr(going)[1:-1], f"The uncertainty is {going.uncertainty:.4g}.", said)
 
@@ -106,7 +106,7 @@ def _campaign(settings: dict[str, Any], record: Path) -> Campaign:
     import realmat as rm
     from realmat.cli import tables
 
-    pool, target = (None if settings[name] is None else tables.read(Path(settings[name])) for name in ("candidates", "target"))
+    pool, target = (None if settings[name] is None else tables.read(Path(settings[name])).frame for name in ("candidates", "target"))
     return rm.Campaign(rm.load(settings["fit"]), target, settings["costs"], settings["budget"], pool, settings["until"], path=record)
 
 
