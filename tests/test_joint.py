@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import sparse, stats
 
 import realmat as rm
 from realmat.algebra import System
 from realmat.posterior import prior_draws
+from realmat.terms.term import evaluate
 
 
 def member(response, by="specimen", **state):
@@ -119,7 +120,7 @@ def test_correlations_have_the_lkj_prior(table):
     """Each correlation of a 3 x 3 matrix is Beta(eta + 1/2, eta + 1/2) on (-1, 1) (Lewandowski, Kurowicka & Joe 2009, p. 1999)."""
     joint = rm.Joint([member(r) for r in ("strength", "hardness", "modulus")], correlate=["unresolved_specimen"])
     prior = prior_draws.draw(joint.bind(table), 4000, 1)
-    matrix = next(prior.derived(d) for d in prior.problem.derived if d.value is not None)
+    matrix = prior.derived(prior.problem.derived[0])
     assert matrix.shape == (4000, 3, 3)
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert stats.kstest((1 + matrix[:, a, b]) / 2, stats.beta(2.5, 2.5).cdf).pvalue > 1e-3
@@ -170,3 +171,113 @@ def test_long_tables_are_wide_ones(table):
     assert System(joint.bind(long)).log_marginal(p) == pytest.approx(System(joint.bind(wide)).log_marginal(p), rel=1e-12)
     with pytest.raises(rm.DataError, match="no model of modulus"):
         joint.bind(long.assign(property="modulus"))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A joint fit of two properties, of which few pieces have both."""
+    rng = np.random.default_rng(5)
+    n = 60
+    x, rest = rng.normal(size=n), rng.multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], n)
+    readings = {"x": np.where(rng.random(n) < 0.4, x + rng.normal(0, 0.2, n), np.nan), "x_u": 0.2}
+    data = pd.DataFrame({"piece": [f"p{k}" for k in range(n)], "alloy": [f"a{k // 3}" for k in range(n)], **readings})
+    data["strength"] = np.where(rng.random(n) < 0.6, 10 + 2 * x + rest[:, 0] + rng.normal(0, 0.3, n), np.nan)
+    data["hardness"] = np.where(rng.random(n) < 0.8, 5 + x + rest[:, 1] + rng.normal(0, 0.3, n), np.nan)
+    joint = rm.Joint([member(r, u="x_u") for r in ("strength", "hardness")], correlate=["unresolved_specimen"], name="pair")
+    return data, joint.fit(data, draws=200, chains=2, seed=1, progress=False)
+
+
+def test_predictions_of_new_pieces_are_the_conditional_normal(fitted):
+    """Given psi, strength of a piece of which hardness and a reading of x are known, by the covariance of all measured values."""
+    data, fit = fitted
+    fresh = pd.DataFrame({"piece": ["n0"], "alloy": ["b0"], "hardness": [6.5], "x": [1.2], "x_u": [0.2]})
+    out = fit.predict(fresh, of="strength")
+    blind = fit.predict(fresh.drop(columns=["hardness"]), of="strength")
+    assert float(out["sd"][0]) < 0.95 * float(blind["sd"][0])
+    longer = fit.declared.bind(pd.concat([data, fresh.assign(strength=np.nan)], ignore_index=True))
+    means, variances = [], []
+    for i in fit.posterior.thin(60):
+        p = fit.posterior.values(int(i))
+        at = System(longer.of("strength")).at(p)
+        place = {c.name: at.system.columns[c.name] for c in longer.coefficients}
+        x = np.zeros(at.system.size)
+        x[place["strength_constant"]] = 1.0
+        x[place["effect_x"].stop - 1] = p["strength_effect_x_slope"]
+        x[place["strength_unresolved_specimen"].stop - 1] = 1.0
+        means.append(float(x @ at.mean))
+        variances.append(float(at.halves(sparse.csr_matrix(x)).variances()[0]) + p["strength_noise_scale"] ** 2)
+    sd = np.sqrt(np.mean(variances) + np.var(means))
+    assert float(out["mean"][0]) == pytest.approx(np.mean(means), abs=5 * sd / np.sqrt(60))
+    assert float(out["sd"][0]) == pytest.approx(sd, rel=0.1)
+
+
+def test_rows_of_the_fit_are_not_counted_twice(fitted):
+    data, fit = fitted
+    rows = data[data["strength"].isna() & data["hardness"].notna()].drop(columns=["strength"])
+    again = fit.predict(rows, of="strength")
+    without = fit.predict(rows.drop(columns=["hardness"]), of="strength")
+    np.testing.assert_allclose(again["mean"], without["mean"])
+
+
+def test_a_joint_fit_is_asked_of_one_property(fitted):
+    _, fit = fitted
+    with pytest.raises(rm.ModelError, match="say of which property with of="):
+        fit.budget()
+    with pytest.raises(rm.ModelError, match="no property 'modulus'"):
+        fit.budget(of="modulus")
+    for name in ("strength", "hardness"):
+        assert fit.budget(of=name, new="specimen").table["share"].sum() == pytest.approx(1.0)
+        assert len(fit.of(name).gap().table) == fit.of(name).problem.table.level("specimen").size
+        assert fit.of(name).repeatability().response == name
+    advice = fit.advise(of="strength", costs={"hardness": 1, "strength": 20, "x": 5}).table
+    costs = dict(zip(advice["what"], advice["cost"], strict=True))
+    assert {v for k, v in costs.items() if k.startswith("hardness of")} == {1.0}
+    assert {v for k, v in costs.items() if k.startswith("strength of")} == {20.0}
+    assert {v for k, v in costs.items() if k.startswith("effect_x of")} == {5.0}
+
+
+def test_a_joint_fit_is_saved_and_loaded(fitted, tmp_path):
+    data, fit = fitted
+    back = rm.load(fit.save(tmp_path / "pair.nc"))
+    assert back.declared == fit.declared
+    new = data.iloc[:5].assign(piece=[f"n{k}" for k in range(5)]).drop(columns=["strength"])
+    np.testing.assert_array_equal(back.predict(new, of="strength")["mean"], fit.predict(new, of="strength")["mean"])
+    assert back.tree["posterior"]["unresolved_specimen_correlation"].dims == ("chain", "draw", "property", "property_")
+    assert set(back.tree["posterior_predictive"].data_vars) == {"strength", "hardness"}
+    assert "hardness_noise_scale" in back.summary().index
+    assert "hardness_noise_scale" not in back.of("strength").summary().index
+
+
+def test_the_pymc_model_has_the_same_density(fitted):
+    """Both log densities of psi with b integrated out differ by one constant: that of the joint density at b, less b given psi."""
+    from realmat.engines.pymc_route import build
+
+    data, fit = fitted
+    problem = fit.declared.bind(data.iloc[:12])
+    model = build(problem, collapsed=True)
+    for name, variable in model.named_vars.items():
+        if name.endswith("_centred"):
+            variable.set_value(np.zeros_like(variable.get_value()))
+    density = model.compile_logp(jacobian=False, mode="FAST_COMPILE")
+    shown = [model[c.name] for c in problem.coefficients]
+    blocks = model.compile_fn(shown, inputs=list(model.value_vars), on_unused_input="ignore", mode="FAST_COMPILE")
+    system = System(problem)
+    point = model.initial_point()
+    away = []
+    for seed in range(3):
+        drawn = prior_draws.draw(problem, 1, seed)
+        p = {name: v[0, 0] for name, v in drawn.draws.params.items()}
+        rng = np.random.default_rng(seed)
+        z = {name: rng.normal(size=np.shape(v)) for name, v in point.items() if name.endswith("_z")}
+        free = {rv.name: model.rvs_to_values[rv].name for rv in model.free_RVs}
+        values = {free[n]: np.asarray(p[n]) if n in p else z[n] for n in free}
+        named = {rv: model.rvs_to_transforms[rv] for rv in model.free_RVs}
+        for rv, how in named.items():
+            if how is not None:
+                values[free[rv.name]] = how.forward(values[free[rv.name]], *rv.owner.inputs).eval()
+        b = np.concatenate([np.ravel(v) for v in blocks(values)])
+        prior = sum(float(q.prior.logpdf(p[q.name])) for q in problem.params)
+        # the z are standard normal; b is a linear function of them, whose determinant is the product of the prior's standard deviations
+        log_sd = sum(float(np.sum(np.log(evaluate(c.sd, p) + np.zeros(c.size)))) for c in problem.coefficients)
+        away.append(density(values) - (system.log_joint(p, b) + log_sd + prior))
+    assert np.ptp(away) < 1e-6

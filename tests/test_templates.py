@@ -23,12 +23,14 @@ from realmat.testing.template_check import CHECKS
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY = (
     "absorption",
+    "alloys",
     "band_gap",
     "band_gap_ladder",
     "fatigue_strength",
     "formation_enthalpy",
     "hydration",
     "interlaboratory",
+    "steels",
     "yield_strength",
 )
 SITE = next(path for path in sys.path if path.endswith("site-packages"))

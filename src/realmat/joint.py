@@ -147,6 +147,10 @@ class Joint:
     def __reduce__(self) -> tuple[Any, ...]:
         return Joint.from_dict, (self.to_dict(),)  # a model travels as the dictionary that declares it
 
+    def columns(self) -> list[Column]:
+        """What the models need of a table."""
+        return [spec for m in self.members for spec in self._columns(m, response=True)]
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description that keeps every argument."""
         long = None if self.long is None else list(self.long)
@@ -168,8 +172,7 @@ class Joint:
             With every problem, column and row.
         """
         wide = self.wide(as_frame(data))
-        specs = [spec for m in self.members for spec in self._columns(m, response=True)]
-        table = validated(wide, specs, self.levels, self.units)
+        table = validated(wide, self.columns(), self.levels, self.units)
         empty = [r for r in self.responses if not (table.numeric(r) == table.numeric(r)).any()]
         if empty:
             raise DataError(f"no row holds a value of {listed([repr(r) for r in empty])}; leave the model of it out.")
@@ -234,9 +237,16 @@ class Joint:
 
     def bind(self, data: pd.DataFrame | Table, scales: Mapping[str, Scale] | None = None) -> Problem:
         """The problem of a table, seen through the first property; `Problem.of` gives the others. `scales` as of `Model.bind`."""
-        table = data if isinstance(data, Table) else self.table(data)
+        return self._bound(data if isinstance(data, Table) else self.table(data), scales, None)
+
+    def extended(self, problem: Problem, table: Table) -> Problem:
+        """The problem of a fit and of further rows, whose hyperparameters mean the same; seen through the same property."""
+        return self._bound(problem.table.whole.followed_by(table), None, problem).of(problem.response)
+
+    def _bound(self, table: Table, scales: Mapping[str, Scale] | None, before: Problem | None) -> Problem:
         members = [model.member for model in self.members]
-        return bind_together(members, table, self.correlate, scales, prefix=True, shared=[prior.shared for prior in self._shared()])
+        shared = [prior.shared for prior in self._shared()]
+        return bind_together(members, table, self.correlate, scales, prefix=True, shared=shared, before=before)
 
     def fit(
         self,

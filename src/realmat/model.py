@@ -147,6 +147,11 @@ class Model:
         return (*self.theory, *self.material, self.observation)  # type: ignore[misc]
 
     @property
+    def members(self) -> tuple[Model, ...]:
+        """The models of all properties: itself."""
+        return (self,)
+
+    @property
     def responses(self) -> tuple[str, ...]:
         """The measured properties: one, as of `rm.Joint` there are several."""
         return (self.response,)

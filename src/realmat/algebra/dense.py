@@ -18,8 +18,8 @@ def prior(problem: Problem, p: Values) -> tuple[np.ndarray, np.ndarray]:
     for block in problem.coefficients:
         here = columns[block.name]
         mean[here], sd[here] = evaluate(block.mean, p), _sd(block, p)
-        for parent, matrix in block.parents:
-            k[here, columns[parent]] += matrix.toarray()
+        for part in block.mean_parts:
+            k[here, columns[part.coefficients]] += part.matrix.toarray() * evaluate(part.scale, p)
     inverse = np.linalg.inv(np.eye(size) - k)
     return inverse @ mean, (inverse * sd**2) @ inverse.T
 

@@ -159,7 +159,8 @@ def of_prior(block: Coefficients, places: Mapping[str, np.ndarray], size: int, e
     by_row = np.ndim(evaluate(sd, example)) == 1
     group = np.arange(n) if by_row else np.zeros(n, dtype=int)
     noise = Noise(np.zeros(n), group, lambda p, xp: evaluate(sd, p) if by_row else np.array([evaluate(sd, p)]), nu=block.nu)
-    pieces = [Piece(block.name, sparse.identity(n, format="csr")), *(Piece(parent, -matrix) for parent, matrix in block.parents)]
+    pieces = [Piece(block.name, sparse.identity(n, format="csr"))]
+    pieces += [Piece(part.coefficients, -part.matrix, part.scale) for part in block.mean_parts]
     own = block.mean
     offsets: list[Function] = [lambda p, xp: -own(p, xp)] if callable(own) else []
     mean = np.zeros(n) if callable(own) else np.broadcast_to(np.asarray(own, dtype=float), (n,)).copy()

@@ -40,7 +40,12 @@ def find(families: Sequence[Family], blocks: Sequence[Coefficients], columns: di
     touched = np.unique(np.concatenate(elsewhere)) if elsewhere else np.zeros(0, dtype=int)
     for block in sorted(blocks, key=lambda b: -b.size):
         where = columns[block.name]
-        own = block.size >= _FEWEST and not (block.parents or block.nu) and not callable(block.mean) and np.all(np.asarray(block.mean) == 0)
+        own = (
+            block.size >= _FEWEST
+            and not (block.mean_parts or block.nu)
+            and not callable(block.mean)
+            and np.all(np.asarray(block.mean) == 0)
+        )
         if not own or np.ndim(evaluate(block.sd, example)) or np.any((touched >= where.start) & (touched < where.stop)):
             continue
         sub = response.matrix[:, where.start : where.stop]

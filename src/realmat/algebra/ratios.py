@@ -84,6 +84,5 @@ def _additive(part: Problem) -> list[str]:
     noise = [q.name for q in term.params if q.name.endswith(term.component + "_scale")]
     scales = {q.name for t in part.terms for q in t.params if q.coords is None and q.prior.support == (0.0, np.inf)}
     effects = [(c.size, c.name) for t in part.terms for c in t.coefficients if c.level is not None and not c.nu]
-    effects += [(len(d.coords[0]), d.name) for t in part.terms for d in t.derived if d.level is not None]
     names = [*noise, *(f"{name}_scale" for _, name in sorted(effects, key=lambda effect: -effect[0]))]
     return [name for name in dict.fromkeys(names) if name in scales]

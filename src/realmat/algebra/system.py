@@ -64,8 +64,8 @@ class System:
             start += block.size
         self.size = start
         self.example = example_values(problem.params)
-        self.linked = [c for c in problem.coefficients if c.parents or c.nu]
-        self.plain = [c for c in problem.coefficients if not (c.parents or c.nu)]
+        self.linked = [c for c in problem.coefficients if c.mean_parts or c.nu]
+        self.plain = [c for c in problem.coefficients if not (c.mean_parts or c.nu)]
         natural = {name: np.arange(s.start, s.stop) for name, s in self.columns.items()}
         self._order(self._make(natural))
         self.families = self._make({name: self.place[index] for name, index in natural.items()})

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from realmat.attribution.calculations import runs
-from realmat.attribution.candidates import Lines, fitted_rows, joined_frame, new_pieces, repeats, states, table_rows
+from realmat.attribution.candidates import Lines, fitted_rows, joined_frame, new_pieces, properties, repeats, states, table_rows
 from realmat.errors import ModelError
 from realmat.posterior.draws import Posterior
 from realmat.support.checks import listed
@@ -34,7 +34,7 @@ from realmat.terms.problem import nonlinear_terms
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-KINDS = ("repeat", "characterise", "theory", "specimen", "measure")
+KINDS = ("repeat", "property", "characterise", "theory", "specimen", "measure")
 _DRAWS, _BENT_DRAWS = 200, 2000
 _TARGETS, _CANDIDATES = 300, 4000
 type Actions = Mapping[str, Any] | Sequence[str] | pd.DataFrame | None
@@ -97,15 +97,17 @@ def advise(
     ----------
     posterior : Posterior
     actions : mapping, list of str or DataFrame, optional
-        Which actions to weigh: ``"repeat"`` (one more measurement of a piece), ``"characterise"`` (a state of a piece), ``"theory"``
-        (a better theory value, or another theory of a consensus; its action is then that theory's name), ``"specimen"`` (a new piece
-        of a known material), ``"measure"`` (rows of a candidate table). A mapping
+        Which actions to weigh: ``"repeat"`` (one more measurement of a piece), ``"property"`` (the first measurement of a property on a
+        piece of which something else is known), ``"characterise"`` (a state of a piece), ``"theory"`` (a better theory value, or
+        another theory of a consensus; its action is then that theory's name), ``"specimen"`` (a new piece of a known material),
+        ``"measure"`` (rows of a candidate table). A mapping
         gives each its argument: for characterise and theory a u, or one for each state, in the column's unit (default: that of the
         readings so far); for measure the table. A DataFrame alone is a candidate table. By default all that apply.
     target : DataFrame or sequence of row labels, optional
         What is to be predicted better: new rows, or rows of the fit. All rows of the fit by default.
     costs : mapping, optional
-        Cost of a kind of action or of one action (as in `what`); 1 by default.
+        Cost of one action (as in `what`), of what is measured (a property, or the column of a state), or of a kind of action, in that
+        order; 1 by default.
     batch : int
         Number of actions to choose together.
     read : callable
@@ -171,6 +173,8 @@ def lines_of(
         goal = fitted_rows(posterior, rows)
     if "repeat" in wanted:
         lines += repeats(posterior)
+    if "property" in wanted:
+        lines += properties(posterior)
     for kind, layer in (("characterise", "material"), ("theory", "theory")):
         if kind in wanted:
             lines += states(posterior, layer, kind, wanted[kind])
@@ -304,12 +308,14 @@ def costs_of(lines: Sequence[Lines], costs: Mapping[str, float] | None) -> np.nd
     """Cost of each candidate, shape (c,)."""
     costs = dict(costs or {})
     what = [w for line in lines for w in line.what]
-    kinds = [line.kind for line in lines for _ in range(len(line))]
-    reject_unknown(list(costs), [*dict.fromkeys([*KINDS, *kinds]), *what], "action in costs=")
+    measures = list(dict.fromkeys(line.measures for line in lines if line.measures))
+    kinds = dict.fromkeys([*KINDS, *(line.kind for line in lines)])
+    reject_unknown(list(costs), [*kinds, *measures, *what], "action in costs=")
     wrong = [f"{name}: {value!r}" for name, value in costs.items() if not (np.isfinite(value) and value > 0)]
     if wrong:
         raise ModelError(f"costs must be positive and finite, not {', '.join(wrong)}.")
-    return np.array([float(costs.get(w, costs.get(k, 1.0))) for w, k in zip(what, kinds, strict=True)])
+    every = [(w, line.measures, line.kind) for line in lines for w in line.what]
+    return np.array([float(next((costs[name] for name in names if name in costs), 1.0)) for names in every])
 
 
 def _frame(lines: Sequence[Lines], which: Sequence[int], fall: np.ndarray, u: np.ndarray, cost: np.ndarray, total: float) -> pd.DataFrame:

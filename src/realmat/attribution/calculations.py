@@ -56,7 +56,7 @@ def runs(posterior: Posterior) -> list[Lines]:
         return []
     block = next(c for c in posterior.problem.coefficients if c.name == update.block)
     theories = next(q for q in posterior.problem.params if q.name == f"{update.name}_bias").coords
-    whose = rows_in_words(posterior) if block.level == ROW else [f"{block.level} {label}" for label in block.coords]
+    whose = rows_in_words(posterior.problem.cells) if block.level == ROW else [f"{block.level} {label}" for label in block.coords]
     out: list[Lines] = []
     for k, theory in enumerate(theories):
         absent = np.flatnonzero(~np.isfinite(update.calculations.x[:, k]))

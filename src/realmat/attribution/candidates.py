@@ -15,7 +15,8 @@ from scipy import sparse
 from realmat.posterior.contributions import Stream, noise_source
 from realmat.posterior.draws import Posterior
 from realmat.posterior.grouping import cut, cut_noise
-from realmat.table.table import ROW
+from realmat.table.table import ROW, Table
+from realmat.terms.problem import Problem
 from realmat.terms.term import Coefficients, Contribution, Noise, Values, degrees, evaluate
 
 if TYPE_CHECKING:
@@ -36,12 +37,15 @@ class Lines(ABC):
         What each is, in words.
     pool : str
         Lines of the same pool share what is drawn afresh where their groups agree; "" shares nothing, not even with themselves.
+    measures : str
+        The property or column that is measured, by which costs may be given.
     """
 
     index: ClassVar[str] = ""
     kind: str
     what: list[str]
     pool: str = ""
+    measures: str = ""
 
     def __len__(self) -> int:
         return len(self.what)
@@ -74,6 +78,7 @@ class Rows(Lines):
     index: ClassVar[str] = "cells"
     stream: Stream = field(kw_only=True)
     cells: np.ndarray = field(kw_only=True)
+    _fixed: sparse.csr_matrix | None = field(default=None, init=False)
 
     @cached_property
     def contributions(self) -> tuple[Contribution, ...]:
@@ -87,12 +92,9 @@ class Rows(Lines):
     def _pieces(self, scaled: bool) -> Contribution:
         return Contribution(tuple(piece for c in self.contributions for piece in c.pieces if (piece.scale is not None) == scaled))
 
-    @cached_property
-    def _fixed(self) -> sparse.csr_matrix:
-        """The part of X that does not depend on psi."""
-        return self.stream.posterior.system.design(self._pieces(scaled=False), len(self), {})
-
     def at(self, posterior: Posterior, values: Values) -> tuple[sparse.csr_matrix, np.ndarray]:
+        if self._fixed is None:  # the part of X that does not depend on psi
+            self._fixed = posterior.system.design(self._pieces(scaled=False), len(self), {})
         moving = self._pieces(scaled=True)
         offset = np.zeros(len(self))
         for c in self.contributions:
@@ -136,7 +138,9 @@ class States(Lines):
     def noise(self, posterior: Posterior, values: Values) -> np.ndarray:
         if self.u is not None:
             return (self.u / self._stretch(posterior)[self.places]) ** 2
-        rows = next((r for r in posterior.problem.rows[1:] if any(p.coefficients == self.block.name for _, p in r.pieces)), None)
+        problem = posterior.problem
+        read = (r for r in problem.rows if r.name not in problem.responses)
+        rows = next((r for r in read if any(p.coefficients == self.block.name for _, p in r.pieces)), None)
         if rows is None:
             return np.full(len(self), _FEW_READINGS_U)
         return np.full(len(self), float(np.median(noise_source("", rows.noise, [values]).full_variance)))
@@ -167,38 +171,85 @@ def states(posterior: Posterior, layer: str, kind: str, u: Any = None) -> list[L
     """Every latent state of a layer; `u` is one number, or a mapping from state names to numbers."""
     out: list[Lines] = []
     problem = posterior.problem
-    scaled = {piece.coefficients for _, piece in problem.response_rows.pieces if piece.scale is not None}
-    scaled |= {piece.coefficients for rows in problem.rows[1:] for _, piece in rows.pieces}
-    for term in problem.terms:
+    scaled = {p.coefficients for rows in problem.rows for _, p in rows.pieces if p.scale is not None or rows.name not in problem.responses}
+    columns = {state.name: str(state.of[0]) for term in problem.all_terms for state in term.states}
+    done: set[str] = set()
+    for term in problem.all_terms:
         if term.update is not None:  # what is known of its state comes from calculations, which are actions of their own
             continue
         for block in term.coefficients:
-            if (term.layer == "theory") != (layer == "theory") or not block.level or block.name not in scaled:
+            wanted = block.level and not block.inner and block.name in scaled and block.name not in done
+            if (term.layer == "theory") != (layer == "theory") or not wanted:
                 continue
+            done.add(block.name)
             own = u.get(block.name) if isinstance(u, dict) else u
             if isinstance(u, dict) and own is None:
                 continue
             level = "row" if block.level == ROW else block.level
             what = [f"{block.name} of {level} {label}" for label in latent_labels(block)[1]]
-            out.append(States(kind, what, block=block, places=np.arange(block.size), u=own))
+            measures = columns.get(block.name, "")
+            out.append(States(kind, what, measures=measures, block=block, places=np.arange(block.size), u=own))
     return out
 
 
 def repeats(posterior: Posterior) -> list[Lines]:
-    """One more measurement of each physical piece, where and as it was first measured."""
-    stream = Stream(posterior)
-    piece = posterior.problem.cells.piece
-    if piece == ROW:
-        cells, what = np.arange(len(stream)), rows_in_words(posterior)
-    else:
-        level = posterior.problem.cells.level(piece)
-        cells, what = np.unique(level.codes, return_index=True)[1], [f"{piece} {label}" for label in level.values]
-    return [Rows("repeat", [f"{name} again" for name in what], stream=stream, cells=cells)]
+    """One more measurement of each property on each physical piece, where and as it was first measured."""
+    out: list[Lines] = []
+    for part in posterior.problem.every:
+        cells, what = _pieces_of(part.cells)
+        front = f"{part.response} of " if posterior.problem.beside else ""
+        stream = Stream(posterior.of(part.response))
+        out.append(Rows("repeat", [f"{front}{name} again" for name in what], measures=part.response, stream=stream, cells=cells))
+    return out
 
 
-def rows_in_words(posterior: Posterior) -> list[str]:
-    """The rows of a fit by their label, and the material where there is one."""
-    table = posterior.problem.cells
+def properties(posterior: Posterior) -> list[Lines]:
+    """The first measurement of each property on pieces of which another one, or a state, was measured.
+
+    Described as in the first row of the piece that holds what the property's model needs everywhere.
+    """
+    out: list[Lines] = []
+    for part in posterior.problem.every:
+        whole = part.cells.whole
+        needed = [v for n, v in whole.columns.items() if n not in posterior.problem.responses and not _missing(v)[part.cells.place].any()]
+        able = ~np.any([_missing(v) for v in needed], axis=0) if needed else np.ones(len(whole), dtype=bool)
+        able &= ~_measured_pieces(part)
+        rows = np.flatnonzero(able)
+        if not len(rows):
+            continue
+        table = whole.part(rows, None, part.response, part.link)
+        table.columns.pop(part.response, None)
+        first, what = _pieces_of(table)
+        table = table.part(first, None, part.response, part.link)
+        stream = Stream(posterior.of(part.response), table)
+        names = [f"{part.response} of {name}" for name in what]
+        out.append(Rows("property", names, measures=part.response, stream=stream, cells=stream.cell))
+    return out
+
+
+def _missing(values: np.ndarray) -> np.ndarray:
+    import pandas as pd
+
+    return np.asarray(pd.isna(values))
+
+
+def _measured_pieces(part: Problem) -> np.ndarray:
+    """Of the cells of all properties, those of pieces on which one of them was measured."""
+    whole = part.cells.whole
+    piece = np.arange(len(whole)) if whole.piece == ROW else whole.level(whole.piece).codes
+    return np.isin(piece, piece[part.cells.place])
+
+
+def _pieces_of(table: Table) -> tuple[np.ndarray, list[str]]:
+    """The first row of each physical piece of a table, and what the piece is called."""
+    if table.piece == ROW:
+        return np.arange(len(table)), rows_in_words(table)
+    level = table.level(table.piece)
+    return np.unique(level.codes, return_index=True)[1], [f"{table.piece} {label}" for label in level.values]
+
+
+def rows_in_words(table: Table) -> list[str]:
+    """The rows of a table by their label, and the material where there is one."""
     rows = [f"row {label}" for label in table.index]
     if "material" not in table.levels:
         return rows
@@ -223,7 +274,9 @@ def new_pieces(posterior: Posterior) -> list[Lines]:
         labels = [f"of material {value}" for value in level.values]
     else:
         cells, labels = np.arange(len(stream)), [f"as in row {label}" for label in table.index]
-    return [Rows("specimen", [f"new specimen {label}" for label in labels], stream=stream, cells=cells)]
+    response = posterior.problem.response
+    front = f"{response} of a " if posterior.problem.beside else ""
+    return [Rows("specimen", [f"{front}new specimen {label}" for label in labels], measures=response, stream=stream, cells=cells)]
 
 
 def _characterised(posterior: Posterior) -> np.ndarray:

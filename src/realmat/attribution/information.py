@@ -127,16 +127,15 @@ class Marginal:
         self.count = np.concatenate([rows.count for rows in problem.rows])
         self.size = len(self.count)
         self._pieces = [Contribution(tuple(piece for _, piece in rows.pieces)) for rows in problem.rows]
-        self.linked = self._links()
 
-    def _links(self) -> sparse.csr_matrix:
-        """Linear parts of prior means: b = mean + links b + sd * normal."""
+    def linked(self, p: Values) -> sparse.csr_matrix:
+        """Linear parts of prior means: b = mean + linked b + sd * normal."""
         columns, total = self.system.columns, sparse.csr_matrix((self.system.size, self.system.size))
         for block in self.problem.coefficients:
-            for parent, matrix in block.parents:
-                coo = matrix.tocoo()
-                where = (coo.row + columns[block.name].start, coo.col + columns[parent].start)
-                total = total + sparse.csr_matrix((coo.data, where), shape=total.shape)
+            for part in block.mean_parts:
+                coo = part.matrix.tocoo()
+                where = (coo.row + columns[block.name].start, coo.col + columns[part.coefficients].start)
+                total = total + sparse.csr_matrix((coo.data * float(evaluate(part.scale, p)), where), shape=total.shape)
         return total
 
     def design(self, p: Values) -> sparse.csr_matrix:
@@ -166,13 +165,13 @@ class Marginal:
         """mu(psi)."""
         offsets = [sum((np.asarray(f(p, np), dtype=float) for _, f in r.offsets), np.zeros(len(r.y))) for r in self.problem.rows]
         own = self._blocks([evaluate(block.mean, p) for block in self.problem.coefficients])
-        return np.asarray(self.design(p) @ propagate(self.linked, own) + np.concatenate(offsets))
+        return np.asarray(self.design(p) @ propagate(self.linked(p), own) + np.concatenate(offsets))
 
     def times(self, p: Values, z: np.ndarray) -> np.ndarray:
         """V(psi) z, for z of shape (rows, n)."""
-        a = self.design(p)
-        inner = (self.prior_sd(p) ** 2)[:, None] * propagate(self.linked.T, a.T @ z)
-        return np.asarray(a @ propagate(self.linked, inner) + (self.variance(p) / self.count)[:, None] * z)
+        a, linked = self.design(p), self.linked(p)
+        inner = (self.prior_sd(p) ** 2)[:, None] * propagate(linked.T, a.T @ z)
+        return np.asarray(a @ propagate(linked, inner) + (self.variance(p) / self.count)[:, None] * z)
 
 
 def propagate(links: sparse.csr_matrix, x: np.ndarray) -> np.ndarray:
@@ -190,7 +189,7 @@ class Inverse:
     def __init__(self, model: Marginal, p: Values) -> None:
         self.weight = model.count / model.variance(p)
         self.a = model.design(p)
-        centred = sparse.identity(model.system.size) - model.linked
+        centred = sparse.identity(model.system.size) - model.linked(p)
         prior = centred.T @ sparse.diags(1 / model.prior_sd(p) ** 2) @ centred
         self.solve = _solver((prior + self.a.T @ self.a.multiply(self.weight[:, None])).tocsc()) if model.system.size else None
 

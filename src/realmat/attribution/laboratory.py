@@ -19,7 +19,7 @@ from realmat.posterior.draws import Posterior
 from realmat.support.attached import attached
 from realmat.support.intervals import interval, words
 from realmat.support.shown import Shown, significant
-from realmat.terms.term import Coefficients, evaluate
+from realmat.terms.term import Coefficients, Function, evaluate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,7 +119,8 @@ def repeatability(posterior: Posterior, unit: str = "") -> Laboratory:
     stream = Stream(posterior)
     s_r2 = _noise_variance(stream)
     blocks = [block for block in posterior.problem.observation.coefficients if block.level is not None]
-    spreads = {str(block.level): _spread(posterior, block, stream.indices) for block in blocks}
+    sd_of = {name: bias.sd for bias in posterior.problem.observation.biases for name in bias.blocks}
+    spreads = {str(block.level): _spread(posterior, sd_of[block.name], stream.indices) for block in blocks}
     draws = {"s_r": np.sqrt(s_r2)}
     meaning = {"s_r": "repeatability standard deviation"}
     for level, variance in spreads.items():
@@ -154,9 +155,9 @@ def _noise_variance(stream: Stream) -> np.ndarray:
     return np.concatenate(out)
 
 
-def _spread(posterior: Posterior, block: Coefficients, indices: np.ndarray) -> np.ndarray:
+def _spread(posterior: Posterior, sd: Function, indices: np.ndarray) -> np.ndarray:
     """Variance of a block of biases at each draw."""
-    return np.array([float(np.mean(np.square(evaluate(block.sd, posterior.values(int(i)))))) for i in indices])
+    return np.array([float(np.mean(np.square(evaluate(sd, posterior.values(int(i)))))) for i in indices])
 
 
 def _biases(posterior: Posterior, blocks: list[Coefficients], indices: np.ndarray) -> pd.DataFrame:
@@ -165,7 +166,7 @@ def _biases(posterior: Posterior, blocks: list[Coefficients], indices: np.ndarra
         b = posterior.block(block.name, indices)
         bounds, away = interval(b.T), b - b.mean(axis=1, keepdims=True)
         near = interval(away.T)
-        rows = np.bincount(posterior.problem.table.level(str(block.level)).codes, minlength=block.size)
+        rows = np.bincount(posterior.problem.table.codes_in(str(block.level), np.asarray(block.coords)), minlength=block.size)
         for k, lab in enumerate(block.coords):
             bias = b[:, k].mean(), b[:, k].std(), *bounds[k]
             records.append((block.level, lab, *bias, away[:, k].mean(), away[:, k].std(), *near[k], int(rows[k])))

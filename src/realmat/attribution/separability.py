@@ -23,7 +23,7 @@ from realmat.support.checks import LOOK, OK, Check, listed, made, row
 from realmat.support.shown import percent, significant
 from realmat.table.table import ROW, Table
 from realmat.terms.problem import Problem, nonlinear_terms
-from realmat.terms.term import Coefficients, Derived, Param, Values
+from realmat.terms.term import Coefficients, Param, Values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ class Quantity:
     param : Param
     component, layer : str
         The component as budgets name it: a bias of the observation layer is one of its own.
-    block : Coefficients, Derived or None
+    block : Coefficients or None
         The effects or states whose spread it is.
     sd : float
         Expected standard deviation of its logarithm (in prior standard deviations, for one that is not positive); the worst of a vector.
@@ -62,7 +62,7 @@ class Quantity:
     param: Param
     component: str
     layer: str
-    block: Coefficients | Derived | None
+    block: Coefficients | None
     sd: float
 
     @property
@@ -125,9 +125,8 @@ def separate(problem: Problem, values: Values | None = None) -> Separation:
 def _quantity(problem: Problem, param: Param, sd: float) -> Quantity:
     part, term = next((part, t) for part in (problem, *problem.beside) for t in part.terms if param in t.params)
     stems = {param.name.removesuffix(ending) for ending in _ENDINGS}
-    blocks: list[Coefficients | Derived] = [*term.coefficients, *term.derived]
-    block = next((c for c in blocks if c.name in stems and c.level), None)
-    bias = next((b.name for b in term.biases if block is not None and block.name.endswith(b.name)), None)
+    block = next((c for c in term.coefficients if c.name in stems and c.level), None)
+    bias = next((b.name for b in term.biases if block is not None and block.name in b.blocks), None)
     component = bias or term.component
     return Quantity(param, component if part is problem else f"{component} of {part.response}", term.layer, block, sd)
 

@@ -13,6 +13,7 @@ from realmat.cli.campaigns import campaign
 
 if TYPE_CHECKING:
     from realmat.fit import Fit
+    from realmat.joint import Joint
     from realmat.model import Model
     from realmat.support.shown import Shown
     from realmat.table.reading import ReadTable
@@ -59,7 +60,8 @@ Fill = Annotated[
     typer.Option(metavar="COLUMN", help="Empty cells of it repeat what stands above; may be repeated.", show_default=False),
 ]
 FitArgument = Annotated[Path, typer.Argument(metavar="FIT", help="A file that `realmat fit` wrote.", show_default=False)]
-Variant = Annotated[str, typer.Option(help="Which of the template's models.")]
+Variant = Annotated[str | None, typer.Option(help="Which of the template's models; real, or its last.", show_default=False)]
+Of = Annotated[str | None, typer.Option("--of", metavar="PROPERTY", help="Of a joint fit: which property.", show_default=False)]
 Seed = Annotated[int, typer.Option(help="The same seed, data and version give the same numbers.")]
 Csv = Annotated[Path | None, typer.Option("--csv", help="Also write the whole table to this file.", show_default=False)]
 Trust = Annotated[
@@ -160,7 +162,7 @@ def read(
 def check(
     template: TemplateArgument,
     data: DataArgument = None,
-    variant: Variant = "real",
+    variant: Variant = None,
     sheet: Sheet = None,
     rename: Rename = None,
     fill: Fill = None,
@@ -189,7 +191,7 @@ def fit(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="File to write; TEMPLATE-VARIANT.nc without it.", show_default=False)
     ] = None,
-    variant: Variant = "real",
+    variant: Variant = None,
     engine: Annotated[Engine, typer.Option(help="How to sample; auto takes exact where it applies.")] = Engine.auto,
     draws: Annotated[int, typer.Option(help="Draws of each chain.", min=4)] = 1000,
     chains: Annotated[int, typer.Option(min=1)] = 4,
@@ -204,6 +206,7 @@ def fit(
     from realmat.cli.show import Head, grid, heading, progress, say
 
     found = rm.templates.get(template)
+    variant = variant or found.default
     target = out or Path(f"{found.name}-{variant}.nc")
     if not target.parent.is_dir():
         raise rm.FileError(f"cannot write {target}: there is no folder {target.parent}.")
@@ -233,21 +236,24 @@ def budget(
     csv: Csv = None,
     form: FormatOption = Format.table,
     trust: Trust = None,
+    of: Of = None,
 ) -> None:
     """The uncertainty budget of a new measurement: each layer's part, aleatoric and epistemic."""
-    _show(_load(fit, trust).budget(new=new.value, scale=scale), csv, form=form)
+    _show(_load(fit, trust).budget(new=new.value, scale=scale, of=of), csv, form=form)
 
 
 @app.command()
-def gap(fit: FitArgument, most: Most = 25, csv: Csv = None, form: FormatOption = Format.table, trust: Trust = None) -> None:
+def gap(fit: FitArgument, most: Most = 25, csv: Csv = None, form: FormatOption = Format.table, trust: Trust = None, of: Of = None) -> None:
     """From theory to measurement, specimen by specimen: every contribution with its uncertainty."""
-    _show(_load(fit, trust).gap(), csv, most, form)
+    _show(_load(fit, trust).gap(of=of), csv, most, form)
 
 
 @app.command()
-def advise(fit: FitArgument, most: Most = 25, csv: Csv = None, form: FormatOption = Format.table, trust: Trust = None) -> None:
+def advise(
+    fit: FitArgument, most: Most = 25, csv: Csv = None, form: FormatOption = Format.table, trust: Trust = None, of: Of = None
+) -> None:
     """What to measure next: actions by how far they narrow the prediction."""
-    _show(_load(fit, trust).advise(), csv, most, form)
+    _show(_load(fit, trust).advise(of=of), csv, most, form)
 
 
 @app.command()
@@ -301,12 +307,13 @@ def _prepared(
     return found
 
 
-def _model(template: Any, variant: str, table: ReadTable) -> Model:
+def _model(template: Any, variant: str | None, table: ReadTable) -> Model | Joint:
     """The template's model, with the unit that the table's file states where the template has none."""
     import dataclasses
 
     model = template.model(variant, table=table.frame)
-    return model if model.unit else dataclasses.replace(model, unit=table.units.get(model.response, ""))
+    members = [m if m.unit else dataclasses.replace(m, unit=table.units.get(m.response, "")) for m in model.members]
+    return members[0] if len(model.responses) == 1 else dataclasses.replace(model, members=members)
 
 
 def _load(path: Path, trust: list[str] | None) -> Fit:

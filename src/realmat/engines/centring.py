@@ -37,8 +37,8 @@ def information(problem: Problem, p: Values) -> dict[str, np.ndarray]:
         out[block.name] = sd2 * precision[block.name]
         with np.errstate(divide="ignore"):
             passed_on = 1 / (sd2 + 1 / precision[block.name])
-        for parent, matrix in block.parents:
-            precision[parent] += matrix.power(2).T @ passed_on
+        for part in block.mean_parts:
+            precision[part.coefficients] += part.matrix.power(2).T @ passed_on * float(evaluate(part.scale, p)) ** 2
     return out
 
 
@@ -53,7 +53,7 @@ def typical(problem: Problem, p: Values) -> dict[str, tuple[np.ndarray, np.ndarr
     out: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for block in problem.coefficients:
         mean = np.zeros(block.size) + np.asarray(evaluate(block.mean, p), dtype=float)
-        for parent, matrix in block.parents:
-            mean = mean + matrix @ out[parent][0]
+        for part in block.mean_parts:
+            mean = mean + evaluate(part.scale, p) * (part.matrix @ out[part.coefficients][0])
         out[block.name] = mean, np.zeros(block.size) + np.asarray(evaluate(block.sd, p), dtype=float)
     return out

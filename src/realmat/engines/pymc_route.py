@@ -73,7 +73,7 @@ def build(problem: Problem, collapsed: bool = False) -> pm.Model:
         b: dict[str, Any] = {}
         centred, typical = centring.centred(problem, [medians]), centring.typical(problem, medians)
         for block in problem.coefficients:
-            mean = sum((product(matrix, b[parent]) for parent, matrix in block.parents), evaluate(block.mean, p, pt))
+            mean = sum((_piece(part, p, b) for part in block.mean_parts), evaluate(block.mean, p, pt))
             moments = mean, evaluate(block.sd, p, pt)
             if collapsed:
                 b[block.name] = _adjustable(block, moments, p, centred[block.name], typical[block.name])
@@ -89,7 +89,7 @@ def build(problem: Problem, collapsed: bool = False) -> pm.Model:
             for own in problem.every:
                 _readable(own, parts[own.response], p, b, where)
             _characterised(problem, p, b)
-            _derived(problem, p, b, where)
+            _derived(problem, p, where)
     return model
 
 
@@ -204,7 +204,7 @@ def _family(block: Coefficients, name: str, mean: Any, sd: Any, p: Values, shape
 
 def _hierarchical(block: Coefficients) -> bool:
     """Whether the prior depends on other unknowns; else centring makes no difference."""
-    return callable(block.sd) or callable(block.mean) or bool(block.parents) or block.nu is not None
+    return callable(block.sd) or callable(block.mean) or bool(block.mean_parts) or block.nu is not None
 
 
 def _scalar(block: Coefficients) -> bool:
@@ -342,14 +342,13 @@ def _readable(own: Problem, parts: Mapping[str, Any], p: Values, b: Mapping[str,
     _observe(own.response_rows, y, _mean(by_row), own.cell, p, {"dims": (dim,)}, own.link == "log")
 
 
-def _derived(problem: Problem, p: Values, b: Mapping[str, Any], where: Where) -> None:
-    """Correlated effects and their correlations."""
+def _derived(problem: Problem, p: Values, where: Where) -> None:
+    """What follows from psi: correlations."""
     import pymc as pm
     import pytensor.tensor as pt
 
     for x in problem.derived:
-        value = x.value(p, pt) if x.value is not None else sum(scale(p, pt) * b[name] for name, scale in x.parts)
-        pm.Deterministic(x.name, value, dims=tuple(where[f"{x.name}[{dim}]"][0] for dim in x.dims))
+        pm.Deterministic(x.name, x.value(p, pt), dims=tuple(where[f"{x.name}[{dim}]"][0] for dim in x.dims))
 
 
 def _characterised(problem: Problem, p: Values, b: Mapping[str, Any]) -> None:

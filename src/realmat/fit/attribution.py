@@ -33,6 +33,8 @@ class Attribution(Fitted):
         draws: int | None = None,
         ci_prob: float | None = None,
         ci_kind: str | None = None,
+        *,
+        of: str | None = None,
     ) -> Budget:
         """The uncertainty budget of a new measurement (see `realmat.attribution.budget.budget`).
 
@@ -52,6 +54,8 @@ class Attribution(Fitted):
             At most so many posterior draws.
         ci_prob, ci_kind : optional
             Of the shares' intervals; as ArviZ is set by default.
+        of : str, optional
+            Of a joint fit: which property.
 
         Returns
         -------
@@ -61,18 +65,22 @@ class Attribution(Fitted):
         from realmat.attribution.separability import inseparable_groups
         from realmat.support.intervals import using
 
-        together = inseparable_groups(self.problem) if joined is None else joined
+        own = self._seen(of)
+        together = inseparable_groups(own.problem) if joined is None else joined
+        posterior, table, fresh = own._rows(data, new)
         with using(ci_prob, ci_kind):
-            return budget(self.posterior, new, self._table(data), k, scale, together, self.model.unit, draws)
+            return budget(posterior, fresh, table, k, scale, together, own.model.unit, draws)
 
     @one_blas_thread()
-    def gap(self, by: str | Sequence[Any] | None = None) -> Gap:
+    def gap(self, by: str | Sequence[Any] | None = None, *, of: str | None = None) -> Gap:
         """From theory to measurement, specimen by specimen (see `realmat.attribution.gap.gap`).
 
         Parameters
         ----------
         by : str or sequence, optional
             Rows are averaged within groups: a level, a column of the model, or one label for each row; the specimens by default.
+        of : str, optional
+            Of a joint fit: which property.
 
         Returns
         -------
@@ -80,19 +88,21 @@ class Attribution(Fitted):
         """
         from realmat.attribution.gap import gap
 
-        return gap(self.posterior, by, self.model.unit)
+        own = self._seen(of)
+        return gap(own.posterior, by, own.model.unit)
 
     @one_blas_thread()
-    def repeatability(self, ci_prob: float | None = None, ci_kind: str | None = None) -> Laboratory:
+    def repeatability(self, ci_prob: float | None = None, ci_kind: str | None = None, *, of: str | None = None) -> Laboratory:
         """Repeatability s_r and reproducibility s_R, and the bias of each lab (ISO 5725; see `realmat.attribution.laboratory`).
 
-        `ci_prob` and `ci_kind` are those of the bounds, as ArviZ is set by default.
+        `ci_prob` and `ci_kind` are those of the bounds, as ArviZ is set by default; `of` names the property of a joint fit.
         """
         from realmat.attribution.laboratory import repeatability
         from realmat.support.intervals import using
 
+        own = self._seen(of)
         with using(ci_prob, ci_kind):
-            return repeatability(self.posterior, self.model.unit)
+            return repeatability(own.posterior, own.model.unit)
 
     @one_blas_thread()
     def theories(self) -> Theories:
@@ -120,6 +130,8 @@ class Attribution(Fitted):
         seed: int | None = None,
         ci_prob: float | None = None,
         ci_kind: str | None = None,
+        *,
+        of: str | None = None,
     ) -> xr.Dataset:
         """Predictions for rows (see `realmat.attribution.predict.predict`).
 
@@ -127,7 +139,8 @@ class Attribution(Fitted):
         ----------
         data : DataFrame or dict of columns, optional
             New rows; the response may be absent, and a material, specimen or laboratory that a row does not name is a new one. Those of
-            the fit by default.
+            the fit by default. Of a joint fit, whatever rows of a piece that the fit has not seen hold of other properties and of states
+            counts; a piece that the fit has seen keeps its posterior.
         new : {"observation", "specimen", "material"}
             What counts as new even where the fit has seen it.
         draws : int, optional
@@ -136,6 +149,8 @@ class Attribution(Fitted):
             Of those draws; that of the fit by default.
         ci_prob, ci_kind : optional
             Of the bounds; as ArviZ is set by default.
+        of : str, optional
+            Of a joint fit: which property.
 
         Returns
         -------
@@ -145,8 +160,9 @@ class Attribution(Fitted):
         from realmat.attribution.predict import predict
         from realmat.support.intervals import using
 
+        posterior, table, fresh = self._seen(of)._rows(data, new, seed)
         with using(ci_prob, ci_kind):
-            return predict(self.posterior, self._table(data), new=new, draws=draws, seed=self._seed(seed))
+            return predict(posterior, table, new=fresh, draws=draws, seed=self._seed(seed))
 
     @one_blas_thread()
     def advise(
@@ -155,20 +171,24 @@ class Attribution(Fitted):
         target: Target = None,
         costs: Mapping[str, float] | None = None,
         batch: int = 1,
+        *,
+        of: str | None = None,
     ) -> Advice:
         """What to measure next (see `realmat.attribution.advise.advise`).
 
         Parameters
         ----------
         actions : mapping, list of str or DataFrame, optional
-            Kinds of action to weigh (``"repeat"``, ``"characterise"``, ``"theory"``, ``"specimen"``, ``"measure"``), or a table of
-            candidates.
+            Kinds of action to weigh (``"repeat"``, ``"property"``, ``"characterise"``, ``"theory"``, ``"specimen"``, ``"measure"``), or a
+            table of candidates.
         target : DataFrame or sequence of row labels, optional
             What is to be predicted better; all rows of the fit by default.
         costs : mapping of str to float, optional
-            Cost of a kind of action or of one action; 1 by default.
+            Cost of a kind of action, of a property or a column to measure, or of one action; 1 by default.
         batch : int
             Number of actions to choose together.
+        of : str, optional
+            Of a joint fit: which property.
 
         Returns
         -------
@@ -176,4 +196,5 @@ class Attribution(Fitted):
         """
         from realmat.attribution.advise import advise
 
-        return advise(self.posterior, actions, target, costs, batch, self.model.prediction_table)
+        own = self._seen(of)
+        return advise(own.posterior, actions, target, costs, batch, own.model.prediction_table)

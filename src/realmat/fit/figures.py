@@ -29,30 +29,41 @@ class Figures(Attribution, Validation, Updating):
         joined: Sequence[Sequence[str]] | None = None,
         draws: int | None = None,
         dark: bool = False,
+        *,
+        of: str | None = None,
     ) -> Figure:
         """Stacked bar of the budget; arguments are those of `budget`."""
-        return self.budget(new, data, k, scale, joined, draws).plot(dark)
+        return self.budget(new, data, k, scale, joined, draws, of=of).plot(dark)
 
-    def plot_gap(self, specimen: Any = None, dark: bool = False) -> Figure:
+    def plot_gap(self, specimen: Any = None, dark: bool = False, *, of: str | None = None) -> Figure:
         """Waterfall from theory to the measured value of one specimen, by default that with the largest gap."""
-        return self.gap().plot(specimen, dark)
+        return self.gap(of=of).plot(specimen, dark)
 
     @one_blas_thread()
-    def plot_parity(self, by: str | None = None, left_out: LeftOut | None = None, k: float = 2.0, dark: bool = False) -> Figure:
+    def plot_parity(
+        self, by: str | None = None, left_out: LeftOut | None = None, k: float = 2.0, dark: bool = False, *, of: str | None = None
+    ) -> Figure:
         """Measured against predicted without its group, error bars by layer (see `realmat.plots.parity.plot_parity`)."""
         from realmat.plots.parity import plot_parity
 
-        return plot_parity(self.posterior, by, left_out, self.model.unit, k, dark)
+        own = self._seen(of)
+        return plot_parity(own.posterior, by, left_out, own.model.unit, k, dark)
 
     @one_blas_thread()
-    def plot_calibration(self, by: str | None = None, left_out: LeftOut | None = None, dark: bool = False) -> Figure:
+    def plot_calibration(
+        self, by: str | None = None, left_out: LeftOut | None = None, dark: bool = False, *, of: str | None = None
+    ) -> Figure:
         """Nominal against empirical coverage of left-out predictions (see `realmat.plots.calibration.plot_calibration`)."""
         from realmat.plots.calibration import plot_calibration
 
-        return plot_calibration(self.posterior, by, left_out, dark)
+        return plot_calibration(self._seen(of).posterior, by, left_out, dark)
 
-    def plot_model(self, dark: bool = False) -> Figure:
-        """The model as a picture of its layers."""
+    def plot_model(self, dark: bool = False, *, of: str | None = None) -> Figure:
+        """The model as a picture of its layers; of a joint fit without `of`, which state informs which property."""
+        from realmat.plots.joint import plot_joint
         from realmat.plots.model import plot_model
 
-        return plot_model(self.model, self.problem, dark)
+        if of is None and not self.chosen:
+            return plot_joint(self.problem, dark)
+        own = self._seen(of)
+        return plot_model(own.model, own.problem, dark)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from realmat.engines import choice
+from realmat.errors import ModelError
+from realmat.fit.rows import seen_with
 from realmat.joint import Joint
 from realmat.model import Model
 from realmat.posterior.draws import Draws, Posterior
@@ -17,6 +19,7 @@ from realmat.posterior.grouping import of_rows
 from realmat.support.checks import listed
 from realmat.support.jobs import run
 from realmat.table.table import Table
+from realmat.table.validated import as_frame
 from realmat.terms.component import Scale
 from realmat.terms.problem import Problem
 
@@ -33,13 +36,40 @@ class Fitted:
         That of the property which the fit is seen through.
     declared : Model or Joint
         That of all properties.
+    chosen : bool
+        Whether it is known which property questions are about: there is one only, or `of` was asked for it.
     posterior : Posterior
     """
 
-    def __init__(self, model: Model | Joint, posterior: Posterior) -> None:
+    def __init__(self, model: Model | Joint, posterior: Posterior, chosen: bool = False) -> None:
         self.declared = model
+        self.chosen = chosen or len(model.responses) == 1
         self.model = model.of(posterior.problem.response)
         self.posterior = posterior
+
+    def of(self, response: str) -> Self:
+        """The fit seen through one of its properties, with all that the others tell of it.
+
+        Raises
+        ------
+        realmat.ModelError
+            If there is no such property.
+        """
+        return type(self)(self.declared, self.posterior.of(response), chosen=True)
+
+    def _seen(self, of: str | None) -> Self:
+        """Seen through a property that a question is about.
+
+        Raises
+        ------
+        realmat.ModelError
+            If there are several and none was named, or there is no such property.
+        """
+        if of is not None:
+            return self.of(of)
+        if not self.chosen:
+            raise ModelError(f"this fit is of {listed(self.problem.responses)}: say of which property with of=, or ask fit.of(...).")
+        return self
 
     @property
     def problem(self) -> Problem:
@@ -75,9 +105,13 @@ class Fitted:
         made = f"{chains} x {draws} draws by the {facts.get('engine')} engine in {facts.get('seconds', 0):.1f} s"
         return f"<Fit of {name!r}: {rows} rows, {made}>"
 
-    def _table(self, data: Any) -> Table | None:
-        """New rows, validated; None stands for the rows of the fit."""
-        return None if data is None else self.model.prediction_table(data)
+    def _rows(self, data: Any, new: str, seed: int | None = None) -> tuple[Posterior, Table | None, str]:
+        """New rows, validated (None stands for those of the fit), the posterior that knows what they tell, and what is new to it."""
+        if data is None:
+            return self.posterior, None, new
+        if isinstance(self.declared, Joint):
+            return seen_with(self.declared, self.posterior, as_frame(data), new, self._seed(seed))
+        return self.posterior, self.model.prediction_table(data), new
 
     def _seed(self, seed: int | None) -> int:
         return int(self.facts.get("seed", 0)) if seed is None else seed

@@ -38,16 +38,6 @@ class Fit(Figures):
         The problem and its draws; `tree` shows them as a DataTree.
     """
 
-    def of(self, response: str) -> Fit:
-        """The fit seen through one of its properties, with all that the others tell of it.
-
-        Raises
-        ------
-        realmat.ModelError
-            If there is no such property.
-        """
-        return Fit(self.declared, self.posterior.of(response))
-
     def summary(
         self,
         var_names: str | Sequence[str] | None = None,
@@ -85,8 +75,12 @@ class Fit(Figures):
 
     def _variables(self, most: int) -> list[str]:
         stored = self._drawn["posterior"].data_vars
-        names = (n for t in self.problem.terms for n in [*(q.name for q in t.params), *(c.name for c in t.coefficients if c.size <= most)])
-        return [n for n in names if n in stored]
+        terms = self.problem.terms if self.chosen else self.problem.all_terms
+        names: list[str] = []
+        for t in terms:
+            names += [q.name for q in t.params] + [c.name for c in t.coefficients if c.size <= most]
+            names += [d.name for d in t.derived if np.prod([len(x) for x in d.coords]) <= most]
+        return [n for n in dict.fromkeys(names) if n in stored]
 
     def _repr_html_(self) -> str:
         """The fit and its hyperparameters, in a notebook."""

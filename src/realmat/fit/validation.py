@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
+from realmat.errors import ModelError
 from realmat.fit.fitted import Fitted
 from realmat.posterior.grouping import By
 from realmat.support.threads import one_blas_thread
@@ -23,7 +24,14 @@ class Validation(Fitted):
     """Questions about trust."""
 
     def loo(
-        self, by: By = "observation", refit: bool | None = None, draws: int | None = None, executor: Executor | None = None
+        self,
+        by: By = "observation",
+        refit: bool | None = None,
+        draws: int | None = None,
+        executor: Executor | None = None,
+        *,
+        of: str | None = None,
+        given: str = "others",
     ) -> az.ELPDData:
         """Leave-one-group-out cross-validation with the coefficients integrated out (see `realmat.validation.loo.loo`).
 
@@ -38,13 +46,17 @@ class Validation(Fitted):
             At most so many posterior draws.
         executor : concurrent.futures.Executor, optional
             Runs the refits, as of `realmat.fit_many`; the numbers are the same.
+        of : str, optional
+            Of a joint fit: which property is left out.
+        given : {"others", "nothing"}
+            Of a joint fit: whether what was measured of the group's other properties is kept, or left out with it.
 
         Returns
         -------
         az.ELPDData
             For `az.compare`; `elpd_i` and `pareto_k` along a dimension named as the grouping.
         """
-        return self.left_out(by, refit, draws, executor=executor).elpd
+        return self.left_out(by, refit, draws, executor=executor, of=of, given=given).elpd
 
     @one_blas_thread()
     def left_out(
@@ -54,17 +66,32 @@ class Validation(Fitted):
         draws: int | None = None,
         tick: Callable[[int, int], None] | None = None,
         executor: Executor | None = None,
+        *,
+        of: str | None = None,
+        given: str = "others",
     ) -> LeftOut:
         """As `loo`, with the left-out prediction of every row (see `realmat.validation.loo.left_out`); ``tick(done, of)`` on the way."""
-        from realmat.validation.loo import left_out
+        from realmat.validation.loo import GIVEN, left_out
+        from realmat.validation.nothing import left_out_alone
 
-        quick = self.facts.get("engine") == "exact" and not self.problem.swept and len(self.problem.table) <= _QUICK
+        if given not in GIVEN:
+            raise ModelError(f"given= must be one of {', '.join(GIVEN)}, not {given!r}.")
+        own = self._seen(of)
+        if given == "nothing" and own.problem.beside:
+            return left_out_alone(own.posterior, by, draws, tick)
+        quick = own.facts.get("engine") == "exact" and not own.problem.swept and len(own.problem.table) <= _QUICK
         again = quick if refit is None else refit
-        return left_out(self.posterior, by, self._without(executor) if again else None, draws, tick=tick)
+        return left_out(own.posterior, by, own._without(executor) if again else None, draws, tick=tick)
 
     @one_blas_thread()
-    def check(self) -> Check:
-        """Convergence, calibration, sensitivity: a table, and text that says what to do (see `realmat.validation.diagnostics.check`)."""
-        from realmat.validation.diagnostics import check
+    def check(self, *, of: str | None = None) -> Check:
+        """Convergence, calibration, sensitivity: a table, and text that says what to do (see `realmat.validation.diagnostics.check`).
 
-        return check(self.posterior, self.model)
+        Of a joint fit `of` names the property whose predictions are looked at; without it all are.
+        """
+        from realmat.validation.diagnostics import check, check_every
+
+        if of is None and not self.chosen:
+            return check_every(self.posterior)
+        own = self._seen(of)
+        return check(own.posterior, own.model)

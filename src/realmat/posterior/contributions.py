@@ -118,7 +118,7 @@ class Stream:
     def __init__(self, posterior: Posterior, table: Table | None = None, new: str = "observation", draws: int | None = None) -> None:
         problem = posterior.problem
         self.posterior = posterior
-        self.index = (table or problem.table).index
+        self.index = (table or problem.table).shown
         self.fresh = fresh_levels(new, table or problem.table)
         self.own = table is None
         if table is None:

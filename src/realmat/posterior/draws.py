@@ -113,24 +113,16 @@ class Posterior:
         return not nonlinear_terms(self.problem) and self.system.augmented
 
     def block(self, name: str, indices: np.ndarray) -> np.ndarray:
-        """Draws of a block of coefficients, or of effects that follow from several, at flat draws `indices`: (len(indices), size)."""
-        for d in self.problem.derived:
-            if d.name == name:
-                return self.derived(d, indices)
+        """Draws of a block of coefficients at flat draws `indices`: shape (len(indices), size)."""
         stored = self.draws.coefficients.get(name)
         if stored is not None:
             return stored.reshape(self.size, stored.shape[-1])[indices]
         every = self.redraw(tuple(int(i) for i in indices))
         return every[:, self.system.columns[name]]
 
-    def derived(self, d: Derived, indices: np.ndarray | None = None) -> np.ndarray:
-        """Draws of what follows from psi and coefficients, at flat draws `indices` (all by default): shape (draws, ...)."""
-        at = np.arange(self.size) if indices is None else np.asarray(indices)
-        values = {name: v[at].T for name, v in self._flat.items()}
-        if d.value is not None:
-            return np.moveaxis(Lifted(d.value)(values, len(at)), -1, 0)
-        parts = (Lifted(scale)(values, len(at))[..., None] * self.block(name, at) for name, scale in d.parts)
-        return np.asarray(sum(parts, np.zeros((len(at), len(d.coords[0])))))
+    def derived(self, d: Derived) -> np.ndarray:
+        """Draws of what follows from psi, chains joined: shape (draws, ...)."""
+        return np.moveaxis(Lifted(d.value)({name: v.T for name, v in self._flat.items()}, self.size), -1, 0)
 
     def redraw(self, indices: tuple[int, ...]) -> np.ndarray:
         """Exact draws of all coefficients given psi at flat draws `indices`, shape (len(indices), coefficients); reproducible by draw."""

@@ -22,7 +22,8 @@ def draw(problem: Problem, draws: int, seed: int) -> Posterior:
         b: dict[str, np.ndarray] = {}
         for block in order:
             mean = np.broadcast_to(np.asarray(evaluate(block.mean, values), dtype=float), (block.size,))
-            mean = mean + sum((matrix @ b[parent] for parent, matrix in block.parents), np.zeros(block.size))
+            for part in block.mean_parts:
+                mean = mean + evaluate(part.scale, values) * (part.matrix @ b[part.coefficients])
             sd = np.asarray(evaluate(block.sd, values), dtype=float)
             nu = degrees(block.nu, values) if block.nu else None
             local = nu / rng.chisquare(nu, block.size) if nu else 1.0
@@ -56,7 +57,7 @@ def by_parents(blocks: Sequence[Coefficients]) -> list[Coefficients]:
     names: set[str] = set()
     pending = list(blocks)
     while pending:
-        ready = [c for c in pending if all(parent in names for parent, _ in c.parents)]
+        ready = [c for c in pending if all(part.coefficients in names for part in c.mean_parts)]
         done += ready
         names |= {c.name for c in ready}
         pending = [c for c in pending if c.name not in names]

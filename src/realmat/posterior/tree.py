@@ -93,8 +93,7 @@ def variables(posterior: Posterior) -> xr.Dataset:
             shown = c.report[0](draws) if c.report else draws
             data[c.name] = _array(shown if c.dim else shown[..., 0], c.dim, c.coords, coords)
         for d in term.derived:
-            if posterior.draws.coefficients or not d.parts:
-                data[d.name] = _derived(posterior, d, coords)
+            data[d.name] = _derived(posterior, d, coords)
     chains, size = posterior.shape
     return xr.Dataset(data, {**coords, "chain": np.arange(chains), "draw": np.arange(size)})
 

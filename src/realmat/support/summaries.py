@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
@@ -23,9 +25,10 @@ def summary(
     import arviz_stats
 
     asked = {"var_names": list(names), "kind": kind, "coords": coords}
+    with np.errstate(invalid="ignore", divide="ignore"):  # the diagonal of a correlation matrix never moves
+        table = arviz_stats.summary(tree, round_to="none" if round_to == "auto" else round_to, **asked)
     if round_to != "auto":
-        return arviz_stats.summary(tree, round_to=round_to, **asked)
-    table = arviz_stats.summary(tree, round_to="none", **asked)
+        return table
     out = table.astype(object)
     for name in table.columns:
         if name in _OWN:

@@ -117,6 +117,8 @@ class Table:
         The table that this one is a part of (`part`): that of every property, where several are measured; itself otherwise.
     place : int array of shape (rows,)
         Where the rows stand in `whole`.
+    shown : array of shape (rows,)
+        What results call the rows: the index, unless that had to be made unlike another table's.
     """
 
     def __init__(
@@ -137,7 +139,7 @@ class Table:
         self.count = np.ones(len(index)) if count is None else count
         self.columns = dict(columns)
         self.levels = dict(levels)
-        self.index = index
+        self.index = self.shown = index
         self.limits = dict(limits or {})
         self.whole, self.place = self, np.arange(len(index))
         self._levels: dict[str, Level] = {}
@@ -197,7 +199,7 @@ class Table:
 
     def take(self, rows: np.ndarray, count: np.ndarray | None = None) -> Table:
         """The table of some rows, in that order; `count` says how many rows of this table each stands for."""
-        return Table(
+        out = Table(
             {name: values[rows] for name, values in self.columns.items()},
             self.levels,
             self.index[rows],
@@ -209,6 +211,8 @@ class Table:
             {name: values[rows] for name, values in self.others.items()},
             None if self.within is None or count is not None else self.within[rows],
         )
+        out.shown = self.shown[rows]
+        return out
 
     def followed_by(self, other: Table) -> Table:
         """These rows and then those of another table, which may lack columns; a row label that is taken gets another."""

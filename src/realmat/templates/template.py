@@ -21,6 +21,7 @@ from realmat.errors import DataError, FileError, ModelError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from realmat.joint import Joint
     from realmat.model import Model
 
 _MUST_DEFINE = {
@@ -89,6 +90,11 @@ class Template:
         return tuple(self.module.VARIANTS)
 
     @property
+    def default(self) -> str:
+        """The variant that is meant where none is named: ``"real"``, or the last one."""
+        return "real" if "real" in self.variants else self.variants[-1]
+
+    @property
     def meanings(self) -> Mapping[str, str]:
         """What each variant assumes, in one line."""
         return dict(self.module.VARIANTS)
@@ -113,13 +119,13 @@ class Template:
         except OSError as error:
             raise FileError(f"template {self.name!r} has no model card: {path} cannot be read ({error.strerror}).") from error
 
-    def model(self, variant: str = "real", table: pd.DataFrame | None = None, **options: Any) -> Model:
+    def model(self, variant: str | None = None, table: pd.DataFrame | None = None, **options: Any) -> Model | Joint:
         """Build one of its models.
 
         Parameters
         ----------
-        variant : str
-            One of `variants`.
+        variant : str, optional
+            One of `variants`; `default` without.
         table : DataFrame, optional
             A prepared table (see `prepare`), from which lists of columns (elements, functional groups) are taken where the template has
             such lists; its own data set's by default.
@@ -131,6 +137,7 @@ class Template:
         realmat.ModelError
             For an unknown variant or option.
         """
+        variant = variant or self.default
         if variant not in self.variants:
             near = difflib.get_close_matches(str(variant), self.variants, 1)
             hint = f"; did you mean {near[0]!r}?" if near else "."

@@ -18,7 +18,7 @@ from realmat.terms.component import Component, Scale
 from realmat.terms.correlation import correlated, correlated_noise
 from realmat.terms.problem import Problem, link_values
 from realmat.terms.renaming import Renamer
-from realmat.terms.term import Contribution, Latent, Noise, Rows, Term, stored_name
+from realmat.terms.term import Coefficients, Contribution, Latent, Noise, Rows, Term, stored_name
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def bind_together(
     scales: Mapping[str, Scale] | None = None,
     prefix: bool = False,
     shared: Sequence[str] = (),
+    before: Problem | None = None,
 ) -> Problem:
     """Turn the models of several properties of one table into one problem, seen through the first.
 
@@ -98,21 +99,26 @@ def bind_together(
         Whether a property's variables begin with its name.
     shared : sequence of str
         Variables that keep their names, and are thereby one in all properties.
+    before : Problem, optional
+        The same models on the first rows of the table: its magnitudes and priors are kept, so that hyperparameters mean the same.
 
     Raises
     ------
     realmat.DataError, realmat.ModelError
         If a component cannot be bound, or variables clash.
     """
-    seen = [_Seen.of(member, table, scales) for member in members]
+    if before is not None:
+        scales = {part.response: part.scale for part in before.every}
+    old = len(table if before is None else before.table.whole)
+    seen = [_Seen.of(member, table, scales, old) for member in members]
     apart = any(own.apart for own in seen) or "noise" in correlate
     everything = np.arange(len(table))
     first, cell = (everything, everything) if apart else _cells(table, seen)
     collapsed = table.take(first, np.bincount(cell, weights=table.count, minlength=len(first)))
-    terms = [own.terms(collapsed, cell) for own in seen]
+    terms = [own.terms(collapsed, cell, old) for own in seen]
     if collapsed.rows_matter and len(first) < len(table):  # a component wants every row to be its own piece
         first, cell, collapsed = everything, everything, table
-        terms = [own.terms(collapsed, cell) for own in seen]
+        terms = [own.terms(collapsed, cell, old) for own in seen]
     if table.within is not None and (apart or collapsed.rows_matter):
         raise DataError(
             f"{int(table.count.sum()):,} rows were reduced to {len(table):,} cells where they live, but this model needs each row: limits, "
@@ -123,6 +129,8 @@ def bind_together(
         _resolvable(own)
     if prefix:
         terms = _named_apart(members, terms, shared)
+    if before is not None:
+        terms = [tuple(_as_before(term, before) for term in own) for own in terms]
     terms = correlated([m.response for m in members], terms, [c for c in correlate if c != "noise"])
     problems = [own.problem(t, collapsed, cell, k) for k, (own, t) in enumerate(zip(seen, terms, strict=True))]
     if "noise" in correlate:
@@ -143,12 +151,12 @@ class _Seen:
     apart: bool
 
     @classmethod
-    def of(cls, member: Member, table: Table, scales: Mapping[str, Scale] | None) -> _Seen:
+    def of(cls, member: Member, table: Table, scales: Mapping[str, Scale] | None, old: int) -> _Seen:
         rows = np.flatnonzero(np.isfinite(table.numeric(member.response)))
         own = table if len(rows) == len(table) and member.response == table.response else cls._part(table, rows, None, member)
         scale = (scales or {}).get(member.response) or scale_of(own, member.response, member.link, member.components)
         observation = next(c for c in member.components if c.layer == "observation")
-        make = observation.bind(own, scale).noise
+        make = observation.bind(own if old == len(table) else cls._part(table, rows[rows < old], None, member), scale).noise
         assert make is not None
         noise: Noise = make(own)
         apart = noise.nu is not None or (noise.censored is not None and bool(noise.censored.any()))
@@ -158,15 +166,16 @@ class _Seen:
     def _part(table: Table, rows: np.ndarray, count: np.ndarray | None, member: Member, common: bool = True) -> Table:
         return table.part(rows, count, member.response, member.link, common)
 
-    def _cells(self, collapsed: Table, cell: np.ndarray, common: bool) -> tuple[Table, np.ndarray, np.ndarray]:
-        """The property's cells, the cell of each of its rows, and the first row of each cell."""
-        mine, first, own = np.unique(cell[self.rows], return_index=True, return_inverse=True)
+    def _cells(self, collapsed: Table, cell: np.ndarray, common: bool, old: int | None = None) -> tuple[Table, np.ndarray, np.ndarray]:
+        """The property's cells (those of the first `old` rows), the cell of each of its rows, and the first row of each cell."""
+        rows = self.rows if old is None else self.rows[self.rows < old]
+        mine, first, own = np.unique(cell[rows], return_index=True, return_inverse=True)
         if self.own.whole is self.own and len(mine) == len(collapsed):
             return collapsed, own, first
-        return self._part(collapsed, mine, np.bincount(own, self.own.count), self.member, common), own, first
+        return self._part(collapsed, mine, np.bincount(own, self.own.count[: len(rows)]), self.member, common), own, first
 
-    def terms(self, collapsed: Table, cell: np.ndarray) -> tuple[Term, ...]:
-        part = self._cells(collapsed, cell, common=True)[0]
+    def terms(self, collapsed: Table, cell: np.ndarray, old: int) -> tuple[Term, ...]:
+        part = self._cells(collapsed, cell, common=True, old=old)[0]
         terms = tuple(component.bind(part, self.scale) for component in self.member.components)
         for term in terms:  # may ask for the level of single rows
             term.contribute(part)
@@ -176,7 +185,7 @@ class _Seen:
         part, own, first = self._cells(collapsed, cell, common=False)
         contributions = tuple(term.contribute(part) for term in terms)
         make = next(term.noise for term in terms if term.noise is not None)
-        noise = _first(make(self.own), first)
+        noise = _first(_heard(make(self.own)), first)
         g = link_values(self.member.link, self.own.numeric(self.member.response))
         rows = _rows(self.member.response, terms, contributions, noise, statistics(self.own, g, own, len(first)))
         alone = self.own.whole is self.own
@@ -184,6 +193,14 @@ class _Seen:
         response, link, labels = self.member.response, self.member.link, dict(self.member.labels)
         labels |= {f"{response}_{name}": label for name, label in labels.items()}  # as a component is called among several properties
         return Problem(response, link, table, part, own, terms, rows, self.scale, contributions, noise, rank=rank, labels=labels)
+
+
+def _heard(noise: Noise) -> Noise:
+    """Rows that state no u where no scale is inferred (new rows can be such) have that of the others."""
+    silent = (noise.u == 0) & (noise.group < 0)
+    if not silent.any() or silent.all():
+        return noise
+    return replace(noise, u=np.where(silent, np.sqrt(np.mean(noise.u[~silent] ** 2)), noise.u))
 
 
 def _first(noise: Noise, first: np.ndarray) -> Noise:
@@ -235,6 +252,24 @@ def _named_apart(members: Sequence[Member], terms: Sequence[tuple[Term, ...]], s
         every = [name for term in own for name in _variables(term)]
         new[k] |= {name: f"{front}_{name}" for name in every if name not in new[k] and name not in shared}
     return [tuple(Renamer(names).term(term) for term in own) for names, own in zip(new, terms, strict=True)]
+
+
+def _as_before(term: Term, before: Problem) -> Term:
+    """A term with the priors that its variables had before."""
+    priors = {q.name: q.prior for q in before.params}
+    blocks = {c.name: c for c in before.coefficients}
+
+    def kept(now: Coefficients) -> Coefficients:
+        was = blocks.get(now.name)
+        if was is None:
+            return now
+        same = {k: getattr(was, k) for k in ("sd", "mean") if not callable(getattr(was, k)) and np.ndim(getattr(was, k)) == 0}
+        if was.size == now.size:
+            same |= {k: getattr(was, k) for k in ("sd", "mean") if not callable(getattr(was, k))}
+        return replace(now, **same)
+
+    params = tuple(replace(q, prior=priors.get(q.name, q.prior)) for q in term.params)
+    return replace(term, params=params, coefficients=tuple(kept(c) for c in term.coefficients))
 
 
 def _variables(term: Term) -> list[str]:

@@ -1,12 +1,16 @@
 """Effects of one level on several properties that go together: a specimen that is harder than known states say is stronger too.
 
-The effects of level value j on the properties are ``e_j = D L z_j`` with z_j standard normal, D the properties' own scales, and L the
+The effects of one value of a level on the properties are ``e = D L z`` with z standard normal, D the properties' own scales, and L the
 Cholesky factor of their correlation matrix R = L L'. Its prior is that of Lewandowski, Kurowicka & Joe (J. Multivar. Anal. 100, 1989,
 2009) with eta = 2. As in their section 3.2 the elements of L follow from partial correlations r, which are independent a priori:
 
     L_kj = r_kj sqrt(1 - sum_{m<j} L_km^2),     (1 + r_kj) / 2 ~ Beta(a_j, a_j),     a_j = eta + (K - 1 - j) / 2,     j = 1 ... k - 1,
 
-so that they are plain hyperparameters, and the z are coefficients whose prior does not depend on psi.
+so that they are plain hyperparameters. Written one property after the other, each effect is normal around what those before it tell,
+
+    e_k | e_1 ... e_{k-1} ~ N(sum_j beta_kj e_j, (D_k L_kk)^2),     beta_kj = D_k / D_j sum_m L_km [L^-1]_mj,
+
+which is the form that engines know: a prior mean that is linear in other coefficients.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from realmat.errors import ModelError
 from realmat.support.checks import listed
@@ -23,9 +28,7 @@ from realmat.terms.component import indicator
 from realmat.terms.priors import Prior
 from realmat.terms.problem import Problem
 from realmat.terms.term import (
-    Bias,
     Coefficients,
-    Contribution,
     Derived,
     Function,
     Noise,
@@ -99,13 +102,27 @@ class Correlation:
         names = np.array(self.responses, dtype=object)
         return Derived(f"{self.name}_correlation", ("property", "property_"), (names, names), value=self.matrix)
 
-    def block(self, j: int) -> str:
-        """Name of the standard normal coefficients that property j brings in."""
-        return f"{self.name}_z_{stored_name(self.responses[j])}"
+    def sd(self, k: int, own: Any) -> Function:
+        """Standard deviation of effect k, of scale `own`, given those before it."""
+        return lambda p, xp: evaluate(own, p, xp) * self.factor(p, k, k)
 
-    def scale(self, k: int, j: int, own: Any, outer: Function | None = None) -> Function:
-        """What multiplies block j in property k, whose scale is `own`."""
-        return lambda p, xp: evaluate(outer, p, xp) * evaluate(own, p, xp) * self.factor(p, k, j)
+    def weight(self, k: int, j: int, own: Any, other: Any) -> Function:
+        """beta_kj, for scales `own` and `other`."""
+
+        def beta(p: Values, xp: Any) -> Any:
+            w: dict[int, Any] = {}  # row k of L times the inverse of the rows before, from the last column on
+            for m in range(k - 1, j - 1, -1):
+                rest = self.factor(p, k, m) - sum(w[n] * self.factor(p, n, m) for n in range(m + 1, k))
+                w[m] = rest / self.factor(p, m, m)
+            return w[j] * evaluate(own, p, xp) / evaluate(other, p, xp)
+
+        return beta
+
+    def leaning(self, blocks: Sequence[Coefficients], k: int) -> Coefficients:
+        """Block k with the prior that it has given the blocks before it."""
+        own, same = blocks[k], sparse.identity(blocks[k].size, format="csr")
+        leans = tuple(Piece(blocks[j].name, same, self.weight(k, j, own.sd, blocks[j].sd)) for j in range(k))
+        return replace(own, sd=self.sd(k, own.sd), leans=leans)
 
 
 def correlated(responses: Sequence[str], terms: Sequence[tuple[Term, ...]], names: Sequence[str]) -> list[tuple[Term, ...]]:
@@ -121,8 +138,9 @@ def correlated(responses: Sequence[str], terms: Sequence[tuple[Term, ...]], name
         found = {k: place for k, own in enumerate(out) if (place := _find(name, responses[k], own)) is not None}
         _can_correlate(name, [responses[k] for k in found], [_block(name, responses[k], out[k][i]) for k, i in found.items()])
         correlation = Correlation(stored_name(name), tuple(responses[k] for k in found))
+        blocks = [_block(name, responses[k], out[k][i]) for k, i in found.items()]
         for place, (k, i) in enumerate(found.items()):
-            out[k][i] = _loaded(out[k][i], _block(name, responses[k], out[k][i]), correlation, place)
+            out[k][i] = _leaning(out[k][i], correlation, blocks, place)
     return [tuple(own) for own in out]
 
 
@@ -161,33 +179,14 @@ class _Any(dict[str, float]):
         return 1.0
 
 
-def _loaded(term: Term, block: Coefficients, correlation: Correlation, k: int) -> Term:
-    """A term whose block is ``scale_k * sum_j L_kj z_j``."""
-    blocks = tuple(replace(block, name=correlation.block(j), sd=1.0, unit="", inner=True) for j in range(k + 1))
-    scales = [correlation.scale(k, j, block.sd) for j in range(k + 1)]
-    contribute = term.contribute
-
-    def pieces(piece: Piece) -> tuple[Piece, ...]:
-        if piece.coefficients != block.name:
-            return (piece,)
-        return tuple(Piece(z.name, piece.matrix, correlation.scale(k, j, block.sd, piece.scale)) for j, z in enumerate(blocks))
-
-    def loaded(table: Any, fresh_levels: tuple[str, ...] = ()) -> Contribution:
-        made = contribute(table, fresh_levels)
-        return replace(made, pieces=tuple(new for piece in made.pieces for new in pieces(piece)))
-
-    names = tuple(z.name for z in blocks)
-    effect = Derived(
-        block.name, (str(block.dim),), (block.coords,), tuple(zip(names, scales, strict=True)), level=block.level, unit=block.unit
-    )
-    biases = tuple(Bias(b.name, names if block.name in b.blocks else b.blocks, b.sd) for b in term.biases)
+def _leaning(term: Term, correlation: Correlation, blocks: Sequence[Coefficients], k: int) -> Term:
+    """A term whose block is number `k` of those that correlate."""
+    own = blocks[k]
     return replace(
         term,
         params=(*term.params, *correlation.params),
-        coefficients=tuple(new for c in term.coefficients for new in (blocks if c is block else (c,))),
-        contribute=loaded,
-        biases=biases,
-        derived=(*term.derived, effect, correlation.derived),
+        coefficients=tuple(correlation.leaning(blocks, k) if c is own else c for c in term.coefficients),
+        derived=(*term.derived, correlation.derived),
     )
 
 
@@ -216,35 +215,37 @@ def correlated_noise(problems: Sequence[Problem]) -> list[Problem]:
     number = np.full(len(whole), -1)
     number[rows] = np.arange(len(rows))
     correlation = Correlation("noise", tuple(part.response for part in problems), SHARE)
-    return [_noisy(part, correlation, k, number) for k, part in enumerate(problems)]
+    blocks = [_common(part, len(rows)) for part in problems]
+    return [_noisy(part, correlation, blocks, k, number) for k, part in enumerate(problems)]
 
 
-def _noisy(part: Problem, correlation: Correlation, k: int, number: np.ndarray) -> Problem:
-    size, own = int(number.max()) + 1, number[part.cells.place]
-    full, rows = part.noise, part.response_rows
+def _noisy(part: Problem, correlation: Correlation, blocks: Sequence[Coefficients], k: int, number: np.ndarray) -> Problem:
+    own, rows, full = number[part.cells.place], part.response_rows, part.noise
     assert full.scales is not None
     inferred = full.scales
-    blocks = tuple(Coefficients(correlation.block(j), size, 1.0, dim="noise_row", coords=np.arange(size), inner=True) for j in range(k + 1))
-    matrix = indicator(own, size)
-
-    def sd(p: Values, xp: Any) -> Any:
-        return SHARE**0.5 * inferred(p, xp)[0]
 
     def scales(p: Values, xp: Any) -> Any:
         scale = inferred(p, xp)[0]
         return xp.stack([scale, (1 - SHARE) ** 0.5 * scale])
 
-    owner = part.observation.component
-    pieces = tuple((owner, Piece(z.name, matrix, correlation.scale(k, j, sd))) for j, z in enumerate(blocks))
+    piece = (part.observation.component, Piece(blocks[k].name, indicator(own, blocks[k].size)))
     reduced = Noise(full.u, np.where(full.group < 0, -1, (own >= 0).astype(int)), scales)
     term = replace(
         part.observation,
         params=(*part.observation.params, *correlation.params),
-        coefficients=(*part.observation.coefficients, *blocks),
+        coefficients=(*part.observation.coefficients, correlation.leaning(blocks, k)),
         derived=(*part.observation.derived, correlation.derived),
     )
     return replace(
         part,
         terms=tuple(term if t is part.observation else t for t in part.terms),
-        response_rows=Rows(rows.name, rows.y, (*rows.pieces, *pieces), rows.offsets, reduced, rows.count, rows.within),
+        response_rows=Rows(rows.name, rows.y, (*rows.pieces, piece), rows.offsets, reduced, rows.count, rows.within),
     )
+
+
+def _common(part: Problem, size: int) -> Coefficients:
+    """What of the noise of a property may be common to the row."""
+    inferred = part.noise.scales
+    assert inferred is not None
+    name = f"{stored_name(part.response)}_noise_common"
+    return Coefficients(name, size, lambda p, xp: SHARE**0.5 * inferred(p, xp)[0], dim="noise_row", coords=np.arange(size), inner=True)

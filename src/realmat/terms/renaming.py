@@ -108,7 +108,9 @@ class Renamer:
 
     def _block(self, c: Coefficients) -> Coefficients:
         parents = tuple((self.name(parent), matrix) for parent, matrix in c.parents)
-        return replace(c, name=self.name(c.name), sd=self._same(c.sd), mean=self.function(c.mean), parents=parents, nu=self._nu(c.nu))
+        leans = tuple(self._piece(piece) for piece in c.leans)
+        moments = {"sd": self._same(c.sd), "mean": self.function(c.mean)}
+        return replace(c, name=self.name(c.name), **moments, parents=parents, leans=leans, nu=self._nu(c.nu))
 
     def _noise(self, noise: Noise) -> Noise:
         return replace(noise, scales=self.function(noise.scales), nu=self._nu(noise.nu))

@@ -101,6 +101,8 @@ class Coefficients:
         Own part of the prior mean.
     parents : tuple of (name, csr matrix of shape (size, parent size))
         Linear part of the prior mean: a population mean, a trend over descriptors.
+    leans : tuple of Piece
+        The same with weights that depend on psi: what the effects on other properties tell of these.
     nu : str or float, optional
         Degrees of freedom of a Student t: the name of their Param, or a number.
     level : str, optional
@@ -111,7 +113,7 @@ class Coefficients:
         From the coefficients, shape (..., size), to what the posterior holds under `name`, shape (..., len(coords)), and back: a log
         state in its own unit, together with the states that are known exactly.
     inner : bool
-        Whether it only serves a `Derived` variable or the noise, and the posterior does not show it.
+        Whether it only serves the noise, and the posterior does not show it.
     """
 
     name: str
@@ -126,6 +128,12 @@ class Coefficients:
     unit: str = ""
     report: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
     inner: bool = False
+    leans: tuple[Piece, ...] = ()
+
+    @property
+    def mean_parts(self) -> tuple[Piece, ...]:
+        """All linear parts of the prior mean."""
+        return (*(Piece(parent, matrix) for parent, matrix in self.parents), *self.leans)
 
 
 @dataclass(frozen=True)
@@ -297,7 +305,7 @@ class Bias:
 
 @dataclass(frozen=True)
 class Derived:
-    """A variable that the posterior holds though no engine draws it: it follows from psi and the coefficients.
+    """A variable that the posterior holds though no engine draws it, because it follows from psi: a correlation matrix.
 
     Attributes
     ----------
@@ -305,21 +313,14 @@ class Derived:
     dims : tuple of str
     coords : tuple of array
         One array for each of `dims`.
-    parts : tuple of (name of a block, Function)
-        It is the sum of these blocks, each times a scalar function of psi.
-    value : Function, optional
-        Instead: a function of psi alone, of the shape that `coords` have.
-    level, unit : str
-        As of Coefficients.
+    value : Function
+        Of the shape that `coords` have.
     """
 
     name: str
     dims: tuple[str, ...]
     coords: tuple[Any, ...]
-    parts: tuple[tuple[str, Function], ...] = ()
-    value: Function | None = None
-    level: str | None = None
-    unit: str = ""
+    value: Function
 
 
 @dataclass(frozen=True)

@@ -173,9 +173,9 @@ def _shapes(case: _Case) -> str:
         sd = np.asarray(evaluate(block.sd, values), dtype=float)
         assert sd.shape in ((), (block.size,)), f"{block.name}: sd has the shape {sd.shape}"
         assert np.all(np.isfinite(sd) & (sd > 0)), f"{block.name}: sd must be positive"
-        for parent, matrix in block.parents:
-            assert matrix.shape == (block.size, sizes[parent]), (
-                f"{block.name}: the matrix of its parent {parent} has the shape {matrix.shape}"
+        for part in block.mean_parts:
+            assert part.matrix.shape == (block.size, sizes[part.coefficients]), (
+                f"{block.name}: the matrix of its parent {part.coefficients} has the shape {part.matrix.shape}"
             )
         if block.report is not None:
             b = np.random.default_rng(case.seed).normal(size=(3, block.size))

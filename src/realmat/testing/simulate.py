@@ -52,12 +52,24 @@ def simulate(problem: Problem, seed: int) -> Simulated:
     values = prior.values(0)
     b = {name: draws[0, 0] for name, draws in prior.draws.coefficients.items()}
     rng = np.random.default_rng([seed, 11])
-    response = _simulated(problem.response_rows, mean_of(problem, values, b), values, rng)
-    terms = []
-    for term in problem.terms:
-        rows = tuple(_simulated(r, _row_mean(r, values, b), values, rng) for r in term.rows)
-        terms.append(dataclasses.replace(term, rows=rows))
-    return Simulated(dataclasses.replace(problem, response_rows=response, terms=tuple(terms)), values, b)
+    new: dict[str, Rows] = {}  # what several properties share is measured once
+    parts = []
+    for part in (problem, *problem.beside):
+        response = _simulated(part.response_rows, _measured_mean(part, values, b), values, rng)
+        terms = []
+        for term in part.terms:
+            for r in term.rows:
+                if r.name not in new:
+                    new[r.name] = _simulated(r, _row_mean(r, values, b), values, rng)
+            terms.append(dataclasses.replace(term, rows=tuple(new[r.name] for r in term.rows)))
+        parts.append(dataclasses.replace(part, response_rows=response, terms=tuple(terms), beside=()))
+    return Simulated(dataclasses.replace(parts[0], beside=tuple(parts[1:])), values, b)
+
+
+def _measured_mean(part: Problem, values: Values, b: Mapping[str, np.ndarray]) -> np.ndarray:
+    """As `mean_of`, with what of the noise is a coefficient."""
+    rest = part.response_rows.pieces[sum(len(c.pieces) for c in part.contributions) :]
+    return mean_of(part, values, b) + contribution_of(Contribution(tuple(piece for _, piece in rest)), len(part.cells), values, b)
 
 
 def mean_of(problem: Problem, values: Values, b: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -19,6 +19,7 @@ from realmat.engines import exact
 from realmat.engines.choice import run as sample
 from realmat.errors import DataError, ModelError
 from realmat.fit import Fit, load
+from realmat.joint import Joint
 from realmat.model import Model
 from realmat.posterior.draws import Posterior
 from realmat.table import units
@@ -99,12 +100,12 @@ class _Case:
     def data(self) -> pd.DataFrame:
         return self.template.data()
 
-    def model(self, variant: str) -> Model:
+    def model(self, variant: str) -> Model | Joint:
         return self.template.model(variant, table=self.data)
 
     @cached_property
-    def real(self) -> Model:
-        return self.model("real")
+    def real(self) -> Model | Joint:
+        return self.model(self.template.default)
 
     @cached_property
     def some(self) -> pd.DataFrame:
@@ -119,7 +120,7 @@ class _Case:
         return self.real.fit(self.some, draws=200, chains=2, seed=self.seed, progress=False)
 
 
-def _some(data: pd.DataFrame, model: Model, rows: int, seed: int) -> pd.DataFrame:
+def _some(data: pd.DataFrame, model: Model | Joint, rows: int, seed: int) -> pd.DataFrame:
     """About so many rows: whole groups of the widest level, in random order."""
     column = next((model.levels[level] for level in ("material", "lab", "specimen") if level in model.levels), None)
     if len(data) <= rows or column is None:
@@ -166,7 +167,9 @@ def _columns(case: _Case) -> str:
         f"{variant}: {c.name}" for variant in case.template.variants for c in case.model(variant).columns() if c.name not in case.data
     ]
     assert not unsaid, f"neither data() nor prepare() gives columns that models need: {', '.join(unsaid)}"
-    assert {"ideal", "real"} <= set(case.template.variants), "the variants must include 'ideal' and 'real'"
+    pairs = ({"ideal", "real"}, {"separate", "joint"})
+    known = any(pair <= set(case.template.variants) for pair in pairs)
+    assert known, "the variants must include 'ideal' and 'real', or of several properties 'separate' and 'joint'"
     return f"{len(case.template.columns)} columns"
 
 
@@ -174,14 +177,14 @@ def _units(case: _Case) -> str:
     declared = {c.name: c.unit for c in case.template.columns}
     problems = []
     for variant in case.template.variants:
-        model = case.model(variant)
-        given = {**declared, **model.units, **({model.response: model.unit} if model.unit else {})}
-        for column in model.columns():
-            unit, needed = given.get(column.name, ""), column.unit
-            problems += _wrong(column.name, unit, needed)
-        stated = declared.get(model.response, "")
-        if stated and model.unit and model.unit != stated:
-            problems.append(f"{model.response} is in {stated!r} in COLUMNS and in {model.unit!r} in the model {variant!r}")
+        for model in case.model(variant).members:
+            given = {**declared, **model.units, **({model.response: model.unit} if model.unit else {})}
+            for column in model.columns():
+                unit, needed = given.get(column.name, ""), column.unit
+                problems += _wrong(column.name, unit, needed)
+            stated = declared.get(model.response, "")
+            if stated and model.unit and model.unit != stated:
+                problems.append(f"{model.response} is in {stated!r} in COLUMNS and in {model.unit!r} in the model {variant!r}")
     assert not problems, "; ".join(dict.fromkeys(problems))
     return ""
 
@@ -199,8 +202,8 @@ def _wrong(column: str, unit: str, needed: str) -> list[str]:
 def _builds(case: _Case) -> str:
     for variant in case.template.variants:
         model = case.model(variant)
-        assert Model.from_dict(model.to_dict()) == model, f"{variant}: from_dict(to_dict()) gives another model"
-        assert all(isinstance(c, Component) for c in model.components)
+        assert type(model).from_dict(model.to_dict()) == model, f"{variant}: from_dict(to_dict()) gives another model"
+        assert all(isinstance(c, Component) for m in model.members for c in m.components)
         model.bind(case.data)
     return ", ".join(case.template.variants)
 
@@ -211,14 +214,16 @@ def _prior_predictive(case: _Case) -> str:
     for variant in case.template.variants:
         model = case.model(variant)
         predicted = model.prior_predictive(case.some, draws=100, seed=case.seed)["prior_predictive"]
-        drawn = predicted[stored_name(model.response)].to_numpy().ravel()
-        bad = int((~np.isfinite(drawn)).sum())
-        assert bad == 0, f"{variant}: {bad} of {drawn.size} prior predictive values are not finite; a prior is too wide for its link"
-        y = case.some[model.response].to_numpy(dtype=float)
-        if model.link == "log":
-            drawn, y = np.log(drawn), np.log(y)
-        ratios[variant] = float(np.subtract(*np.percentile(drawn, [90, 10])) / np.subtract(*np.percentile(y, [90, 10])))
-        assert 0.1 < ratios[variant] < _WIDE, f"{variant}: the prior predictive is {ratios[variant]:.3g} times as wide as the data"
+        for own in model.members:
+            drawn = predicted[stored_name(own.response)].to_numpy().ravel()
+            bad = int((~np.isfinite(drawn)).sum())
+            assert bad == 0, f"{variant}: {bad} of {drawn.size} prior predictive values are not finite; a prior is too wide for its link"
+            y = case.some[own.response].dropna().to_numpy(dtype=float)
+            if own.link == "log":
+                drawn, y = np.log(drawn), np.log(y)
+            name = variant if len(model.members) == 1 else f"{variant}, {own.response}"
+            ratios[name] = float(np.subtract(*np.percentile(drawn, [90, 10])) / np.subtract(*np.percentile(y, [90, 10])))
+            assert 0.1 < ratios[name] < _WIDE, f"{name}: the prior predictive is {ratios[name]:.3g} times as wide as the data"
     return "width over that of the data: " + ", ".join(f"{variant} {ratio:.2g}" for variant, ratio in ratios.items())
 
 
@@ -231,8 +236,10 @@ def _separable(case: _Case) -> str:
 def _budget(case: _Case) -> str:
     worst = 0.0
     for new in ("observation", *(level for level in ("specimen", "material") if level in case.real.levels)):
-        budget = case.fit.budget(new=new)
-        worst = max(worst, abs(budget.table["share"].sum() - 1), float(np.abs(budget.rows["share"].sum(["component", "kind"]) - 1).max()))
+        for of in case.real.responses:
+            budget = case.fit.budget(new=new, of=of)
+            rows = budget.rows["share"].sum(["component", "kind"])
+            worst = max(worst, abs(budget.table["share"].sum() - 1), float(np.abs(rows - 1).max()))
     assert worst < 1e-9, f"shares add up to one only to {worst:.1e}"
     return f"to {worst:.0e}"
 
@@ -240,14 +247,15 @@ def _budget(case: _Case) -> str:
 def _save_and_load(case: _Case) -> str:
     with tempfile.TemporaryDirectory() as folder:
         again = load(case.fit.save(Path(folder) / "fit.nc"), trust=case.template.module.__name__)
-    assert again.model == case.fit.model, "the model read back is another one"
-    pairs = {
-        "summary": case.fit.summary().equals(again.summary()),
-        "budget": case.fit.budget().table.equals(again.budget().table),
-        "predict": case.fit.predict().equals(again.predict()),
-    }
+    assert again.declared == case.fit.declared, "the model read back is another one"
+    pairs = {"summary": case.fit.summary().equals(again.summary())}
+    for of in case.real.responses:
+        pairs |= {
+            f"budget of {of}": case.fit.budget(of=of).table.equals(again.budget(of=of).table),
+            f"predict of {of}": case.fit.predict(of=of).equals(again.predict(of=of)),
+        }
     for question, same in pairs.items():
-        assert same, f"{question}() of the file differs from that of the fit"
+        assert same, f"{question} of the file differs from that of the fit"
     return ""
 
 

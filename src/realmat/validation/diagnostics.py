@@ -74,6 +74,20 @@ def _misfit(posterior: Posterior, model: Model | None) -> tuple[pd.DataFrame, tu
     return findings, (rows, said)
 
 
+def check_every(posterior: Posterior) -> Check:
+    """Check a fit of several properties: convergence once, predictions of each."""
+    parts = [_convergence(posterior), prior_part(posterior, None, DRAWS)]
+    for response in posterior.problem.responses:
+        own = posterior.of(response)
+        left = left_out(own, "observation", draws=DRAWS, rows=_sample(len(own.problem.table)), anew=False)
+        for rows, said in (_calibration(left), _influence(left, True), _components(own)):
+            parts.append(([{**r, "item": f"{response}: {r['item']}"} for r in rows], [f"{response}: {s}" for s in said]))
+    every = [r for rows, _ in parts for r in rows]
+    sentences = [s for _, said in parts for s in said]
+    heading = f"Check of the fit of {listed(posterior.problem.responses)}"
+    return made(heading, every, sentences or ["Nothing stands out: the fit can be used."])
+
+
 def warning(posterior: Posterior) -> str:
     """What every table and plot of a fit that did not converge says; empty where the draws can be trusted."""
     rows, sentences = _convergence(posterior)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import arviz as az
     import pandas as pd
 
+GIVEN = ("others", "nothing")
 Refit = Callable[[Problem, Mapping[str, np.ndarray]], Mapping[str, Draws]]
 _MOST_DRAWS, _FEWEST_DRAWS = 1000, 200
 _WORK = 3e5  # draws x (group, cell) pairs beyond which draws are thinned
@@ -158,6 +159,23 @@ def left_out(
     data = _elpd(elpd + change, fitted + change, k_hat, groups, len(indices))
     order = pd.Index(problem.table.index).get_indexer(table.index).argsort(kind="stable")
     return LeftOut(data, table.iloc[order], groups.by, problem.link, tuple(refitted))
+
+
+def assembled(
+    problem: Problem,
+    groups: Groups,
+    density: np.ndarray,
+    log_weight: np.ndarray,
+    k_hat: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+) -> LeftOut:
+    """The result from densities and normalised log weights of groups (draws, groups), and predictive moments (draws, pairs)."""
+    elpd = np.logaddexp.reduce(log_weight + density, axis=0)
+    fitted = np.logaddexp.reduce(density, axis=0) - np.log(len(density))
+    change = _jacobian(problem, groups)
+    table = row_scores(problem, groups, mean, variance, np.exp(log_weight))
+    return LeftOut(_elpd(elpd + change, fitted + change, k_hat, groups, len(density)), table, groups.by, problem.link)
 
 
 def _chunks(groups: Groups, draws: int) -> list[tuple[np.ndarray, np.ndarray]]:

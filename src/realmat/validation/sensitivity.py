@@ -60,7 +60,7 @@ def sensitivity(posterior: Posterior, draws: int = 1000) -> pd.DataFrame:
 
 def _top(posterior: Posterior) -> list[Coefficients]:
     """Blocks with a prior of their own: a fixed standard deviation, and no parent."""
-    found = [c for c in posterior.problem.coefficients if not callable(c.sd) and not callable(c.mean) and not c.parents and not c.nu]
+    found = [c for c in posterior.problem.coefficients if not callable(c.sd) and not callable(c.mean) and not c.mean_parts and not c.nu]
     kept, size = [], 0
     for block in found:
         size += block.size

@@ -184,8 +184,8 @@ class Owned:
         if not index.shape[1]:
             return None
         centre = np.broadcast_to(np.asarray(evaluate(block.mean, values), dtype=float), (block.size,))
-        for parent, matrix in block.parents:
-            centre = centre + matrix @ mean[columns[parent]]
+        for part in block.mean_parts:
+            centre = centre + evaluate(part.scale, values) * (part.matrix @ mean[columns[part.coefficients]])
         variance = np.broadcast_to(np.asarray(evaluate(block.sd, values), dtype=float) ** 2, (block.size,))
         deviation = (mean[columns[block.name]] - centre) ** 2 / variance
         used = index >= 0
@@ -212,7 +212,7 @@ def owned_effects(problem: Problem, groups: Groups) -> list[Owned]:
     for block in problem.coefficients:
         pieces = [piece for _, piece in problem.response_rows.pieces if piece.coefficients == block.name]
         elsewhere = any(piece.coefficients == block.name for rows in problem.rows[1:] for _, piece in rows.pieces)
-        child = any(parent == block.name for other in problem.coefficients for parent, _ in other.parents)
+        child = any(part.coefficients == block.name for other in problem.coefficients for part in other.mean_parts)
         if not block.nu or elsewhere or child or len(pieces) != 1 or pieces[0].scale is not None:
             continue
         matrix = pieces[0].matrix

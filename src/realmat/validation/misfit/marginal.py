@@ -76,11 +76,11 @@ class _At:
         problem = model.problem
         self.model, self.columns = model, columns
         self.sd, variance = model.prior_sd(p), model.variance(p)
-        self.design, self.inverse = model.design(p), Inverse(model, p)
+        self.design, self.inverse, self.linked = model.design(p), Inverse(model, p), model.linked(p)
         self.cell, cells = problem.cell, len(problem.response_rows.y)
         self.noise = variance[:cells][self.cell]
         self.count = problem.response_rows.count
-        b = propagate(model.linked, self.sd[:, None] * rng.standard_normal((len(self.sd), simulated)))
+        b = propagate(self.linked, self.sd[:, None] * rng.standard_normal((len(self.sd), simulated)))
         others = np.sqrt(variance / model.count)[:, None] * rng.standard_normal((model.size, simulated))
         rows = np.sqrt(self.noise)[:, None] * rng.standard_normal((len(self.cell), simulated))
         mean, within = self._by_cell(rows)
@@ -102,7 +102,7 @@ class _At:
         return (e[: len(self.count)] / self.count[:, None])[self.cell] + within / self.noise[:, None], e
 
     def _parts(self, rows: np.ndarray, e: np.ndarray) -> list[np.ndarray]:
-        moves = propagate(self.model.linked.T, self.design.T @ e)
+        moves = propagate(self.linked.T, self.design.T @ e)
         return [rows, *(moves[where] for where in self.columns)]
 
     def standardised(self, directions: np.ndarray | None = None) -> list[np.ndarray]:
