@@ -8,7 +8,6 @@ from scipy import sparse, stats
 import realmat as rm
 from realmat.algebra import System
 from realmat.posterior import prior_draws
-from realmat.terms.term import evaluate
 
 
 def member(response, by="specimen", **state):
@@ -246,38 +245,3 @@ def test_a_joint_fit_is_saved_and_loaded(fitted, tmp_path):
     assert set(back.tree["posterior_predictive"].data_vars) == {"strength", "hardness"}
     assert "hardness_noise_scale" in back.summary().index
     assert "hardness_noise_scale" not in back.of("strength").summary().index
-
-
-def test_the_pymc_model_has_the_same_density(fitted):
-    """Both log densities of psi with b integrated out differ by one constant: that of the joint density at b, less b given psi."""
-    from realmat.engines.pymc_route import build
-
-    data, fit = fitted
-    problem = fit.declared.bind(data.iloc[:12])
-    model = build(problem, collapsed=True)
-    for name, variable in model.named_vars.items():
-        if name.endswith("_centred"):
-            variable.set_value(np.zeros_like(variable.get_value()))
-    density = model.compile_logp(jacobian=False, mode="FAST_COMPILE")
-    shown = [model[c.name] for c in problem.coefficients]
-    blocks = model.compile_fn(shown, inputs=list(model.value_vars), on_unused_input="ignore", mode="FAST_COMPILE")
-    system = System(problem)
-    point = model.initial_point()
-    away = []
-    for seed in range(3):
-        drawn = prior_draws.draw(problem, 1, seed)
-        p = {name: v[0, 0] for name, v in drawn.draws.params.items()}
-        rng = np.random.default_rng(seed)
-        z = {name: rng.normal(size=np.shape(v)) for name, v in point.items() if name.endswith("_z")}
-        free = {rv.name: model.rvs_to_values[rv].name for rv in model.free_RVs}
-        values = {free[n]: np.asarray(p[n]) if n in p else z[n] for n in free}
-        named = {rv: model.rvs_to_transforms[rv] for rv in model.free_RVs}
-        for rv, how in named.items():
-            if how is not None:
-                values[free[rv.name]] = how.forward(values[free[rv.name]], *rv.owner.inputs).eval()
-        b = np.concatenate([np.ravel(v) for v in blocks(values)])
-        prior = sum(float(q.prior.logpdf(p[q.name])) for q in problem.params)
-        # the z are standard normal; b is a linear function of them, whose determinant is the product of the prior's standard deviations
-        log_sd = sum(float(np.sum(np.log(evaluate(c.sd, p) + np.zeros(c.size)))) for c in problem.coefficients)
-        away.append(density(values) - (system.log_joint(p, b) + log_sd + prior))
-    assert np.ptp(away) < 1e-6
