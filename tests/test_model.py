@@ -90,13 +90,13 @@ def test_contradictions_are_named_together():
     with pytest.raises(rm.ModelError) as caught:
         rm.Model(
             "y",
-            link="logit",
+            link="probit",
             levels={"sample": "s"},
             theory=rm.material.Unresolved("row"),
             material=[rm.material.Unresolved("a"), rm.material.Unresolved("a")],
         )
     text = str(caught.value)
-    for word in ("logit", "'sample'", "belongs to the material layer", "two components are called 'unresolved_a'"):
+    for word in ("probit", "'sample'", "belongs to the material layer", "two components are called 'unresolved_a'"):
         assert word in text
 
 

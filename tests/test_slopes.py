@@ -126,7 +126,7 @@ def test_slopes_of_a_latent_state() -> None:
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(rm.ModelError, match="slope_scale= is the spread of the slopes, so it needs slope_by="):
         rm.material.Effect("x", slope_scale=1.0)
-    with pytest.raises(rm.ModelError, match="slope_by= takes the name of a level or a column, not 3"):
+    with pytest.raises(rm.ModelError, match="slope_by=3 must be a name"):
         rm.material.Effect("x", slope_by=3)  # type: ignore[arg-type]
     with pytest.raises(rm.ModelError, match="must be positive"):
         rm.material.Effect("x", slope_by="material", slope_scale=rm.Prior("Normal", mu=0, sigma=1))

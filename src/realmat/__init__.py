@@ -14,6 +14,7 @@ _PUBLIC = {
     "Joint": "realmat.joint",
     "Prior": "realmat.terms.priors",
     "Shared": "realmat.terms.priors",
+    "Varies": "realmat.terms.varies",
     "Component": "realmat.terms.component",
     "Fit": "realmat.fit",
     "load": "realmat.fit",

@@ -40,8 +40,9 @@ class Model:
         Column of the measured values.
     unit : str, optional
         Their unit, such as ``"MPa"``.
-    link : {"identity", "log"}
-        The scale on which layers add up. With ``"log"`` contributions are relative.
+    link : {"identity", "log", "logit"}
+        The scale on which layers add up. With ``"log"`` contributions are relative; ``"logit"`` is for fractions. Counts, fractions and
+        strengths have a link of their own, which need not be given.
     levels : dict, optional
         Which columns name the ``material``, the ``specimen`` (a physical piece) and the ``lab`` of a row. All optional.
     theory, material : Component or list of Component
@@ -93,6 +94,9 @@ class Model:
         for field in ("levels", "units", "labels"):
             given = getattr(self, field)
             object.__setattr__(self, field, {} if given is None else given)
+        natural = getattr(self.observation, "natural", None)
+        if natural and self.link == "identity":
+            object.__setattr__(self, "link", natural)
         problems = [*self._wrong_parts(), *self._wrong_names()]
         if problems:
             raise ModelError("the model contradicts itself:" + "".join(f"\n  - {p}" for p in problems))
@@ -115,6 +119,9 @@ class Model:
         object.__setattr__(self, "labels", dict(self.labels))
         if self.link not in LINKS:
             problems.append(f"link must be one of {', '.join(LINKS)}, not {self.link!r}.")
+        natural = getattr(self.observation, "natural", None)
+        if natural not in (None, self.link):
+            problems.append(f"{type(self.observation).__name__} works with link={natural!r}, not with {self.link!r}; leave link= out.")
         if set(self.levels) - set(LEVELS):
             problems.append(
                 f"levels has unknown {sorted(set(self.levels) - set(LEVELS))}; the levels are {', '.join(LEVELS)}. Another grouping "
@@ -206,8 +213,7 @@ class Model:
 
     def columns(self, response: bool = True) -> list[Column]:
         """What the model needs of a table; without the response for predictions."""
-        positive = 0.0 if self.link == "log" else None
-        own = [Column(self.response, "response", lower=positive, open_lower=True, censored=True, unit=self.unit)] if response else []
+        own = [dataclasses.replace(self.observation.measures(self.response, self.link), unit=self.unit)] if response else []
         own += [Column(column, f"level {level}", kind="label") for level, column in self.levels.items()]
         return own + [self._resolved(column) for component in self.components for column in component.needs()]
 
@@ -224,7 +230,8 @@ class Model:
         realmat.DataError
             With every problem, column and row.
         """
-        return validated(data, self.columns(response), self.levels, self.units, self.response, self.link)
+        table = validated(data, self.columns(response), self.levels, self.units, self.response, self.link)
+        return self.observation.filled(table) if response else table
 
     @property
     def member(self) -> Member:

@@ -86,7 +86,7 @@ class Space:
 
     def named(self, thetas: np.ndarray) -> dict[str, np.ndarray]:
         """Parameters by name at thetas of shape (..., size): shape (...), or (..., size of a vector)."""
-        values = self.many(thetas.reshape(-1, thetas.shape[-1]))[0]
+        values = self.many(thetas.reshape(math.prod(thetas.shape[:-1]), thetas.shape[-1]))[0]
         shape = thetas.shape[:-1]
         return {q.name: values[q.name].T.reshape(shape if q.coords is None else (*shape, q.size)) for q in self.params}
 

@@ -102,7 +102,13 @@ class Rows(Lines):
         return (self._fixed + posterior.system.design(moving, len(self), values) if moving.pieces else self._fixed), offset
 
     def noise(self, posterior: Posterior, values: Values) -> np.ndarray:
-        return np.broadcast_to(noise_source("", self._noise, [values]).full_variance[:, 0], (len(self),))
+        eta = self._eta[:, None] if posterior.problem.native else None
+        return np.broadcast_to(noise_source("", self._noise, [values], eta).full_variance[:, 0], (len(self),))
+
+    @cached_property
+    def _eta(self) -> np.ndarray:
+        """Posterior mean of the linear predictor."""
+        return self.draws(self.stream.posterior, self.stream.posterior.thin(100)).mean(axis=0)
 
     def fresh(self, values: Values) -> list[tuple[np.ndarray, np.ndarray]]:
         out = []

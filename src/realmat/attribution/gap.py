@@ -137,7 +137,7 @@ def gap(posterior: Posterior, by: str | Sequence[Any] | None = None, unit: str =
     rows = np.bincount(codes[keep], minlength=groups).astype(float)
     average = sparse.csr_matrix((1 / rows[codes[keep]], (codes[keep], stream.cell[keep])), shape=(groups, len(stream)))
     parts, noise = _averages(stream, average, rows)
-    g = posterior.problem.g
+    g = posterior.problem.near
     measured = np.bincount(codes[keep], weights=g[keep], minlength=groups) / rows
     return _assemble(posterior, stream, name, labels, rows, measured, parts, noise, unit)
 

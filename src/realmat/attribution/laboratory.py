@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from realmat.errors import ModelError
 from realmat.posterior.contributions import CHUNK, Stream, noise_source
 from realmat.posterior.draws import Posterior
 from realmat.support.attached import attached
@@ -149,6 +150,10 @@ def _noise_variance(stream: Stream) -> np.ndarray:
     posterior = stream.posterior
     component, weight = posterior.problem.observation.component, stream.weight / stream.weight.sum()
     out = []
+    if posterior.problem.native:
+        raise ModelError(
+            f"repeatability is that of readings with noise around a value; {posterior.problem.response!r} is counted, or breaks."
+        )
     for some in np.array_split(stream.indices, max(1, len(stream.indices) * len(stream) // CHUNK)):
         variance = noise_source(component, stream.noise, [posterior.values(int(i)) for i in some]).full_variance
         out.append(variance[0] if len(variance) == 1 else weight @ variance)

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from realmat.attribution.native import predicted
 from realmat.posterior.contributions import Source, Stream
 from realmat.posterior.draws import Posterior
+from realmat.posterior.reading import own_values
 from realmat.support.intervals import interval, settings
+from realmat.support.links import LINKS
 from realmat.table.table import Table
 
 if TYPE_CHECKING:
@@ -60,13 +63,17 @@ def predict(
 
     Notes
     -----
-    With a log link the moments are those of the mixture of log-normals. A Student t on the log scale has no moments in response units;
+    Counts, fractions and strengths are in response units, with bounds from draws of new readings. With a log link the moments are those
+    of the mixture of log-normals. A Student t on the log scale has no moments in response units;
     those of the log-normal with its variance are given in their place, while the bounds are its own.
     """
     rows = len(posterior.problem.cells if table is None else table)
     stream = Stream(posterior, table, new, None if rows * _HELD < _BLOCK else max(_FEWEST, _BLOCK * 2 // rows))
     rng = np.random.default_rng(0 if seed is None else seed)
     log = posterior.problem.link == "log"
+    if posterior.problem.native:
+        by_cell, parts = predicted(stream, rng)
+        return _dataset(stream, by_cell, parts, None if draws is None else simulate(posterior, table, new, draws, rng), new, table)
     collected = _collect(stream, rng, log)
     mean, sd = collected.measurement.moments()
     mean_sd = collected.value.moments()[1]
@@ -238,10 +245,20 @@ def simulate(posterior: Posterior, table: Table | None, new: str, draws: int, rn
         local = order[mine] - chunk.where.start
         total = sum(part for part in chunk.mean.values())
         values = np.broadcast_to(total, (len(stream), chunk.where.stop - chunk.where.start))[:, local][stream.cell]
-        for source in chunk.sources:
+        native = posterior.problem.native
+        for source in chunk.sources[:-1] if native else chunk.sources:
             values = values + _draw(source, stream.cell, local, rng)
+        if native:
+            values = _read(stream, values, stream.indices[chunk.where][local], rng)
         out[mine] = values.T
-    return np.exp(out) if posterior.problem.link == "log" else out
+    return out if posterior.problem.native else np.asarray(LINKS[posterior.problem.link].inverse(out))
+
+
+def _read(stream: Stream, eta: np.ndarray, indices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """New readings of rows with linear predictors `eta` of shape (rows, draws)."""
+    noise = stream.noise.take(stream.cell)
+    assert noise.density is not None
+    return noise.density.draw(eta, own_values(noise, [stream.posterior.values(int(i)) for i in indices]), rng)
 
 
 def _draw(source: Source, cell: np.ndarray, local: np.ndarray, rng: np.random.Generator) -> np.ndarray:

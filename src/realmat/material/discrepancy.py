@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,17 +13,20 @@ from scipy import sparse
 from realmat.errors import DataError, ModelError
 from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper
-from realmat.terms.hilbert import KERNELS, Basis
+from realmat.terms.effect import joined
+from realmat.terms.field import Field, carrying, distinct
+from realmat.terms.hilbert import KERNELS, MOST_BASIS, Basis
 from realmat.terms.priors import Prior
-from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Piece, Term
+from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Piece, Term, stored_name
 
 
 @dataclass(frozen=True)
 class Discrepancy(Component):
-    """``D(x) ~ GP(0, scale^2 k(x, x'; lengthscale))``: what theory misses as a smooth function of one to three descriptors.
+    """``D(x) ~ GP(0, scale^2 k(x, x'; lengthscale))``: what theory misses as a smooth function of descriptors, a length scale each.
 
-    A Hilbert-space approximation: D = sum_j b_j phi_j(x) with sines phi_j on a box around the data and b_j ~ N(0, S(omega_j; scale,
-    lengthscale)), S the kernel's spectral density, so that coefficients are integrated out exactly.
+    With up to three descriptors a Hilbert-space approximation: D = sum_j b_j phi_j(x) with sines phi_j on a box around the data and
+    b_j ~ N(0, S(omega_j; scale, lengthscale)), S the kernel's spectral density. With more, the values at distinct points under their dense
+    covariance; beyond 1500 distinct points carried by 400 of them. Coefficients are integrated out exactly either way.
 
     Parameters
     ----------
@@ -30,9 +34,12 @@ class Discrepancy(Component):
         Descriptor columns, known on every row. They are standardised: a lengthscale of 1 is one standard deviation of the descriptor.
     kernel : {"matern52", "matern32", "expquad"}
     lengthscale : Prior or float, optional
-        One for each descriptor; default log-normal around 1 (sd 0.5 of the logarithm), cut where the basis ends to resolve.
+        One for each descriptor; default log-normal around 1 (sd 0.5 of the logarithm), cut where the basis ends to resolve. With more than
+        three descriptors log-normal around e (sd 1.2), which lets those that do not matter grow long.
     scale : Prior or float, optional
         Standard deviation of D; default a half normal of the size of what theory leaves.
+    additive : bool
+        A sum of one-dimensional smooths, `<name>_<descriptor>`, instead of one function of all.
     name : str, optional
 
     Notes
@@ -61,12 +68,13 @@ class Discrepancy(Component):
     kernel: str = "matern52"
     lengthscale: PriorLike = None
     scale: PriorLike = None
+    additive: bool = False
     name: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "on", (self.on,) if isinstance(self.on, str) else freeze(self.on))
-        if not 1 <= len(self.on) <= 3 or len(set(self.on)) < len(self.on):
-            raise ModelError(f"{self.label}: on= takes one to three different descriptors, not {len(self.on)}: choose, or combine them.")
+        if not self.on or len(set(self.on)) < len(self.on):
+            raise ModelError(f"{self.label}: on= takes one or more different descriptors, not {', '.join(map(repr, self.on)) or 'none'}.")
         if self.kernel not in KERNELS:
             raise ModelError(f"{self.label}: kernel={self.kernel!r} must be one of {', '.join(KERNELS)}.")
         for argument in ("lengthscale", "scale"):
@@ -89,6 +97,11 @@ class Discrepancy(Component):
         constant = [column for column, values in zip(self.on, x.T, strict=True) if np.std(values) == 0]
         if constant:
             raise DataError(f"{name}: {', '.join(map(repr, constant))} has one value only, so nothing can be smooth over it; leave it out.")
+        if self.additive and len(self.on) > 1:
+            alone = [dataclasses.replace(self, on=(d,), additive=False, name=stored_name(f"{name}_{d}")) for d in self.on]
+            return joined(self, *(part.bind(table, scale) for part in alone))
+        if len(self.on) > MOST_BASIS:
+            return self._many(table, scale, x)
         basis = Basis.around(x, self.kernel)
         lengthscale = self._lengthscale(basis)
         dim, coords = (f"{name}_descriptor", np.array(self.on, dtype=object)) if len(self.on) > 1 else (None, None)
@@ -110,6 +123,28 @@ class Discrepancy(Component):
                 return Contribution((piece,))
             groups = np.where(outside, np.arange(len(other)), -1)
             return Contribution((piece,), fresh=(Fresh(groups, _lost(phi, sd, weight)),))
+
+        return Term(name, "material", (*length_params, *scale_params), (block,), contribute)
+
+    def _many(self, table: Table, scale: Scale, x: np.ndarray) -> Term:
+        """Many descriptors: values at distinct points under a dense covariance."""
+        name = self.label
+        prior = self.prior("lengthscale", Prior("LogNormal", mu=1.0, sigma=1.2))
+        length_params, length = hyper(f"{name}_lengthscale", prior, f"{name}_descriptor", np.array(self.on, dtype=object))
+        scale_params, sd = hyper(f"{name}_scale", self.prior("scale", Prior("HalfNormal", sigma=2 * scale.response)))
+        unit = x.std(axis=0)
+        at, where = distinct(x / unit)
+        lines = _lines(table, scale.theory)
+        shared = _shared(lines, np.eye(len(table)), table.count)
+        process = Field(name, self.kernel, carrying(at), at, where, lines, shared, length, sd)
+        block = Coefficients(name, len(process.points), 1.0, dim=f"{name}_point", coords=np.arange(len(process.points)))
+
+        def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
+            if other is table:
+                return Contribution(nonlinear=process.on_rows, field=process)
+            there, along = self._descriptors(other) / unit, _lines(other, scale.theory)
+            fresh = Fresh(np.arange(len(other)), lambda p, xp: process.left(there, p))
+            return Contribution(nonlinear=lambda p, b, xp: process.elsewhere(there, along, p, b), fresh=(fresh,))
 
         return Term(name, "material", (*length_params, *scale_params), (block,), contribute)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from realmat.errors import DataError, ModelError
 from realmat.material.unresolved import tail
+from realmat.observation.bias import Offsets, listed
+from realmat.observation.common import Batches, Common
+from realmat.observation.limits import Limits
 from realmat.observation.scales import Scales
 from realmat.table.table import RESPONSE, Column, Table, rows_text
-from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper, indicator
+from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper
 from realmat.terms.priors import Prior
-from realmat.terms.term import Bias, Coefficients, Contribution, Fresh, Function, Noise, Piece, Term
+from realmat.terms.term import Bias, Contribution, Function, Noise, Term
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,16 @@ class Normal(Component):
     below, above : str, optional
         Boolean (0/1) columns: the response is known only to lie below, or above, the number in its column. A response written "<20" or
         ">300" says so itself.
+    between : tuple of two str, optional
+        Columns of the lower and the upper bound of the true value, either of them empty where open; rows with no bound have a response.
+    resolution : str or float, optional
+        Step of the scale, in response units: the true value lies within half a step of the reading.
+    kept_above, kept_below : str or float, optional
+        Truncation: readings outside were never reported, so that those in the table are too high, or too low, on average.
+    dof : str or float, optional
+        Degrees of freedom of the stated u: of few readings it is uncertain, which makes Student t tails row by row.
+    common : Common or list of Common, optional
+        Errors of stated size that several rows share, such as that of a calibration.
     name : str, optional
         ``noise`` by default.
 
@@ -56,15 +69,22 @@ class Normal(Component):
     scale_by: str | tuple[str, ...] | None = None
     below: str | None = None
     above: str | None = None
+    between: tuple[str, str] | None = None
+    resolution: str | float | None = None
+    kept_above: str | float | None = None
+    kept_below: str | float | None = None
+    dof: str | float | None = None
+    common: Common | tuple[Common, ...] | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:
-        for argument in ("bias_by", "scale_by"):
+        for argument in ("bias_by", "scale_by", "between", "common"):
             object.__setattr__(self, argument, freeze(getattr(self, argument)))
         if isinstance(self.u, (int, float)) and not (np.isfinite(self.u) and self.u > 0):
             raise ModelError(f"{type(self).__name__}: u={self.u!r} must be a positive standard uncertainty.")
         if self.scale is False and self.u is None:
             raise ModelError(f"{type(self).__name__}: scale=False needs u=, or there is no noise at all.")
+        self._limits.check(type(self).__name__, self.u, self.nu_argument not in (None, False))
         self.prior("bias_scale", 0.0)
         if not isinstance(self.scale, bool):
             self.prior("scale", 0.0)
@@ -81,8 +101,9 @@ class Normal(Component):
             if isinstance(self.u, str)
             else []
         )
-        out += [Column(by, "bias", kind="label") for by in _listed(self.bias_by)]
-        out += [Column(by, "noise scale", kind="label") for by in _listed(self.scale_by)]
+        out += [Column(by, "bias", kind="label") for by in listed(self.bias_by)]
+        out += [Column(by, "noise scale", kind="label") for by in listed(self.scale_by)]
+        out += [*self._limits.needs(positive=False), *(need for shared in self._shared for need in shared.needs())]
         return out + [Column(flag, "censoring flag (0 or 1)", lower=0.0, upper=1.0) for flag in (self.below, self.above) if flag]
 
     def default_priors(self) -> dict[str, str]:
@@ -96,11 +117,27 @@ class Normal(Component):
         """Degrees of freedom; none for a normal."""
         return None
 
+    @property
+    def _limits(self) -> Limits:
+        return Limits(self.between, self.resolution, self.kept_above, self.kept_below, self.dof)
+
+    @property
+    def _shared(self) -> tuple[Common, ...]:
+        return () if self.common is None else (self.common,) if isinstance(self.common, Common) else self.common
+
+    def measures(self, response: str, link: str) -> Column:
+        """The response; it may be empty where there are bounds."""
+        return replace(super().measures(response, link), missing=self.between is not None)
+
+    def filled(self, table: Table) -> Table:
+        """A number from the bounds."""
+        return table if self.between is None else table.replaced({table.response: self._limits.filled(table)})
+
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with the noise, and `bias_<by>` effects with `bias_<by>_scale`."""
         name = self.label
         default = Prior("HalfNormal", sigma=scale.response)
-        scales = Scales.of(f"{name}_scale", self.scale, scale.response, table, _listed(self.scale_by))
+        scales = Scales.of(f"{name}_scale", self.scale, scale.response, table, listed(self.scale_by))
         unstated = self.u is not None and bool((self._stated(table) == 0).any())
         rest, rest_of = hyper(f"{name}_unstated_scale", default) if unstated else ((), None)
         nu_params, nu = tail(name, self.nu_argument)
@@ -116,9 +153,11 @@ class Normal(Component):
             group = np.where(group >= scales.size, group - scales.size + known, group)
             group = np.where(u == 0, scales.size, group) if rest_of else group
             more: Function = lambda p, xp: np.concatenate([every(p, xp), scales.unseen(p, new)])  # noqa: E731
-            return Noise(u, group, more if new else every, nu, self._censoring(other))
+            return self._limits.noise(other, Noise(u, group, more if new else every, nu, self._censoring(other)))
 
-        biases = [_Bias(by, f"bias_{by}", self.prior("bias_scale", default), table) for by in _listed(self.bias_by)]
+        spread = self.prior("bias_scale", default)
+        biases: list[Offsets | Batches] = [Offsets(by, f"bias_{by}", spread, table) for by in listed(self.bias_by)]
+        biases += [shared.shared(table) for shared in self._shared]
         blocks = tuple(bias.block for bias in biases)
 
         def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
@@ -147,23 +186,3 @@ class Normal(Component):
                 "below the number in its column, or above it; set one of them to 0, or leave these rows out."
             )
         return np.where(below, -1, np.where(above, 1, table.limit(table.response)))
-
-
-def _listed(by: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    return () if by is None else (by,) if isinstance(by, str) else by
-
-
-class _Bias:
-    """Bias of each lab (or instrument, method ...): exchangeable around zero."""
-
-    def __init__(self, by: str, name: str, scale: Prior | float, table: Table) -> None:
-        self.level, self.by, self.name = table.level(by), by, name
-        self.params, self.sd = hyper(f"{name}_scale", scale)
-        self.block = Coefficients(name, self.level.size, self.sd, dim=self.level.name, coords=self.level.values, level=by)
-
-    def on(self, table: Table, fresh_levels: tuple[str, ...]) -> tuple[Piece, tuple[Fresh, ...]]:
-        known = self.by not in fresh_levels
-        codes = table.codes_in(self.by, self.level.values) if known else np.full(len(table), -1)
-        piece = Piece(self.name, indicator(codes, self.level.size))
-        new = np.where(codes < 0, table.level(self.by).codes, -1)
-        return piece, (Fresh(new, self.sd),) if (new >= 0).any() else ()

@@ -15,6 +15,7 @@ import numpy as np
 
 from realmat.errors import DataError, ModelError
 from realmat.posterior.draws import Posterior
+from realmat.posterior.reading import link_variance
 from realmat.table.table import Table, cells
 from realmat.terms.term import Contribution, Noise, Term, Values, degrees, evaluate
 
@@ -170,6 +171,8 @@ class Stream:
 
     def _typical(self, noise: Noise) -> Noise:
         """Give rows without any noise the root mean square of the u stated in the fit."""
+        if self.posterior.problem.native:
+            return noise
         silent = (noise.u == 0) & (noise.group < 0)
         known = self.posterior.problem
         rms = np.sqrt(np.average(known.noise.u**2, weights=known.response_rows.count))
@@ -195,7 +198,8 @@ class Stream:
                     mean[component] = part
                 sources += _fresh(component, contribution, values)
             if noise:
-                sources.append(noise_source(self.posterior.problem.observation.component, self.noise, values))
+                eta = np.broadcast_to(sum(mean.values()), (len(self), len(values))) if self.posterior.problem.native else None
+                sources.append(noise_source(self.posterior.problem.observation.component, self.noise, values, eta))
             yield Chunk(where, mean, tuple(sources))
 
     def _coefficients(self, indices: np.ndarray) -> dict[str, np.ndarray]:
@@ -244,7 +248,7 @@ def _split(term: Term, contribution: Contribution) -> list[tuple[str, Contributi
     parts = []
     for bias in term.biases:
         pieces = tuple(piece for piece in contribution.pieces if piece.coefficients in bias.blocks)
-        fresh = tuple(fresh for fresh in contribution.fresh if fresh.sd is bias.sd)
+        fresh = tuple(fresh for fresh in contribution.fresh if (fresh.part or fresh.sd) is bias.sd)
         parts.append((bias.name, Contribution(pieces, fresh=fresh)))
     taken = {id(x) for _, part in parts for x in (*part.pieces, *part.fresh)}
     rest = Contribution(
@@ -292,8 +296,15 @@ def _fresh(component: str, contribution: Contribution, values: Sequence[Values])
     return out
 
 
-def noise_source(component: str, noise: Noise, values: Sequence[Values]) -> Source:
-    """Noise u^2 + scale^2 of a single new measurement of each cell, at some psi."""
+def noise_source(component: str, noise: Noise, values: Sequence[Values], eta: np.ndarray | None = None) -> Source:
+    """Noise u^2 + scale^2 of a single new measurement of each cell, at some psi.
+
+    Where the density reads the response itself, `eta`, shape (cells, psi), is the linear predictor, and the noise what one reading leaves
+    open of it.
+    """
+    if noise.density is not None and noise.density.native:
+        assert eta is not None
+        return Source(component, link_variance(noise, eta, values))
     if noise.scales is None:
         variance = np.repeat(noise.u[:, None] ** 2, len(values), axis=1)
     else:

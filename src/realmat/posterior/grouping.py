@@ -152,5 +152,4 @@ def cut(contribution: Contribution, cells: np.ndarray) -> Contribution:
 
 def cut_noise(noise: Noise, cells: np.ndarray) -> Noise:
     """The noise of some rows."""
-    censored = None if noise.censored is None else noise.censored[cells]
-    return Noise(noise.u[cells], noise.group[cells], noise.scales, noise.nu, censored)
+    return noise.take(cells)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from realmat.errors import DataError
+from realmat.support.links import LINKS
 from realmat.table import labels
 
 ROW = "row"
@@ -102,7 +103,7 @@ class Table:
     count : array of shape (rows,), optional
         How many equal rows each row stands for; 1 by default.
     response, link : str
-        The response column (which a table for prediction may lack) and the link: "identity" or "log".
+        The response column (which a table for prediction may lack) and the link: "identity", "log" or "logit".
     notes : tuple of str
         What was read as something else than it was written, in sentences.
     others : mapping of name to array of shape (rows,), optional
@@ -166,15 +167,27 @@ class Table:
 
     def link_values(self, column: str) -> np.ndarray:
         """A column in response units, on the scale of the link."""
-        return np.log(self.numeric(column)) if self.link == "log" else self.numeric(column)
+        return self.forward(self.numeric(column))
+
+    def forward(self, values: np.ndarray) -> np.ndarray:
+        """Values in response units, on the scale of the link; those beyond its range give infinity."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(LINKS[self.link].forward(values))
+
+    @property
+    def least(self) -> float:
+        """The smallest value in response units that has an image on the scale of the link."""
+        return LINKS[self.link].least
 
     def link_u(self, u: np.ndarray) -> np.ndarray:
         """A standard uncertainty of the response, on the scale of the link (first order: u / y for a log link)."""
         if self.link == "identity":
             return u
         if self.response not in self.columns:
-            raise DataError(f"a stated u with a log link needs the response column {self.response!r}, because it is relative to it.")
-        return u / self.numeric(self.response)
+            raise DataError(
+                f"a stated u with a {self.link} link needs the response column {self.response!r}, because it is relative to it."
+            )
+        return u * LINKS[self.link].slope(self.numeric(self.response))
 
     def level(self, by: str) -> Level:
         """The grouping by a level name, by a column, or by ``"row"`` (every row its own)."""
@@ -227,6 +240,10 @@ class Table:
         out.response, out.link = response, link
         out.whole, out.place, out._common = self.whole, self.place[rows], common
         return out
+
+    def replaced(self, columns: Mapping[str, np.ndarray]) -> Table:
+        """The table with other values in some columns."""
+        return Table({**self.columns, **columns}, self.levels, self.index, self.limits, self.count, self.response, self.link)
 
     @property
     def piece(self) -> str:

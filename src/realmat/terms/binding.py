@@ -16,7 +16,7 @@ from realmat.errors import DataError, ModelError
 from realmat.table.table import Table, cells, statistics
 from realmat.terms.component import Component, Scale
 from realmat.terms.correlation import correlated, correlated_noise
-from realmat.terms.problem import Problem, link_values
+from realmat.terms.problem import Problem, link_values, native
 from realmat.terms.renaming import Renamer
 from realmat.terms.term import Coefficients, Contribution, Latent, Noise, Rows, Term, stored_name
 
@@ -35,7 +35,7 @@ def scale_of(table: Table, response: str, link: str, components: Sequence[Compon
     """Magnitudes of g(y) for default priors."""
     named = [getattr(c, "column", None) for c in components if c.layer == "theory"]
     theory = tuple(name for name in named if name and name in table.columns)
-    g, count = link_values(link, table.numeric(response)), table.count
+    g, count = next(c for c in components if c.layer == "observation").predictor(table), table.count
     inside = 0.0 if table.within is None else float(np.sum(table.within) / np.sum(count))  # variance within what each row stands for
 
     def sd(values: np.ndarray) -> float:
@@ -159,7 +159,7 @@ class _Seen:
         make = observation.bind(own if old == len(table) else cls._part(table, rows[rows < old], None, member), scale).noise
         assert make is not None
         noise: Noise = make(own)
-        apart = noise.nu is not None or (noise.censored is not None and bool(noise.censored.any()))
+        apart = noise.density is not None or noise.nu is not None or (noise.censored is not None and bool(noise.censored.any()))
         return cls(member, rows, own, scale, noise.u, noise.group, apart)
 
     @staticmethod
@@ -185,8 +185,9 @@ class _Seen:
         part, own, first = self._cells(collapsed, cell, common=False)
         contributions = tuple(term.contribute(part) for term in terms)
         make = next(term.noise for term in terms if term.noise is not None)
-        noise = _first(_heard(make(self.own)), first)
-        g = link_values(self.member.link, self.own.numeric(self.member.response))
+        noise = _heard(make(self.own)).take(first)
+        y = self.own.numeric(self.member.response)
+        g = y if native(noise) else link_values(self.member.link, y)
         rows = _rows(self.member.response, terms, contributions, noise, statistics(self.own, g, own, len(first)))
         alone = self.own.whole is self.own
         table = self.own if alone else self.own.whole.part(self.rows, None, self.member.response, self.member.link)
@@ -201,11 +202,6 @@ def _heard(noise: Noise) -> Noise:
     if not silent.any() or silent.all():
         return noise
     return replace(noise, u=np.where(silent, np.sqrt(np.mean(noise.u[~silent] ** 2)), noise.u))
-
-
-def _first(noise: Noise, first: np.ndarray) -> Noise:
-    censored = None if noise.censored is None else noise.censored[first]
-    return replace(noise, u=noise.u[first], group=noise.group[first], censored=censored)
 
 
 def _cells(table: Table, seen: Sequence[_Seen]) -> tuple[np.ndarray, np.ndarray]:

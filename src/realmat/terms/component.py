@@ -20,6 +20,7 @@ from realmat.terms.arguments import check_arguments
 from realmat.terms.named import find
 from realmat.terms.priors import Prior, as_prior, variable
 from realmat.terms.term import Coefficients, Function, Known, Param, Piece, Term, stored_name
+from realmat.terms.varies import Varies
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,6 +69,7 @@ class Component:
 
     layer: ClassVar[str] = "material"
     about: ClassVar[tuple[str, ...]] = ()
+    natural: ClassVar[str | None] = None  # only of the observation layer: the one link it works with
 
     def __init_subclass__(cls) -> None:
         """Compare arguments with their annotations before a class's own checks see them."""
@@ -96,6 +98,18 @@ class Component:
     def default_priors(self) -> dict[str, str]:
         """Default priors in words, for printing before any data are known: parameter -> description."""
         return {}
+
+    def measures(self, response: str, link: str) -> Column:
+        """Only of the observation layer: what it asks of the response."""
+        return Column(response, "response", lower=None if link == "identity" else 0.0, open_lower=True, censored=True)
+
+    def filled(self, table: Table) -> Table:
+        """Only of the observation layer: the table with a number for each response, where readings say less than a number."""
+        return table
+
+    def predictor(self, table: Table) -> np.ndarray:
+        """Only of the observation layer: g(y), or where readings have none (the logarithm of no counts) a number near it, shape (rows,)."""
+        return table.link_values(table.response)
 
     def remoteness(self, table: Table) -> float:
         """How many standard deviations its column lies from zero, where its effect is a slope times the column.
@@ -161,6 +175,10 @@ class Component:
 def _plain(value: Any) -> Any:
     if isinstance(value, Prior):
         return {"prior": value.to_dict()}
+    if isinstance(value, Component):
+        return {"component": value.to_dict()}
+    if isinstance(value, Varies):
+        return {"varies": value.to_dict()}
     if isinstance(value, Mapping):
         return {"mapping": {str(k): _plain(v) for k, v in value.items()}}
     if isinstance(value, (tuple, list)):
@@ -176,6 +194,10 @@ def _unplain(value: Any, trust: Sequence[str] | None) -> Any:
     if isinstance(value, Mapping):
         if "prior" in value:
             return Prior.from_dict(value["prior"])
+        if "varies" in value:
+            return Varies.from_dict(value["varies"])
+        if "component" in value:
+            return Component.from_dict(value["component"], trust)
         if "function" in value:
             return find(value["function"], "the function", trust)
         return {k: _unplain(v, trust) for k, v in value["mapping"].items()}

@@ -62,9 +62,12 @@ class Density(ABC):
     ----------
     names : tuple of str
         The density's own parameters.
+    native : bool
+        Whether readings are in response units whatever the link, as counts are; else they are on the scale of the link.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
+    native: ClassVar[bool] = False
 
     @abstractmethod
     def derivatives(self, y: Array, eta: Array, own: Own) -> Derivatives:
@@ -101,6 +104,11 @@ class Density(ABC):
     @abstractmethod
     def take(self, rows: Array) -> Density:
         """The same for some of the rows."""
+
+    @property
+    def points(self) -> Any:
+        """Where a row has a density, not a probability; True, or by row."""
+        return np.True_
 
     def log(self, y: Array, eta: Array, own: Own) -> Array:
         """Log density, shape (rows, chains)."""

@@ -19,6 +19,7 @@ KERNELS = {"matern32": (1.5, 3.42), "matern52": (2.5, 2.65), "expquad": (math.in
 # half the range of the data; longer ones lose some of the variance of their mean, which an intercept takes up anyway.
 _BOX = 2.5
 _FUNCTIONS = {1: 40, 2: 16, 3: 8}
+MOST_BASIS = max(_FUNCTIONS)
 
 
 @dataclass(frozen=True)

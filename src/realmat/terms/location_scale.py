@@ -124,6 +124,11 @@ class Interval(Density):
                 out.own[name][rows] = one.own[name]
         return out
 
+    @property
+    def points(self) -> Array:
+        """Where readings are exact."""
+        return (self.left == 0) & (self.right == 0)
+
     def _seen(self, y: Array, eta: Array, own: Own, rows: Array) -> Derivatives:
         return self._exact(y, eta, own)
 

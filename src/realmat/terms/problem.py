@@ -14,16 +14,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from realmat.errors import ModelError
+from realmat.support.links import LINKS
 from realmat.table.table import Table
 from realmat.terms.component import Scale
 from realmat.terms.term import Coefficients, Contribution, Derived, Noise, Param, Rows, Term
 
-LINKS = ("identity", "log")
-
 
 def link_values(link: str, y: np.ndarray) -> np.ndarray:
     """g(y) for a link name."""
-    return np.log(y) if link == "log" else np.asarray(y, dtype=float)
+    return np.asarray(LINKS[link].forward(y))
 
 
 class _Named(Protocol):
@@ -146,8 +145,20 @@ class Problem:
 
     @cached_property
     def g(self) -> np.ndarray:
-        """The response on the scale of the link, shape (rows,)."""
-        return link_values(self.link, self.table.numeric(self.response))
+        """The response on the scale of the link, or as it stands where the density reads it so, shape (rows,)."""
+        values = self.table.numeric(self.response)
+        return values if self.native else link_values(self.link, values)
+
+    @property
+    def near(self) -> np.ndarray:
+        """g(y) of each row, or where a reading has none a number near it, shape (rows,)."""
+        noise = self.response_rows.noise
+        return noise.density.guess(self.response_rows.y)[self.cell] if noise.density is not None and self.native else self.g
+
+    @property
+    def native(self) -> bool:
+        """Whether readings are in response units whatever the link (`realmat.terms.density.Density`)."""
+        return native(self.response_rows.noise)
 
     @property
     def observation(self) -> Term:
@@ -161,8 +172,13 @@ class Problem:
 
 def tails(problem: Problem) -> bool:
     """Whether any row or effect is heavy-tailed, or known to lie beyond a limit only: normal given psi are then not all of them."""
-    limited = any(rows.noise.nu or (rows.noise.censored is not None and np.any(rows.noise.censored)) for rows in problem.rows)
+    limited = any(rows.noise.nu or rows.noise.density is not None or (rows.noise.censored is not None and np.any(rows.noise.censored)) for rows in problem.rows)
     return limited or any(bool(block.nu) for block in problem.coefficients)
+
+
+def native(noise: Noise) -> bool:
+    """Whether readings are in response units whatever the link (`realmat.terms.density.Density`)."""
+    return noise.density is not None and noise.density.native
 
 
 def nonlinear_terms(problem: Problem) -> list[tuple[str, Any]]:

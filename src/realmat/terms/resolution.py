@@ -30,7 +30,7 @@ def refuse_exact(rows: Rows, terms: Sequence[Term], table: Table) -> None:
     """
     noise = rows.noise
     alone = bool((noise.group >= 0).all()) and not noise.u.any() and len(np.unique(noise.group)) == 1
-    if not alone or (noise.censored is not None and noise.censored.any()) or len(rows.y) == 0:
+    if noise.density is not None or not alone or (noise.censored is not None and noise.censored.any()) or len(rows.y) == 0:
         return
     size = float(np.max(np.abs(rows.y)))
     if rows.within.sum() > (_EXACT * size) ** 2 * rows.count.sum() or not all(isinstance(f, Known) for _, f in rows.offsets):
@@ -50,8 +50,7 @@ def refuse_exact(rows: Rows, terms: Sequence[Term], table: Table) -> None:
     what = f"every reading is {significant(float(y[0]), 6)}" if np.ptp(y) == 0 else "readings of the same agree to the last digit"
     raise DataError(
         f"column {name!r}: {what}, so that the noise has no scale to infer: it lies below what the instrument resolves. "
-        "State the resolution: readings in steps of d have a standard uncertainty of d / sqrt(12), as in "
-        "rm.observation.Normal(u=0.29 * d, scale=False)."
+        "State the resolution: readings in steps of d are rm.observation.Normal(resolution=d)."
     )
 
 

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from scipy import sparse
 
 from realmat.terms.density import Density, Parameter
 from realmat.terms.priors import Prior
+
+if TYPE_CHECKING:
+    from realmat.terms.field import Field
 
 Values = Mapping[str, Any]
 Function = Callable[[Values, Any], Any]
@@ -167,11 +170,14 @@ class Fresh:
         opposite signs (a slope times a column), it carries the sign.
     nu : str or float, optional
         Degrees of freedom when the draw is Student t: the name of their Param, or a number.
+    part : Function, optional
+        The `sd` of the `Bias` that it is a new one of; `sd` itself by default.
     """
 
     groups: np.ndarray
     sd: Function
     nu: str | float | None = None
+    part: Function | None = None
 
 
 @dataclass(frozen=True)
@@ -179,7 +185,8 @@ class Contribution:
     """What one component adds to g(y) on the rows of a table.
 
     `nonlinear`, a function ``(p, b, xp) -> (rows,)`` of psi and of the coefficients by name, is for effects that are not linear
-    given psi; only `nuts` runs a term that has one. With ``raw=True`` it may use any PyTensor expression.
+    given psi; only `nuts` runs a term that has one. With ``raw=True`` it may use any PyTensor expression. `field`, a
+    `realmat.terms.field.Field`, says that on the rows of the fit it is linear after all, through a matrix that depends on psi.
     """
 
     pieces: tuple[Piece, ...] = ()
@@ -187,6 +194,7 @@ class Contribution:
     fresh: tuple[Fresh, ...] = ()
     nonlinear: Callable[[Values, Values, Any], Any] | None = None
     raw: bool = False
+    field: Field | None = None
 
 
 @dataclass(frozen=True)
@@ -206,7 +214,8 @@ class Noise:
     censored : int array of shape (rows,), optional
         -1: the value is known only to lie below `y`; +1: above; 0: measured.
     density : Density, optional
-        How rows were measured, where that is none of these (`realmat.terms.density`); then `u`, `scales`, `nu` and `censored` say nothing.
+        How rows were measured, where that is none of these (`realmat.terms.density`); if it is `native`, `u`, `scales`, `nu` and
+        `censored` say nothing.
     parameters : tuple of Parameter
         The density's own parameters as functions of psi.
     """
@@ -218,6 +227,17 @@ class Noise:
     censored: np.ndarray | None = None
     density: Density | None = None
     parameters: tuple[Parameter, ...] = ()
+
+    def take(self, rows: np.ndarray) -> Noise:
+        """The noise of some rows."""
+        return replace(
+            self,
+            u=self.u[rows],
+            group=self.group[rows],
+            censored=None if self.censored is None else self.censored[rows],
+            density=None if self.density is None else self.density.take(rows),
+            parameters=tuple(replace(q, group=q.group[rows]) for q in self.parameters),
+        )
 
 
 @dataclass(frozen=True)

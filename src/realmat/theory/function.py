@@ -11,9 +11,12 @@ import numpy as np
 
 from realmat.errors import ModelError
 from realmat.table.table import Column, Table, rows_text
-from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper, reject_unknown
+from realmat.terms.component import Component, PriorLike, Scale, freeze, reject_unknown
 from realmat.terms.priors import Prior, as_prior
-from realmat.terms.term import Contribution, Param, Term, Values
+from realmat.terms.readings import check_numbers
+from realmat.terms.term import Term, Values
+from realmat.terms.varies import Varies
+from realmat.theory.curve import Curve
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,23 @@ class Function(Component):
         may use arithmetic and NumPy functions (``np.exp``, ``np.sqrt``), which both engines understand.
     columns : list of str, or dict
         Number columns, named as fn's arguments; or ``{argument: column}``.
-    params : dict of str to Prior or float
-        Its other arguments; a number fixes one.
+    params : dict of str to Prior, Varies or float
+        Its other arguments; a number fixes one, `Varies` makes it another one for each piece: curves of specimens.
     unit : str, optional
         Unit of the result, for the check below.
     units : dict, optional
         Units of columns and parameters, by argument. Where `unit` is given and all of them are known, fn is called once with quantities
         that carry units, so that a missing conversion is an error. Columns declared in another unit are converted.
+    u : dict of str to str or float, optional
+        Standard uncertainty of columns, by argument: a column or a number. The true values are then inferred row by row.
     name : str, optional
         ``function`` by default.
 
     Notes
     -----
-    Parameters are hyperparameters `<name>_<parameter>`. For a saved model fn must be defined at the top of an importable module.
+    Parameters are hyperparameters `<name>_<parameter>`; those that vary have parameters of their distribution beside them
+    (`<name>_<parameter>_mu`), and uncertain columns an error in standard uncertainties, `<name>_<argument>_error`. For a saved model fn
+    must be defined at the top of an importable module.
 
     Examples
     --------
@@ -53,9 +60,10 @@ class Function(Component):
     layer: ClassVar[str] = "theory"
     fn: Callable[..., Any]
     columns: tuple[str, ...] | Mapping[str, str]
-    params: Mapping[str, PriorLike]
+    params: Mapping[str, PriorLike | Varies]
     unit: str | None = None
     units: Mapping[str, str] = field(default_factory=dict)
+    u: Mapping[str, str | float] = field(default_factory=dict)
     name: str | None = None
 
     def __post_init__(self) -> None:
@@ -63,7 +71,8 @@ class Function(Component):
             raise ModelError(f"{self.label}: fn={self.fn!r} is not a function.")
         given = {self.columns: self.columns} if isinstance(self.columns, str) else freeze(self.columns)
         object.__setattr__(self, "columns", given)
-        object.__setattr__(self, "params", {key: as_prior(value, f"{self.label}: {key}") for key, value in self.params.items()})
+        read = {k: v if isinstance(v, Varies) else as_prior(v, f"{self.label}: {k}") for k, v in self.params.items()}
+        object.__setattr__(self, "params", read)
         without = [key for key, value in self.params.items() if value is None]
         if without:
             raise ModelError(f"{self.label}: give a Prior or a number for {', '.join(without)}; only you know their scale.")
@@ -71,6 +80,9 @@ class Function(Component):
         if both:
             raise ModelError(f"{self.label}: {', '.join(both)} stands in columns= and in params=.")
         self._match_signature()
+        reject_unknown(list(self.u), list(self.arguments), f"arguments in u= of {self.label}")
+        for key, value in self.u.items():
+            check_numbers(f"{self.label}: {key}", value)
         reject_unknown(list(self.units), [*self.arguments, *self.params], f"arguments in units= of {self.label}")
         self._check_units()
 
@@ -84,7 +96,9 @@ class Function(Component):
 
     def needs(self) -> list[Column]:
         """The columns."""
-        return [Column(column, f"{key} of the theory", unit=self.units.get(key, "")) for key, column in self.arguments.items()]
+        out = [Column(column, f"{key} of the theory", unit=self.units.get(key, "")) for key, column in self.arguments.items()]
+        out += [Column(u, f"u of {key}", lower=0.0, like=self.arguments[key]) for key, u in self.u.items() if isinstance(u, str)]
+        return out + [Column(v.by, "level of a parameter", kind="label") for v in self.params.values() if isinstance(v, Varies)]
 
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with the hyperparameters `<name>_<parameter>`.
@@ -94,21 +108,10 @@ class Function(Component):
         realmat.ModelError
             If fn fails, or gives something that is not one finite number (positive with a log link) a row at the medians of the priors.
         """
-        made = {key: hyper(f"{self.label}_{key}", value, unit=self.units.get(key, "")) for key, value in self.params.items()}  # type: ignore[arg-type]
-        values = {key: {f"{self.label}_{key}": _median(prior)} for key, prior in self.params.items()}
-        self._try(table, {name: value for pair in values.values() for name, value in pair.items()})
-
-        def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
-            known = {key: other.numeric(column) for key, column in self.arguments.items()}
-
-            def offset(p: Values, xp: Any) -> Any:
-                value = self.fn(**known, **{key: of(p, xp) for key, (_, of) in made.items()})
-                return xp.log(value) if other.link == "log" else value
-
-            return Contribution(offset=offset)
-
-        params: tuple[Param, ...] = tuple(param for own, _ in made.values() for param in own)
-        return Term(self.label, "theory", params, (), contribute)
+        curve = Curve.of(self, table)
+        values = {f"{self.label}_{key}": _median(prior) for key, prior in self.params.items()}
+        self._try(table, values)
+        return Term(self.label, "theory", curve.params, (), curve.contribute)
 
     def _match_signature(self) -> None:
         """Names given must be names of the function's arguments, and none without a default may be left out."""
@@ -161,4 +164,6 @@ class Function(Component):
 
 
 def _median(prior: Any) -> float:
+    if isinstance(prior, Varies):
+        return prior.median()
     return float(prior.ppf(0.5)) if isinstance(prior, Prior) else float(prior)

@@ -24,11 +24,12 @@ from realmat.algebra.space import Space
 from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Draws, Posterior
 from realmat.posterior.grouping import By, Groups, groups_of, of_rows
-from realmat.posterior.pointwise import log_density
+from realmat.posterior.pointwise import density_log, jacobian, log_density
 from realmat.support.threads import workers
 from realmat.terms.problem import Problem, nonlinear_terms
 from realmat.validation.importance import adapt, good_k, psis, relative_efficiency
 from realmat.validation.leaving import Leaver
+from realmat.validation.native_scores import native_scores
 from realmat.validation.scores import row_scores, summary
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def left_out(
     """
     problem = posterior.problem
     groups = groups_of(problem, by, rows)
-    bent = bool(nonlinear_terms(problem))
+    bent = bool(nonlinear_terms(problem)) or problem.response_rows.noise.density is not None
     affordable = int(np.clip(_WORK / len(groups.cell), _FEWEST_DRAWS, _MOST_DRAWS))
     indices = posterior.thin(affordable if draws is None else draws)
     r_eff = relative_efficiency(posterior, len(indices))
@@ -151,7 +152,10 @@ def left_out(
         k_hat[own_groups] = k_here
         refitted += [str(label) for label in some.labels[again]]
         elpd[own_groups] = np.logaddexp.reduce(log_weight + scored.left_out, axis=0)
-        parts.append(row_scores(problem, some, scored.mean, scored.variance, np.exp(log_weight)))
+        if problem.native:
+            parts.append(native_scores(posterior, some, indices, scored.mean, np.exp(log_weight)))
+        else:
+            parts.append(row_scores(problem, some, scored.mean, scored.variance, np.exp(log_weight)))
     import pandas as pd
 
     table = pd.concat(parts)
@@ -217,6 +221,7 @@ def _integrated(posterior: Posterior, groups: Groups, indices: np.ndarray, tick:
 def _pointwise(posterior: Posterior, groups: Groups, indices: np.ndarray) -> _Scored:
     """Log likelihood of every group at draws of (psi, b)."""
     problem = posterior.problem
+    rowwise = problem.response_rows.noise.take(problem.cell)
     stream = Stream(posterior, draws=len(indices))
     stream.indices = indices
     rows = np.flatnonzero(groups.of_row >= 0)
@@ -228,7 +233,10 @@ def _pointwise(posterior: Posterior, groups: Groups, indices: np.ndarray) -> _Sc
         value = np.broadcast_to(sum(chunk.mean.values()), size).T
         noise = chunk.sources[-1]
         scale = np.broadcast_to(np.sqrt(noise.variance), size).T
-        by_row = log_density(problem, value[:, problem.cell], scale[:, problem.cell], None if noise.nu is None else noise.nu[:, None])
+        if rowwise.density is not None:
+            by_row = density_log(problem, rowwise, value[:, problem.cell].T, [posterior.values(int(i)) for i in indices[chunk.where]]).T
+        else:
+            by_row = log_density(problem, value[:, problem.cell], scale[:, problem.cell], None if noise.nu is None else noise.nu[:, None])
         density[chunk.where] = (member @ by_row.T).T
         mean[chunk.where] = value[:, groups.cell]
         variance[chunk.where] = np.broadcast_to(noise.full_variance, size).T[:, groups.cell]
@@ -294,13 +302,8 @@ def _refit(
 
 def _jacobian(problem: Problem, groups: Groups) -> np.ndarray:
     """From log densities of g(y) to those of y, shape (groups,)."""
-    change = np.zeros(len(groups.labels))
-    if problem.link == "log":
-        noise = problem.response_rows.noise
-        measured = np.ones(len(problem.g)) if noise.censored is None else noise.censored[problem.cell] == 0
-        inside = groups.of_row >= 0
-        change -= np.bincount(groups.of_row[inside], weights=(problem.g * measured)[inside], minlength=len(change))
-    return change
+    inside = groups.of_row >= 0
+    return np.bincount(groups.of_row[inside], weights=jacobian(problem)[inside], minlength=len(groups.labels))
 
 
 def _elpd(elpd: np.ndarray, fitted: np.ndarray, k_hat: np.ndarray, groups: Groups, draws: int) -> az.ELPDData:

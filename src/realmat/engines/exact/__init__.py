@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
-from realmat.engines.exact import chain, chained
+from realmat.engines.exact import chain, chained, fields
 from realmat.engines.exact.explore import explore
 from realmat.engines.exact.store import Store
 from realmat.engines.progress import Progress
@@ -32,7 +32,7 @@ _ATTEMPTS = 8
 def refusal(problem: Problem) -> str | None:
     """Why this problem cannot run here, in one line; None where it can."""
     bent = [name for name, _ in nonlinear_terms(problem)]
-    if bent:
+    if bent and not fields.fields_only(problem):
         return f"the effect of {', '.join(bent)} is not linear given its parameters"
     return None
 
@@ -58,6 +58,8 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, latents: str | 
     refused = refusal(problem)
     if refused:
         raise FitError(f"engine='exact' cannot run this model: {refused}. Use engine='nuts'.")
+    if fields.fields_only(problem):
+        return fields.sample(problem, draws, chains, seed, progress)
     started = time.perf_counter()
     system = System(problem)
     if latents is None:
