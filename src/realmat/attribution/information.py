@@ -24,6 +24,7 @@ from scipy.sparse.linalg import splu
 from realmat.algebra import System
 from realmat.algebra.family import example_values
 from realmat.algebra.space import Space
+from realmat.posterior.reading import link_variance
 from realmat.terms.problem import Problem
 from realmat.terms.term import Contribution, Param, Values, evaluate
 
@@ -157,6 +158,9 @@ class Marginal:
         out = []
         for rows in self.problem.rows:
             noise = rows.noise
+            if noise.density is not None and noise.density.native:
+                out.append(link_variance(noise, noise.density.guess(rows.y)[:, None], [p])[:, 0])
+                continue
             scales = np.append(np.asarray(noise.scales(p, np), dtype=float), 0.0) if noise.scales else np.zeros(1)
             out.append(noise.u**2 + scales[noise.group] ** 2)
         return np.concatenate(out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from realmat.fit.fitted import Fitted
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
     from realmat.attribution.advise import Actions, Advice, Target
     from realmat.attribution.budget import Budget
+    from realmat.attribution.contrast import Derived
     from realmat.attribution.gap import Gap
     from realmat.attribution.laboratory import Laboratory
+    from realmat.attribution.relevance import Relevance
+    from realmat.attribution.round_robin import RoundRobin
     from realmat.attribution.theories import Theories
 
 
@@ -92,17 +95,79 @@ class Attribution(Fitted):
         return gap(own.posterior, by, own.model.unit)
 
     @one_blas_thread()
-    def repeatability(self, ci_prob: float | None = None, ci_kind: str | None = None, *, of: str | None = None) -> Laboratory:
+    def repeatability(
+        self, by: str | None = None, ci_prob: float | None = None, ci_kind: str | None = None, *, of: str | None = None
+    ) -> Laboratory | RoundRobin:
         """Repeatability s_r and reproducibility s_R, and the bias of each lab (ISO 5725; see `realmat.attribution.laboratory`).
 
-        `ci_prob` and `ci_kind` are those of the bounds, as ArviZ is set by default; `of` names the property of a joint fit.
+        Parameters
+        ----------
+        by : str, optional
+            A level or column of materials: the tables of ASTM E691 for each, with Mandel's h and k (see
+            `realmat.attribution.round_robin`).
+        ci_prob, ci_kind : float and str, optional
+            Of the bounds, as ArviZ is set by default.
+        of : str, optional
+            Of a joint fit: which property.
         """
         from realmat.attribution.laboratory import repeatability
+        from realmat.attribution.round_robin import round_robin
         from realmat.support.intervals import using
 
         own = self._seen(of)
+        if by is not None:
+            return round_robin(own.posterior, by, own.model.unit)
         with using(ci_prob, ci_kind):
             return repeatability(own.posterior, own.model.unit)
+
+    def contrast(self, variable: str, values: Sequence[Any] | None = None) -> Derived:
+        """Differences between values of a variable, with u (see `realmat.attribution.contrast.contrast`).
+
+        Parameters
+        ----------
+        variable : str
+            Such as ``"bias_lab"``, or a slope by specimen.
+        values : sequence, optional
+            Labels: the first minus the second, or every pair; by default each against the mean of all.
+        """
+        from realmat.attribution.contrast import contrast
+
+        return contrast(self.tree["posterior"].to_dataset(), variable, values)
+
+    def derive(self, function: Callable[[xr.Dataset], Any], name: str = "derived") -> Derived:
+        """A function of unknowns, draw by draw, with u (see `realmat.attribution.contrast.derive`).
+
+        Parameters
+        ----------
+        function : callable
+            Takes the posterior as a Dataset, gives an array with dims chain and draw, or several by name.
+        name : str
+            Of the quantity, where the function gives one.
+
+        Examples
+        --------
+        The time at which a straight line reaches a threshold: ``fit.derive(lambda p: (5 - p["constant"]) / p["effect_h_slope"])``.
+        """
+        from realmat.attribution.contrast import derive
+
+        return derive(self.tree["posterior"].to_dataset(), function, name)
+
+    @one_blas_thread()
+    def relevance(self, name: str) -> Relevance:
+        """The share of a component's variance that each of its descriptors answers for (see `realmat.attribution.relevance`).
+
+        Parameters
+        ----------
+        name : str
+            Name of a component, such as a `realmat.material.Discrepancy`.
+        """
+        from realmat.attribution.relevance import relevance
+        from realmat.terms.component import reject_unknown
+
+        by_label = {component.label: component for component in self.model.components}
+        reject_unknown([name], list(by_label), "component")
+        numbers = tuple(column.name for column in by_label[name].needs() if column.kind == "number")
+        return relevance(self.posterior, name, numbers)
 
     @one_blas_thread()
     def theories(self) -> Theories:

@@ -35,9 +35,10 @@ class Discrepancy(Component):
     kernel : {"matern52", "matern32", "expquad"}
     lengthscale : Prior or float, optional
         One for each descriptor; default log-normal around 1 (sd 0.5 of the logarithm), cut where the basis ends to resolve. With more than
-        three descriptors log-normal around e (sd 1.2), which lets those that do not matter grow long.
+        three descriptors log-normal around 33 (sd 2.5), which lets those that do not matter grow long.
     scale : Prior or float, optional
-        Standard deviation of D; default a half normal of the size of what theory leaves.
+        Standard deviation of D; default a half normal of the size of what theory leaves. With more than three descriptors of 20 times
+        that: a trend is the middle of something long and large.
     additive : bool
         A sum of one-dimensional smooths, `<name>_<descriptor>`, instead of one function of all.
     name : str, optional
@@ -129,9 +130,9 @@ class Discrepancy(Component):
     def _many(self, table: Table, scale: Scale, x: np.ndarray) -> Term:
         """Many descriptors: values at distinct points under a dense covariance."""
         name = self.label
-        prior = self.prior("lengthscale", Prior("LogNormal", mu=1.0, sigma=1.2))
+        prior = self.prior("lengthscale", Prior("LogNormal", mu=3.5, sigma=2.5))
         length_params, length = hyper(f"{name}_lengthscale", prior, f"{name}_descriptor", np.array(self.on, dtype=object))
-        scale_params, sd = hyper(f"{name}_scale", self.prior("scale", Prior("HalfNormal", sigma=2 * scale.response)))
+        scale_params, sd = hyper(f"{name}_scale", self.prior("scale", Prior("HalfNormal", sigma=20 * scale.response)))
         unit = x.std(axis=0)
         at, where = distinct(x / unit)
         lines = _lines(table, scale.theory)

@@ -172,7 +172,10 @@ class Problem:
 
 def tails(problem: Problem) -> bool:
     """Whether any row or effect is heavy-tailed, or known to lie beyond a limit only: normal given psi are then not all of them."""
-    limited = any(rows.noise.nu or rows.noise.density is not None or (rows.noise.censored is not None and np.any(rows.noise.censored)) for rows in problem.rows)
+    limited = any(
+        rows.noise.nu or rows.noise.density is not None or (rows.noise.censored is not None and np.any(rows.noise.censored))
+        for rows in problem.rows
+    )
     return limited or any(bool(block.nu) for block in problem.coefficients)
 
 
