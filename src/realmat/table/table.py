@@ -243,7 +243,7 @@ class Table:
 
     def replaced(self, columns: Mapping[str, np.ndarray]) -> Table:
         """The table with other values in some columns."""
-        return Table({**self.columns, **columns}, self.levels, self.index, self.limits, self.count, self.response, self.link)
+        return Table({**self.columns, **columns}, self.levels, self.index, self.limits, self.count, self.response, self.link, self.notes)
 
     @property
     def piece(self) -> str:
