@@ -93,6 +93,7 @@ def relevance(posterior: Posterior, component: str, descriptors: tuple[str, ...]
         raise ModelError(f"the relevance of descriptors needs at least three rows, not {len(table)}.")
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(table), _ROWS, replace=False)) if len(table) > _ROWS else np.arange(len(table))
+    rows = np.tile(rows, max(1, _ROWS // len(rows)))
     other = rng.permutation(len(rows))
     base = table.take(rows)
     here = _function(posterior, base, component)
