@@ -214,8 +214,7 @@ class Noise:
     censored : int array of shape (rows,), optional
         -1: the value is known only to lie below `y`; +1: above; 0: measured.
     density : Density, optional
-        How rows were measured, where that is none of these (`realmat.terms.density`); if it is `native`, `u`, `scales`, `nu` and
-        `censored` say nothing.
+        How rows were measured, where that is none of these (`realmat.terms.density`); if `native`, it alone says so.
     parameters : tuple of Parameter
         The density's own parameters as functions of psi.
     """
