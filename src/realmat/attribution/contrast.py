@@ -29,12 +29,18 @@ class Derived(Shown):
         being positive.
     draws : DataFrame
         One column for each quantity, one row for each posterior draw.
-    title : str
+    about : str
+        What they are, in a few words.
     """
 
     table: pd.DataFrame
     draws: pd.DataFrame
-    title: str
+    about: str
+
+    @property
+    def title(self) -> str:
+        """What they are."""
+        return self.about
 
     @cached_property
     def text(self) -> str:

@@ -280,15 +280,12 @@ class OwnUpdate(Protocol):
 
     def begin(self, medians: Values, chains: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Starting values."""
-        ...
 
     def derived(self, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Functions of them that the term's pieces, offsets and scales take from among the values where they stand there."""
-        ...
 
     def draw(self, state: dict[str, np.ndarray], b: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """New values given coefficients of shape (chains, size)."""
-        ...
 
 
 @dataclass(frozen=True)
