@@ -172,9 +172,10 @@ class Conditional:
     def log_density(self, b: np.ndarray) -> float:
         """log p(b | psi, y) at `b`, natural order; slow, for checks."""
         n = self.system.size
-        deviation = (b - self.mean)[None, :]
-        precision = np.linalg.inv(self.cov(sparse.identity(n, format="csr")))
-        return float(-0.5 * (deviation @ precision @ deviation.T).item() - 0.5 * n * _LOG_2PI + 0.5 * self.log_det)
+        halves = self.halves(sparse.identity(n, format="csr"))
+        root = np.linalg.qr(np.hstack([halves.sparse.toarray(), halves.dense]).T, mode="r")  # its square is the covariance
+        whitened = np.linalg.solve(root.T, b - self.mean)
+        return float(-0.5 * whitened @ whitened - 0.5 * n * _LOG_2PI + 0.5 * self.log_det)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """One exact draw of b, natural order."""
