@@ -30,7 +30,7 @@ demo:
 
 test:
 	@$(SETUP) test
-	@$(PYTHON_HERE) -m pytest $(ARGS)
+	@$(PYTHON_HERE) -m pytest -n auto $(ARGS)
 
 check:
 	@$(SETUP) check
@@ -75,5 +75,5 @@ test-oldest:
 
 constraints:
 	@NEWEST=1 $(SETUP) test,check,docs
-	@$(PYTHON_HERE) -m pytest $(ARGS)
+	@$(PYTHON_HERE) -m pytest -n auto $(ARGS)
 	@$(PYTHON_HERE) tools/constraints.py

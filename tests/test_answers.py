@@ -102,7 +102,7 @@ def test_a_folder_that_is_not_there_is_called_that(labs: Fit, tmp_path: Path) ->
         ("os:system", False),
         ("realmat.templates.writing:write", False),  # a function of realmat's own may write files
         ("realmat.fit.files:os.replace", False),
-        ("realmat.terms.problem:bind", False),
+        ("realmat.terms.binding:bind", False),
         ("realmat.templates.yield_strength.template:strength", True),
     ],
 )

@@ -14,6 +14,7 @@ import realmat as rm
 WRONG = (object(), {"a": object()}, [[1.0, 2.0], [3.0]], np.eye(2), pd.Series([1.0, 2.0]), 3j, b"x", [object()])
 VALID: dict[str, dict[str, Any]] = {
     "Calibrated": {"column": "t"},
+    "Consensus": {"columns": ["a", "b"]},
     "Corrections": {"columns": ["a"]},
     "Function": {"fn": lambda a, b: a * b, "columns": ["a"], "params": {"b": 1.0}},
     "Discrepancy": {"on": "a"},

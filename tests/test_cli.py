@@ -79,7 +79,7 @@ def test_help_answers_at_once() -> None:
 def test_the_list_shows_one_line_for_each_template() -> None:
     said = realmat("list").stdout
     for name in rm.templates.list()["name"]:
-        assert len([line for line in said.splitlines() if re.search(rf"\b{name}\b", line)]) == 1
+        assert len([line for line in said.splitlines() if re.match(rf"\W*{name}\b", line)]) == 1
 
 
 def test_the_list_of_one_template_shows_variants_and_columns() -> None:

@@ -128,5 +128,5 @@ def test_wrong_arguments_are_refused() -> None:
         rm.material.Effect("x", slope_scale=1.0)
     with pytest.raises(rm.ModelError, match="slope_by=3 must be a name"):
         rm.material.Effect("x", slope_by=3)  # type: ignore[arg-type]
-    with pytest.raises(rm.ModelError, match="must be positive"):
+    with pytest.raises(rm.ModelError, match="positive"):
         rm.material.Effect("x", slope_by="material", slope_scale=rm.Prior("Normal", mu=0, sigma=1))

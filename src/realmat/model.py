@@ -117,7 +117,7 @@ class Model:
         object.__setattr__(self, "levels", dict(self.levels))
         object.__setattr__(self, "units", dict(self.units))
         object.__setattr__(self, "labels", dict(self.labels))
-        if self.link not in LINKS:
+        if not isinstance(self.link, str) or self.link not in LINKS:
             problems.append(f"link must be one of {', '.join(LINKS)}, not {self.link!r}.")
         natural = getattr(self.observation, "natural", None)
         if natural not in (None, self.link):

@@ -179,6 +179,8 @@ def test_light_and_dark_by_the_button(page: Page) -> None:
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_every_figure_shows_without_scripts(browser: Browser, pages: dict[str, Path], viewport: dict[str, int]) -> None:
     with opened(browser, pages["fit"], viewport=viewport, java_script_enabled=False) as page:
+        while (folded := page.locator("details:not([open]) > summary:visible")).count():
+            folded.first.click()  # the browser's own doing
         figures = page.locator("figure")
         assert figures.count() >= 11  # three waterfalls more than with scripts
         for k in range(figures.count()):

@@ -33,9 +33,21 @@ def write(posterior: Posterior, model: Model | Joint, path: str | Path) -> Path:
     """
     from realmat.posterior import stored
 
+    return put(stored.pack(posterior, model.to_dict()), path)
+
+
+def put(tree: xr.DataTree, path: str | Path) -> Path:
+    """Write what a file of a fit holds, whole or not at all.
+
+    Raises
+    ------
+    realmat.FileError
+        If it cannot be written.
+    """
+    from realmat.posterior import stored
+
     target = writable(path)
     part = target.with_name(f".{target.name}.part")
-    tree = stored.pack(posterior, model.to_dict())
     try:
         tree.to_netcdf(part, engine="netcdf4", encoding=stored.encoding(tree))
         os.replace(part, target)

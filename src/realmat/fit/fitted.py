@@ -119,7 +119,8 @@ class Fitted:
     def _without(self, executor: Executor | None) -> Callable[[Problem, Mapping[str, np.ndarray]], Mapping[str, Draws]]:
         """Samples the problem on some of its rows as this fit was sampled: here, or wherever an executor runs."""
         facts = self.facts
-        options = (str(facts["engine"]), int(facts["draws"]), int(facts["chains"]), int(facts["seed"]))
+        chains, draws = self.posterior.shape
+        options = (str(facts["engine"]), draws, chains, int(facts.get("seed", 0)))
 
         def again(problem: Problem, kept: Mapping[str, np.ndarray]) -> Mapping[str, Draws]:
             scales = {part.response: part.scale for part in (problem, *problem.beside)}

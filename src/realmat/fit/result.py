@@ -133,6 +133,7 @@ class SealedFit(Fit):
 
     def __init__(self, tree: xr.DataTree, why: str) -> None:
         self.__dict__["tree"] = self.__dict__["_drawn"] = tree
+        self.chosen = True
         self.why = why
 
     @property
@@ -144,6 +145,10 @@ class SealedFit(Fit):
     def posterior(self) -> Posterior:  # type: ignore[override]
         """Not without the modules that the model names; `tree` has the draws."""
         raise FileError(self.why)
+
+    def save(self, path: str | Path) -> Path:
+        """A copy of the file it came from, whole or not at all."""
+        return files.put(self.tree, path)
 
     @property
     def facts(self) -> Mapping[str, Any]:

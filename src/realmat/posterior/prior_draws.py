@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -36,10 +36,15 @@ def draw(problem: Problem, draws: int, seed: int) -> Posterior:
     )
 
 
-def hyperparameters(params: Sequence[Param], draws: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Hyperparameters by name, shape (draws,) or (draws, size); all draws at once where a prior depends on no other."""
-    values: dict[str, np.ndarray] = {}
-    pending = list(params)
+def hyperparameters(
+    params: Sequence[Param], draws: int, rng: np.random.Generator, known: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """Hyperparameters by name, shape (draws,) or (draws, size); all draws at once where a prior depends on no other.
+
+    Those that are `known` stay, and the others are drawn given them.
+    """
+    values: dict[str, np.ndarray] = dict(known or {})
+    pending = [q for q in params if q.name not in values]
     while pending:
         for q in [q for q in pending if all(r in values for r in q.prior.references)]:
             shape = () if q.coords is None else (q.size,)

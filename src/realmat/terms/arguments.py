@@ -78,7 +78,7 @@ def _is_a(value: Any, hint: Any) -> bool:
         return isinstance(value, Real if hint is float else Integral) and not isinstance(value, (bool, np.bool_))
     if hint is Prior:
         return isinstance(value, Prior) or (hasattr(value, "distribution") and hasattr(value, "parameters"))
-    return isinstance(value, hint) if isinstance(hint, type) else True
+    return isinstance(value, hint) if isinstance(hint, type) and hint is not Any else True
 
 
 def _impossible(name: str, value: Any) -> list[str]:

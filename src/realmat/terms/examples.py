@@ -31,10 +31,10 @@ def example_table(component: Component, rows: int = 120, seed: int = 1) -> pd.Da
     for name, column in wanted.items():
         if column.kind == "label":
             table[name] = rng.choice(list("ABCDE"), rows)[specimen]
-        elif not column.like:
+        elif column.like not in wanted:
             table[name] = _numbers(column, specimen, rng)
     for name, column in wanted.items():
-        if column.kind == "number" and column.like:
+        if column.kind == "number" and column.like in wanted:
             table[name] = _belonging(column, wanted[column.like], table, rng)
     return pd.DataFrame({**table, "y": np.exp(rng.normal(1.0, 0.3, rows))})
 

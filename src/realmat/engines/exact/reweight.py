@@ -52,9 +52,9 @@ class Basis:
     def for_problem(self, problem: Problem, seed: int) -> Basis:
         """With every hyperparameter of a longer table: those of a new laboratory, say, are drawn from their prior."""
         chains, draws = self.log_marginal.shape
-        fresh: Mapping[str, np.ndarray] = {}
-        if any(q.name not in self.params or q.size != _size(self.params[q.name]) for q in problem.params):
-            fresh = hyperparameters(problem.params, chains * draws, np.random.default_rng([seed, 21]))
+        kept = [q.name for q in problem.params if q.name in self.params and q.size == _size(self.params[q.name])]
+        known = {name: self.params[name].reshape(chains * draws, *self.params[name].shape[2:]) for name in kept}
+        fresh = hyperparameters(problem.params, chains * draws, np.random.default_rng([seed, 21]), known)
         params = {}
         for q in problem.params:
             old = self.params.get(q.name)
