@@ -88,7 +88,7 @@ def exact(name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
 @pytest.mark.parametrize("name", ["coarse", "line", "replicates"])
 def test_readings_without_any_scatter_ask_for_the_resolution(name: str) -> None:
     df, parts = exact(name)
-    with pytest.raises(rm.DataError, match=r"State the resolution: .*u=0.29 \* d"):
+    with pytest.raises(rm.DataError, match=r"State the resolution: .*Normal\(resolution=d\)"):
         rm.Model("y", **parts).fit(df, progress=False)
     stated = rm.Model("y", **parts, observation=rm.observation.Normal(u=0.29 * 0.1, scale=False)).fit(df, draws=100, seed=1, progress=False)
     assert stated.predict()["sd"].values.min() >= 0.029
