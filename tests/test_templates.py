@@ -275,7 +275,7 @@ def test_a_fit_with_the_template_s_own_function_is_read_in_another_process(tmp_p
     template = rm.templates.get(tmp_path / "decay")
     template.model().fit(template.data(), draws=50, chains=1, seed=1, progress=False).save(tmp_path / "fit.nc")
     trusted = "realmat.templates.decay.template"
-    code = f"import realmat as rm; rm.templates.get('decay'); print(rm.load('fit.nc', {trusted!r}).model.theory[0].fn(0.0, 1.0))"
+    code = f"import realmat as rm; rm.templates.get('decay').model(); print(rm.load('fit.nc', {trusted!r}).model.theory[0].fn(0.0, 1.0))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1.0"
     shown = subprocess.run(
