@@ -178,8 +178,10 @@ class Joint:
             raise DataError(f"no row holds a value of {listed([repr(r) for r in empty])}; leave the model of it out.")
         return table
 
-    def prediction_table(self, data: pd.DataFrame, of: str) -> Table:
+    def prediction_table(self, data: pd.DataFrame, of: str, units: Mapping[str, str] | None = None) -> Table:
         """Validate rows in which `of` is to be predicted; whatever else they hold of other properties is read too.
+
+        `units` as of `further_table`.
 
         Raises
         ------
@@ -191,10 +193,12 @@ class Joint:
         held = [m for m in self.members if m is not own and m.response in wide.columns and wide[m.response].notna().any()]
         specs = own.prediction_columns(wide)
         specs += [spec for m in held for spec in self._columns(m, response=True) if not spec.optional or spec.name in wide.columns]
-        return validated(wide, specs, self.levels, self.units, of, own.link)
+        return validated(wide, specs, self.levels, {**self.units, **(units or {})}, of, own.link)
 
-    def further_table(self, data: pd.DataFrame | Mapping[str, Any]) -> Table:
+    def further_table(self, data: pd.DataFrame | Mapping[str, Any], units: Mapping[str, str] | None = None) -> Table:
         """Validate rows that join those of a fit: one may hold some responses, or a characterisation or calculation alone.
+
+        Columns are in the `units` of the table of the fit, unless the data say otherwise.
 
         Raises
         ------
@@ -202,7 +206,8 @@ class Joint:
             With every problem, column and row.
         """
         wide = self.wide(as_frame(data))
-        return validated(wide, [spec for m in self.members for spec in m.further_columns(wide)], self.levels, self.units)
+        own = {**self.units, **(units or {})}
+        return validated(wide, [spec for m in self.members for spec in m.further_columns(wide)], self.levels, own)
 
     def _columns(self, member: Model, response: bool) -> list[Column]:
         """What a property needs of a table that may not hold it in every row."""

@@ -244,8 +244,10 @@ class Model:
         table = data if isinstance(data, Table) else self.table(data)
         return bind_together([self.member], table, scales=scales)
 
-    def further_table(self, data: pd.DataFrame | Mapping[str, Any]) -> Table:
+    def further_table(self, data: pd.DataFrame | Mapping[str, Any], units: Mapping[str, str] | None = None) -> Table:
         """Validate rows that join those of a fit: one may hold a measurement, or a characterisation or calculation alone.
+
+        Columns are in the `units` of the table of the fit, unless the data say otherwise.
 
         Raises
         ------
@@ -253,7 +255,8 @@ class Model:
             With every problem, column and row.
         """
         frame = as_frame(data)
-        return validated(frame, self.further_columns(frame), self.levels, self.units, self.response, self.link)
+        own = {**self.units, **(units or {})}
+        return validated(frame, self.further_columns(frame), self.levels, own, self.response, self.link)
 
     def further_columns(self, frame: pd.DataFrame) -> list[Column]:
         """Of rows that join those of a fit, the columns that the model reads."""
@@ -269,15 +272,16 @@ class Model:
                 out.append(c)
         return out
 
-    def prediction_table(self, data: pd.DataFrame | Mapping[str, Any]) -> Table:
+    def prediction_table(self, data: pd.DataFrame | Mapping[str, Any], units: Mapping[str, str] | None = None) -> Table:
         """Validate rows to predict; the response may be absent or empty, and so may characterisations and names.
 
-        A specimen, material or laboratory (or other source of bias) that a row does not name is a new one.
+        A specimen, material or laboratory (or other source of bias) that a row does not name is a new one. `units` as of `further_table`.
         """
         if isinstance(data, Table):
             return data
         frame = self.named(as_frame(data))
-        return validated(frame, self.prediction_columns(frame), self.levels, self.units, self.response, self.link)
+        own = {**self.units, **(units or {})}
+        return validated(frame, self.prediction_columns(frame), self.levels, own, self.response, self.link)
 
     def prediction_columns(self, frame: pd.DataFrame) -> list[Column]:
         """Of the columns of rows to predict, those that the model reads."""

@@ -346,13 +346,20 @@ Gain = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """``(cross, variance, target) -> (c,)``: what measuring each candidate is worth, at covariances as in `Sums`."""
 
 
-def greedy(sums: Sums, cost: np.ndarray, batch: int, gain: Gain) -> tuple[list[int], np.ndarray, np.ndarray]:
+Allowed = Callable[[Sequence[int]], np.ndarray]
+"""From the candidates chosen so far to those that may follow, bool array of shape (c,)."""
+
+
+def greedy(
+    sums: Sums, cost: np.ndarray, batch: int, gain: Gain, allowed: Allowed | None = None
+) -> tuple[list[int], np.ndarray, np.ndarray]:
     """Choose one after the other by gain per cost, updating all covariances by rank one; the same action may be chosen again.
 
     Returns
     -------
     chosen, gains, u : list of int, arrays of shape (batch,)
-        The candidates, what each adds to those before, and the standard uncertainty of its measurement.
+        The candidates (fewer than `batch` where no more are allowed), what each adds to those before, and the standard uncertainty of its
+        measurement.
     """
     cross, variance, target = sums.cross.copy(), sums.variance.copy(), sums.target.copy()
     chosen: list[int] = []
@@ -360,8 +367,11 @@ def greedy(sums: Sums, cost: np.ndarray, batch: int, gain: Gain) -> tuple[list[i
     spreads: list[float] = []
     steps: list[np.ndarray] = []
     for left in range(batch, 0, -1):
+        open_ = np.ones(len(cost), dtype=bool) if allowed is None else allowed(chosen)
+        if not open_.any():
+            break
         fall = gain(cross, variance, target)
-        k = int(np.argmax(fall / cost))
+        k = int(np.argmax(np.where(open_, fall / cost, -np.inf)))
         chosen.append(k)
         falls.append(fall[k])
         spreads.append(np.sqrt(variance[k]))

@@ -28,6 +28,8 @@ class Runs(Lines):
     update: Update = field(kw_only=True)
     theory: int = field(kw_only=True)
     materials: np.ndarray = field(kw_only=True)
+    level: str = field(kw_only=True)
+    labels: np.ndarray = field(kw_only=True)
 
     def at(self, posterior: Posterior, values: Values) -> tuple[sparse.csr_matrix, np.ndarray]:
         columns = np.arange(posterior.system.size)[posterior.system.columns[self.update.block]][self.materials]
@@ -62,5 +64,5 @@ def runs(posterior: Posterior) -> list[Lines]:
         absent = np.flatnonzero(~np.isfinite(update.calculations.x[:, k]))
         if len(absent):
             what = [f"{theory} of {whose[m]}" for m in absent]
-            out.append(Runs(str(theory), what, update=update, theory=k, materials=absent))
+            out.append(Runs(str(theory), what, level=str(block.level), labels=block.coords, update=update, theory=k, materials=absent))
     return out

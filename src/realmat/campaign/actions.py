@@ -1,55 +1,136 @@
-"""From an action to the row that it fills."""
+"""From actions to the rows that they fill."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from realmat.attribution.advise import locate
-from realmat.attribution.candidates import Lines, Rows, States
-from realmat.table.table import ROW
+from realmat.attribution.calculations import Runs
+from realmat.attribution.candidates import Lines, Rows, States, latent_labels, new_pieces
+from realmat.errors import ModelError
+from realmat.table.given import as_given
+from realmat.table.reading import UNITS
+from realmat.table.table import ROW, Table
 
 if TYPE_CHECKING:
     from realmat.fit import Fit
+    from realmat.joint import Joint
+    from realmat.model import Model
 
-NOTES = ("action", "what", "measure", "cost", "gain")
+NOTES = ("action", "what", "measure", "unit", "cost", "gain")
 """Columns that say what a row is for; a model's columns follow them."""
 
 
-def fillable(lines: Sequence[Lines]) -> list[Lines]:
-    """Actions whose result is a row of the table."""
-    return [line for line in lines if isinstance(line, Rows) or (isinstance(line, States) and line.block.level != ROW)]
+def check_names(model: Model | Joint) -> None:
+    """Refuse a model that reads columns of names that a campaign uses itself.
+
+    Raises
+    ------
+    realmat.ModelError
+        With these columns.
+    """
+    taken = [name for name in NOTES if name in {c.name for c in model.columns()}]
+    if taken:
+        raise ModelError(f"the model reads {', '.join(map(repr, taken))}, a column that a campaign uses itself; call it something else.")
 
 
-def row(fit: Fit, lines: Sequence[Lines], k: int, number: int) -> dict[str, Any]:
-    """What is known of the row that action `k` fills, with `measure`: the column to fill. A new piece gets the `number`-th new label."""
+def fillable(fit: Fit, lines: Sequence[Lines]) -> list[Lines]:
+    """Actions whose result is a row of the table. Where a row is a piece of its own, another row is another piece: it repeats nothing."""
+    alone = fit.problem.table.piece == ROW and bool(new_pieces(fit.posterior))
+    return [line for line in lines if not (_level(fit, line) == ROW or (alone and line.kind == "repeat"))]
+
+
+def _level(fit: Fit, line: Lines) -> str:
+    """Whose state or calculation is measured; empty for a response."""
+    if isinstance(line, Runs):
+        return line.level
+    return str(line.block.level) if isinstance(line, States) else ""
+
+
+def frame(fit: Fit, lines: Sequence[Lines], chosen: Sequence[int], notes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """What is known of the rows that actions fill, in the user's units, behind what is noted of each; `chosen` among all the `lines`."""
+    taken = len(fit.problem.table.whole)
+    made = [_row(fit, *_at(lines, k), taken + n + 1) for n, k in enumerate(chosen)]
+    table = pd.DataFrame([row for _, row in made])
+    given = {**fit.declared.units, **fit.problem.table.whole.units}
+    columns, said = as_given({str(name): table[name].to_numpy() for name in table.columns}, fit.declared.columns(), given)
+    noted = pd.DataFrame([{**note, "measure": m, "unit": said.get(m, "")} for (m, _), note in zip(made, notes, strict=True)])
+    out = pd.concat([noted[list(NOTES)], pd.DataFrame(columns)], axis=1)
+    for name in dict.fromkeys(m for m, _ in made):
+        out[name] = np.nan if name not in out.columns else out[name]
+    for n, k in enumerate(chosen):
+        for name, mark in _limits(*_at(lines, k)).items():
+            out[name] = out[name].astype(object)
+            out.loc[n, name] = f"{mark}{out.loc[n, name]:.12g}"
+    out.attrs[UNITS] = {name: unit for name, unit in said.items() if name in out.columns}
+    return out
+
+
+def _at(lines: Sequence[Lines], k: int) -> tuple[Lines, int]:
     which, inside = locate(lines, k)
-    line = lines[which]
+    return lines[which], inside
+
+
+def _row(fit: Fit, line: Lines, inside: int, number: int) -> tuple[str, dict[str, Any]]:
+    """The column that an action fills, and what is known of the row; a new piece gets the `number`-th new label."""
+    if isinstance(line, Rows):
+        table, row = line.stream.table, int(line.cells[inside])
+        measure = line.measures or fit.problem.response
+        known = _known(fit, table, row, measure, line.kind == "measure")
+        piece = table.levels.get("specimen")
+        if line.kind == "specimen" and piece is not None:
+            known[piece] = f"new {piece} {number}"
+        return measure, known | _expected(fit, measure, table, row)
+    label, measure = _label(line, inside)
+    table = fit.problem.table.whole
+    level = table.level(_level(fit, line))
+    row = int(np.flatnonzero(level.codes == next(i for i, v in enumerate(level.values) if v == label))[0])
+    return measure, _known(fit, table, row, measure, False) | _expected(fit, measure)
+
+
+def _label(line: Lines, inside: int) -> tuple[Any, str]:
+    """Whose state is read or whose value is calculated, and the column that holds it."""
     if isinstance(line, States):
-        return _state(fit, line, inside)
-    assert isinstance(line, Rows)
-    table, cell = line.stream.table, int(line.cells[inside])
-    readings = {c.name for c in fit.model.columns() if c.kind == "number" and (c.missing or c.optional)}
-    known = {name: _plain(v[cell]) for name, v in table.columns.items() if name not in readings}
-    piece = table.levels.get("specimen")
-    if line.kind == "specimen" and piece is not None:
-        known[piece] = f"new {piece} {number}"
-    return {**known, "measure": fit.problem.response, fit.problem.response: np.nan}
+        return latent_labels(line.block)[1][line.places[inside]], line.measures
+    assert isinstance(line, Runs)
+    return line.labels[line.materials[inside]], line.kind
 
 
-def _state(fit: Fit, line: States, inside: int) -> dict[str, Any]:
-    """A reading of the state of a piece: its label, and those of the levels it lies in."""
-    table, level = fit.problem.table.whole, str(line.block.level)
-    state = next(s for t in fit.problem.all_terms for s in t.states if s.name == line.block.name)
-    label = line.what[inside].removeprefix(f"{line.block.name} of {level} ")
-    values = table.level(level).values
-    code = next(i for i, v in enumerate(values) if str(v) == label)
-    first = int(np.flatnonzero(table.level(level).codes == code)[0])
-    known = {column: _plain(table.columns[column][first]) for column in table.levels.values()}
-    return {**known, "measure": state.of[0], state.of[0]: np.nan}
+def _known(fit: Fit, table: Table, row: int, measure: str, every: bool) -> dict[str, Any]:
+    """What the row has beside the column to be filled; unless `every`, no readings, which were told already."""
+    models = [m for m in fit.declared.members if m.response == measure] or fit.declared.members
+    wanted = {c.name for m in models for c in m.columns(response=False)}
+    theory = {c.name for m in models for part in m.theory for c in part.needs()}
+    told = {c.name for m in models for c in m.columns(response=False) if c.kind == "number" and (c.missing or c.optional)} - theory
+    left_out = {measure, *fit.declared.responses, *(() if every else told)}
+    return {name: _plain(table, name, row) for name in table.columns if name in wanted and name not in left_out}
 
 
-def _plain(value: Any) -> Any:
+def _expected(fit: Fit, measure: str, like: Table | None = None, row: int = 0) -> dict[str, float]:
+    """Standard uncertainties that the measurement is expected to have, where the model reads them: those of a row, else typical ones."""
+    every = fit.problem.table.whole
+    out = {}
+    for spec in fit.declared.columns():
+        if spec.like != measure or not spec.difference or spec.name not in every.columns:
+            continue
+        stated = np.nan if like is None or spec.name not in like.columns else float(like.numeric(spec.name)[row])
+        typical = every.numeric(spec.name)
+        out[spec.name] = stated if np.isfinite(stated) else float(np.median(typical[np.isfinite(typical)]))
+    return out
+
+
+def _limits(line: Lines, inside: int) -> dict[str, str]:
+    """Columns of a candidate that hold a limit, and how that is written."""
+    if not isinstance(line, Rows) or line.kind != "measure":
+        return {}
+    table, row = line.stream.table, int(line.cells[inside])
+    return {name: "<" if side[row] < 0 else ">" for name, side in table.limits.items() if side[row]}
+
+
+def _plain(table: Table, name: str, row: int) -> Any:
+    value = table.columns[name][row]
     return value.item() if isinstance(value, np.generic) else value

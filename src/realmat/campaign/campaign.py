@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +95,7 @@ class Campaign:
         worth: float | None = None,
         path: str | Path | None = None,
     ) -> None:
+        rows_of.check_names(fit.declared)
         wrong = [f"{n}={v!r}" for n, v in (("budget", budget), ("until", until), ("worth", worth)) if v is not None and not v > 0]
         if wrong:
             raise ModelError(f"{', '.join(wrong)}: limits of a campaign are positive.")
@@ -105,14 +106,14 @@ class Campaign:
         self.costs, self.budget, self.actions, self.until, self.worth = dict(costs or {}), budget, actions, until, worth
         self.fit, self.record = fit, Record(path)
         self.spent = sum(float(step["cost"]) for step in self.record.of("tell"))
-        told = [unpacked(step["rows"]) for step in self.record.of("tell")]
+        told = [unpacked(step) for step in self.record.of("tell")]
         begun = self.record.of("start")
         if begun and begun[0]["data"] != fit.problem.table.whole.digest:
             raise FileError(f"{path} is the record of a campaign that began with other data than this fit.")
         if not begun:
             self.record.add("start", data=fit.problem.table.whole.digest, response=fit.problem.response, target=aim.said)
         if told:
-            self.fit = fit.update(pd.concat(told, ignore_index=True))
+            self.fit = fit.update(told)
 
     # --- what is possible -------------------------------------------------------------------------------------------------------
 
@@ -125,9 +126,10 @@ class Campaign:
     def _weighed(self) -> tuple[list[Lines], Sums, np.ndarray, np.ndarray]:
         fit = self.fit
         wanted = wanted_of(self.actions(fit) if callable(self.actions) else self.actions)
-        goal, lines, _, _ = lines_of(fit.posterior, wanted, self.aim.rows, fit.model.prediction_table)
+        units = fit.problem.table.whole.units
+        goal, lines, _, _ = lines_of(fit.posterior, wanted, self.aim.rows, lambda rows: fit.model.prediction_table(rows, units))
         goal = self.aim.lines(fit.posterior) or goal
-        lines, _ = thinned_to_most(rows_of.fillable(lines))
+        lines, _ = thinned_to_most(rows_of.fillable(fit, lines))
         if not sum(map(len, lines)):
             return [], _only(fit, goal), np.zeros(0), np.zeros(0, dtype=bool)
         cost = costs_of(lines, {name: c for name, c in self.costs.items() if name in self._named(lines)})
@@ -176,30 +178,28 @@ class Campaign:
         Returns
         -------
         DataFrame
-            A row for each action: `action`, `what`, `measure` (the column to fill), `cost`, `gain` (expected), and the columns of the
-            model as far as they are known. Fill in the measured values and hand it to `tell`. Empty where the campaign is done.
+            A row for each action: `action`, `what`, `measure` (the column to fill) and its `unit`, `cost`, `gain` (expected), and the
+            columns of the model as far as they are known, in the units of the table of the fit. Standard uncertainties are those that the
+            measurement is expected to have; correct them where they turn out otherwise. Fill in the measured values and hand it to `tell`.
+            Empty where the campaign is done.
         """
         if n < 1:
             raise ModelError(f"n={n}: at least one action is asked for.")
         if self.done:
             return pd.DataFrame(columns=list(rows_of.NOTES))
         lines, sums, cost, possible = self._open
-        allowed = possible.copy()
-        gain = gain_of(self.aim, sums)
-        chosen, gains, _ = greedy(sums, cost, n, lambda *at: np.where(allowed, gain(*at), -np.inf))
-        left = np.inf if self.budget is None else self.budget - self.spent
-        kept: list[dict[str, Any]] = []
         kind, what = [line.kind for line in lines for _ in line.what], [w for line in lines for w in line.what]
-        for k, expected in zip(chosen, gains, strict=True):
-            again = kind[k] == "measure" and any(row["what"] == what[k] for row in kept)
-            if cost[k] > left * (1 + 1e-9) or again or not np.isfinite(expected):
-                continue
-            left -= cost[k]
-            number = len(self.fit.problem.table.whole) + len(kept) + 1
-            notes = {"action": kind[k], "what": what[k], "cost": cost[k], "gain": expected}
-            kept.append({**notes, **rows_of.row(self.fit, lines, k, number)})
-        frame = pd.DataFrame(kept)
-        frame = frame[[*rows_of.NOTES, *(c for c in frame.columns if c not in rows_of.NOTES)]]
+        once = np.array([k == "measure" for k in kind])
+        left = np.inf if self.budget is None else (self.budget - self.spent) * (1 + 1e-9)
+
+        def allowed(chosen: Sequence[int]) -> np.ndarray:
+            taken = np.zeros(len(cost), dtype=bool)
+            taken[list(chosen)] = True
+            return possible & ~(once & taken) & (cost <= left - cost[list(chosen)].sum())
+
+        chosen, gains, _ = greedy(sums, cost, n, gain_of(self.aim, sums), allowed)
+        notes = [{"action": kind[k], "what": what[k], "cost": cost[k], "gain": g} for k, g in zip(chosen, gains, strict=True)]
+        frame = rows_of.frame(self.fit, lines, chosen, notes)
         self.record.add("ask", u=self.uncertainty, spent=self.spent, what=list(frame["what"]), gain=list(frame["gain"]))
         return frame
 
@@ -209,6 +209,7 @@ class Campaign:
         Parameters
         ----------
         rows : DataFrame
+            Columns are in the units of the table of the fit, unless the rows say otherwise (`rm.read_table`).
         cost : float, optional
             What they cost; by default what the column `cost` says, else 1 a row.
 
@@ -229,7 +230,7 @@ class Campaign:
         kinds = [str(a) for a in frame["action"]] if "action" in frame.columns else ["measure"] * len(frame)
         own = frame.drop(columns=[c for c in rows_of.NOTES if c in frame.columns])
         updated = self.fit.update(own)
-        self.record.add("tell", rows=packed(own), what=what, action=kinds, cost=spent, update=str(updated.facts["update"]))
+        self.record.add("tell", **packed(own), what=what, action=kinds, cost=spent, update=str(updated.facts["update"]))
         self.fit, self.spent = updated, self.spent + spent
         self.__dict__.pop("_open", None)
 

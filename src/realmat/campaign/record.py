@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from realmat.errors import FileError
+from realmat.table.reading import UNITS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,13 +110,16 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
 
 
-def packed(frame: pd.DataFrame) -> dict[str, list[Any]]:
-    """Rows as JSON knows them: columns of numbers, text and nothing."""
-    return {str(name): [None if v != v or v is None else v for v in column.astype(object)] for name, column in frame.items()}
+def packed(frame: pd.DataFrame) -> dict[str, Any]:
+    """Rows as JSON knows them: columns of numbers, text and nothing, and the units that the frame says."""
+    rows = {str(name): [None if v != v or v is None else v for v in column.astype(object)] for name, column in frame.items()}
+    return {"rows": rows, "units": dict(frame.attrs.get(UNITS, {}))}
 
 
-def unpacked(columns: dict[str, list[Any]]) -> pd.DataFrame:
-    """Inverse of `packed`."""
+def unpacked(step: Mapping[str, Any]) -> pd.DataFrame:
+    """Inverse of `packed`, of a step that holds it."""
     import pandas as pd
 
-    return pd.DataFrame(columns)
+    out = pd.DataFrame(step["rows"])
+    out.attrs[UNITS] = dict(step.get("units", {}))
+    return out

@@ -262,4 +262,4 @@ class Attribution(Fitted):
         from realmat.attribution.advise import advise
 
         own = self._seen(of)
-        return advise(own.posterior, actions, target, costs, batch, own.model.prediction_table)
+        return advise(own.posterior, actions, target, costs, batch, own._read)

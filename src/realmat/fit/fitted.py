@@ -111,7 +111,11 @@ class Fitted:
             return self.posterior, None, new
         if isinstance(self.declared, Joint):
             return seen_with(self.declared, self.posterior, as_frame(data), new, self._seed(seed))
-        return self.posterior, self.model.prediction_table(data), new
+        return self.posterior, self._read(data), new
+
+    def _read(self, data: Any) -> Table:
+        """New rows, validated; columns are in the units of the table of the fit, unless the rows say otherwise."""
+        return self.model.prediction_table(data, self.problem.table.whole.units)
 
     def _seed(self, seed: int | None) -> int:
         return int(self.facts.get("seed", 0)) if seed is None else seed

@@ -36,7 +36,7 @@ def seen_with(joint: Joint, posterior: Posterior, data: pd.DataFrame, new: str, 
     seed : int
     """
     response = posterior.problem.response
-    table = joint.prediction_table(data, response)
+    table = joint.prediction_table(data, response, posterior.problem.table.whole.units)
     others = [r for r in joint.responses if r != response and r in table.columns]
     whole = posterior.problem.table.whole
     fresh = np.ones(len(table), dtype=bool) if new in _RENAMED and new != "observation" else ~_known(table, whole)

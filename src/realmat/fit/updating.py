@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from realmat.engines.exact.reweight import Basis
 
 
+type More = pd.DataFrame | Mapping[str, Any]
+
+
 class Updating(Fitted):
     """Fits that take in more rows."""
 
     @one_blas_thread()
-    def update(self, rows: pd.DataFrame | Mapping[str, Any], progress: bool = False) -> Self:
+    def update(self, rows: More | Sequence[More], progress: bool = False) -> Self:
         """The fit with more rows: measurements, characterisations or calculations, of known or new specimens, materials, laboratories.
 
         Draws of the hyperparameters are reweighted by what the new rows say of them, and coefficients are drawn anew, exactly. Where the
@@ -36,9 +39,10 @@ class Updating(Fitted):
 
         Parameters
         ----------
-        rows : DataFrame or mapping
+        rows : DataFrame or mapping, or a list of them
             One row a measurement, as for `Model.fit`. A row may lack the response and hold a characterisation or a calculated value
-            alone. Labels of rows that the fit has already get a number of their own.
+            alone. Labels of rows that the fit has already get a number of their own. Columns are in the units of the table of the fit,
+            unless the rows say otherwise.
         progress : bool
             Whether a new fit shows its progress.
 
@@ -58,11 +62,12 @@ class Updating(Fitted):
             again.__dict__["_basis"] = basis
         return again
 
-    def _longer(self, rows: pd.DataFrame | Mapping[str, Any]) -> Problem:
+    def _longer(self, rows: More | Sequence[More]) -> Problem:
         """The problem with more rows and the priors of this fit."""
-        new = self.declared.further_table(rows)
-        whole = self.problem.table.whole.followed_by(new)
-        _nested(whole, len(new))
+        whole = known = self.problem.table.whole
+        for more in rows if isinstance(rows, (list, tuple)) else (rows,):
+            whole = whole.followed_by(self.declared.further_table(more, known.units))
+        _nested(whole)
         priors = Priors.of(self.problem)
         return priors.put(self.declared.bind(whole, priors.scales)).of(self.problem.response)
 
@@ -99,7 +104,7 @@ class Updating(Fitted):
         return "" if self.posterior.draws.params else "there are no hyperparameters to reweight"
 
 
-def _nested(table: Table, new: int) -> None:
+def _nested(table: Table) -> None:
     """A specimen is one piece of one material, in the new rows and the old.
 
     Raises

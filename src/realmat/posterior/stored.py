@@ -54,6 +54,7 @@ def pack(posterior: Posterior, model: Mapping[str, Any]) -> xr.DataTree:
         **{f"{name}_version": version(name) for name in ("realmat", "numpy", "arviz")},
         "data_hash": problem.table.whole.digest,
         "model": json.dumps(model),
+        "units": json.dumps(problem.table.whole.units),
         "priors": json.dumps(Priors.of(problem).to_dict()),
         "facts": json.dumps(dict(draws.facts), default=lambda v: v.tolist() if isinstance(v, (np.ndarray, np.generic)) else str(v)),
     }

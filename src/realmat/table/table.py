@@ -111,6 +111,8 @@ class Table:
     within : array of shape (rows,), optional
         Of a table that was reduced where it lives: centred sum of squares of the response, on the scale of the link, of the rows that each
         row stands for.
+    units : mapping of column name to str, optional
+        Units in which the user's table gave columns that are converted to others.
 
     Attributes
     ----------
@@ -134,8 +136,9 @@ class Table:
         notes: tuple[str, ...] = (),
         others: Mapping[str, np.ndarray] | None = None,
         within: np.ndarray | None = None,
+        units: Mapping[str, str] | None = None,
     ) -> None:
-        self.others, self.within = dict(others or {}), within
+        self.others, self.within, self.units = dict(others or {}), within, dict(units or {})
         self.response, self.link, self.notes = response, link, notes
         self.count = np.ones(len(index)) if count is None else count
         self.columns = dict(columns)
@@ -223,6 +226,7 @@ class Table:
             self.notes,
             {name: values[rows] for name, values in self.others.items()},
             None if self.within is None or count is not None else self.within[rows],
+            self.units,
         )
         out.shown = self.shown[rows]
         return out
@@ -232,7 +236,8 @@ class Table:
         columns = {n: _joined(self.columns.get(n), other.columns.get(n), len(self), len(other)) for n in {**self.columns, **other.columns}}
         limits = {n: np.concatenate([self.limit(n), other.limit(n)]) for n in {**self.limits, **other.limits}}
         index = np.concatenate([self.index, _free_labels(self.index, other.index)])
-        return Table(columns, self.levels, index, limits, None, self.response, self.link)
+        units = {**other.units, **self.units}
+        return Table(columns, self.levels, index, limits, None, self.response, self.link, units=units)
 
     def part(self, rows: np.ndarray, count: np.ndarray | None, response: str, link: str, common: bool = False) -> Table:
         """The rows on which one of several properties was measured; with `common` the levels hold the values of the whole table."""
@@ -243,7 +248,8 @@ class Table:
 
     def replaced(self, columns: Mapping[str, np.ndarray]) -> Table:
         """The table with other values in some columns."""
-        return Table({**self.columns, **columns}, self.levels, self.index, self.limits, self.count, self.response, self.link, self.notes)
+        of_rows = (self.levels, self.index, self.limits, self.count, self.response, self.link, self.notes)
+        return Table({**self.columns, **columns}, *of_rows, units=self.units)
 
     @property
     def piece(self) -> str:

@@ -124,8 +124,12 @@ class _Reader:
             self.say(spec.name, f"text where numbers are needed ({examples})", bad, way)
         return numbers
 
+    def declared(self, spec: Column) -> str:
+        """The unit in which a column is given; empty where nobody says."""
+        return self.units.get(spec.name) or self.units.get(spec.like) or ""
+
     def _convert(self, spec: Column, values: np.ndarray) -> np.ndarray:
-        declared = self.units.get(spec.name) or self.units.get(spec.like)
+        declared = self.declared(spec)
         if spec.name in self.said_otherwise:
             other = self.said_otherwise[spec.name]
             self.notes.append(f"Column {spec.name!r} is in {declared!r}, as its file says, not in {other!r}, as the model's units= say.")
@@ -219,10 +223,11 @@ def _reduced(data: Any, specs: Sequence[Column], levels: Mapping[str, str], unit
         f"{int(count.sum()):,} rows were reduced to {len(count):,} cells where they live: what is told by row is told by cell, "
         "whose mean scatters less than a measurement."
     )
-    return Table(read.columns, levels, read.index, read.limits, count, response, link, (*read.notes, note), within=within)
+    notes = (*read.notes, note)
+    return Table(read.columns, levels, read.index, read.limits, count, response, link, notes, within=within, units=read.units)
 
 
-def _merge(specs: Iterable[Column]) -> list[Column]:
+def merged(specs: Iterable[Column]) -> list[Column]:
     """One demand for each column: the strictest of what the components ask."""
     merged: dict[str, Column] = {}
     for spec in specs:
@@ -266,7 +271,7 @@ def validated(
     realmat.DataError
         With every problem, column and row.
     """
-    specs = _merge(specs)
+    specs = merged(specs)
     if response and lazy.is_large(frame):
         return _reduced(frame, specs, levels, units or {}, response, link)
     frame = as_frame(frame)
@@ -291,7 +296,8 @@ def validated(
         count = "a problem" if len(reader.problems) == 1 else f"{len(reader.problems)} problems"
         raise DataError(f"the table does not fit the model: {count}.", reader.problems)
     others = _others(frame, set(columns))
-    return Table(columns, levels, frame.index.to_numpy(), reader.limits, None, response, link, tuple(reader.notes), others)
+    given = {spec.name: unit for spec in specs if spec.kind == "number" and (unit := reader.declared(spec))}
+    return Table(columns, levels, frame.index.to_numpy(), reader.limits, None, response, link, tuple(reader.notes), others, units=given)
 
 
 def _others(frame: pd.DataFrame, used: set[str]) -> dict[str, np.ndarray]:
