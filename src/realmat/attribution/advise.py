@@ -166,10 +166,9 @@ def lines_of(
         labels = [[] if frame is None else list(frame.index) for frame in (new, candidates)]
         goal, lines = table_rows(posterior, labels[0], labels[1], read(joined_frame(new, candidates)))
     if goal is None:
-        rows, said = _target_rows(posterior, target)
-        if len(rows) > _TARGETS:
-            notes.append(f"The target is represented by {_TARGETS} of its {len(rows)} rows, evenly chosen.")
-            rows = rows[np.linspace(0, len(rows) - 1, _TARGETS).astype(int)]
+        rows, said, whole = _target_rows(posterior, target)
+        if whole > len(rows):
+            notes.append(f"The target is represented by {len(rows)} of its {whole} rows, evenly chosen.")
         goal = fitted_rows(posterior, rows)
     if "repeat" in wanted:
         lines += repeats(posterior)
@@ -185,16 +184,23 @@ def lines_of(
     return goal, lines, said, notes
 
 
-def _target_rows(posterior: Posterior, target: ArrayLike | None) -> tuple[np.ndarray, str]:
-    index = pd.Index(posterior.problem.table.index)
+def _target_rows(posterior: Posterior, target: ArrayLike | None) -> tuple[np.ndarray, str, int]:
+    """Rows of the fit that stand for the target, evenly chosen where they are many; the target in words; and how many rows it has."""
+    table = posterior.problem.table
+    index = pd.Index(table.index)
     if target is None:
-        return np.arange(len(index)), "the rows of the fit"
+        ends = np.cumsum(table.count)  # a row may stand for several
+        return np.searchsorted(ends, _evenly(table.readings), side="right"), "the rows of the fit", table.readings
     labels = list(np.atleast_1d(np.asarray(target)))
     found = index.get_indexer(pd.Index(labels))
     if (found < 0).any():
         missing = [str(label) for label, k in zip(labels, found, strict=True) if k < 0]
         raise ModelError(f"target: the fit has no row {listed(missing[:6], 'or')}.")
-    return found, f"{len(labels)} chosen rows"
+    return found[_evenly(len(found))], f"{len(labels)} chosen rows", len(found)
+
+
+def _evenly(size: int) -> np.ndarray:
+    return np.arange(size) if size <= _TARGETS else np.linspace(0, size - 1, _TARGETS).astype(int)
 
 
 def thinned_to_most(lines: list[Lines]) -> tuple[list[Lines], list[str]]:

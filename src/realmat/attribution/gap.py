@@ -134,11 +134,12 @@ def gap(posterior: Posterior, by: str | Sequence[Any] | None = None, unit: str =
     stream = Stream(posterior)
     groups = len(labels)
     keep = codes >= 0
-    rows = np.bincount(codes[keep], minlength=groups).astype(float)
-    average = sparse.csr_matrix((1 / rows[codes[keep]], (codes[keep], stream.cell[keep])), shape=(groups, len(stream)))
+    count = posterior.problem.table.count[keep]
+    rows = posterior.problem.table.per(codes, groups)
+    average = sparse.csr_matrix((count / rows[codes[keep]], (codes[keep], stream.cell[keep])), shape=(groups, len(stream)))
     parts, noise = _averages(stream, average, rows)
     g = posterior.problem.near
-    measured = np.bincount(codes[keep], weights=g[keep], minlength=groups) / rows
+    measured = np.bincount(codes[keep], weights=count * g[keep], minlength=groups) / rows
     return _assemble(posterior, stream, name, labels, rows, measured, parts, noise, unit)
 
 

@@ -171,7 +171,7 @@ def _biases(posterior: Posterior, blocks: list[Coefficients], indices: np.ndarra
         b = posterior.block(block.name, indices)
         bounds, away = interval(b.T), b - b.mean(axis=1, keepdims=True)
         near = interval(away.T)
-        rows = np.bincount(posterior.problem.table.codes_in(str(block.level), np.asarray(block.coords)), minlength=block.size)
+        rows = posterior.problem.table.per(posterior.problem.table.codes_in(str(block.level), np.asarray(block.coords)), block.size)
         for k, lab in enumerate(block.coords):
             bias = b[:, k].mean(), b[:, k].std(), *bounds[k]
             records.append((block.level, lab, *bias, away[:, k].mean(), away[:, k].std(), *near[k], int(rows[k])))

@@ -240,6 +240,7 @@ def simulate(posterior: Posterior, table: Table | None, new: str, draws: int, rn
     size = len(stream.indices)
     order = np.arange(draws) % size
     out = np.empty((draws, len(stream.cell)))
+    root = 1.0 if table is None else 1 / np.sqrt(table.count)[:, None]  # a row that stands for several holds their mean
     for chunk in stream:
         mine = np.flatnonzero((order >= chunk.where.start) & (order < chunk.where.stop))
         local = order[mine] - chunk.where.start
@@ -247,7 +248,7 @@ def simulate(posterior: Posterior, table: Table | None, new: str, draws: int, rn
         values = np.broadcast_to(total, (len(stream), chunk.where.stop - chunk.where.start))[:, local][stream.cell]
         native = posterior.problem.native
         for source in chunk.sources[:-1] if native else chunk.sources:
-            values = values + _draw(source, stream.cell, local, rng)
+            values = values + _draw(source, stream.cell, local, rng) * (root if source.groups is None else 1.0)
         if native:
             values = _read(stream, values, stream.indices[chunk.where][local], rng)
         out[mine] = values.T

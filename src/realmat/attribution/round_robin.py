@@ -18,6 +18,7 @@ from realmat.errors import DataError, ModelError
 from realmat.posterior.draws import Posterior
 from realmat.support.attached import attached
 from realmat.support.shown import Shown, significant
+from realmat.table.table import statistics
 from realmat.terms.problem import Problem
 
 if TYPE_CHECKING:
@@ -139,9 +140,17 @@ def _cells(problem: Problem, by: str) -> pd.DataFrame:
         raise ModelError('the model has no laboratories: give the observation bias_by="lab", or the model a level "lab".')
     if table.column_of(by) not in table.columns:
         raise ModelError(f"no column for {by!r}; the model knows {', '.join([*table.levels, *table.columns])}.")
-    frame = pd.DataFrame({"lab": _labels(problem, lab), by: _labels(problem, by), "y": table.numeric(problem.response)})
-    found = frame.groupby([by, "lab"], sort=False)["y"].agg(n="size", mean="mean", s="std").reset_index()
-    return found[["lab", by, "n", "mean", "s"]]
+    y = table.numeric(problem.response)
+    if table.within is not None and problem.link != "identity":
+        raise DataError(
+            "this table was reduced on the scale of the link, and holds no standard deviations of readings; read it as a DataFrame."
+        )
+    groups = pd.DataFrame({"lab": _labels(problem, lab), by: _labels(problem, by)}).groupby([by, "lab"], sort=False)
+    n, mean, within = statistics(table, y, groups.ngroup().to_numpy(), groups.ngroups)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        s = np.sqrt(within / (n - 1))
+    found = groups.head(1).reset_index(drop=True)
+    return found.assign(n=n.astype(int), mean=mean, s=np.where(n > 1, s, np.nan))[["lab", by, "n", "mean", "s"]]
 
 
 def _labels(problem: Problem, by: str) -> np.ndarray:

@@ -171,7 +171,7 @@ def _reason(table: Table, group: Sequence[Quantity]) -> str:
 def _measured_once(table: Table, level: str) -> str:
     if level == ROW:
         return "every row counts as a piece of its own"
-    count = np.bincount(table.level(level).codes)
+    count = table.per(table.level(level).codes, table.level(level).size)
     again = int((count > 1).sum())
     return f"each {level} was measured once" if not again else f"{again} of {len(count)} values of {level} were measured more than once"
 
@@ -246,7 +246,7 @@ def design_check(model: Model | Joint, data: pd.DataFrame) -> Check:
     if not sentences:
         sentences = ["The design can separate every component of the model."]
     return made(
-        f"Check of {len(problem.table.whole)} rows against the model of {listed(problem.responses)}",
+        f"Check of {problem.table.whole.readings} rows against the model of {listed(problem.responses)}",
         rows,
         [*sentences, *problem.table.whole.notes],
     )
@@ -258,18 +258,27 @@ def _table_rows(problem: Problem, unit: str) -> list[dict[str, Any]]:
     span = f"{significant(float(y.min()))} to {significant(float(y.max()))} {unit}".rstrip()
     limits = int(np.count_nonzero(table.limit(problem.response)))
     span += f"; {limits} of them limits" if limits else ""
-    rows = [row("data", "rows", len(table)), row("data", f"{problem.response} (response)", span)]
-    if len(table) > len(problem.cells):
-        rows.append(row("data", "rows alike in all but the response (replicates)", len(table) - len(problem.cells)))
+    span += "" if table.within is None else " (means of cells)"
+    rows = [row("data", "rows", table.readings), row("data", f"{problem.response} (response)", span)]
+    if table.readings > len(problem.cells):
+        rows.append(row("data", "rows alike in all but the response (replicates)", table.readings - len(problem.cells)))
     return rows
 
 
 def _level_rows(table: Table) -> list[dict[str, Any]]:
     rows = []
     for level, column in table.levels.items():
-        count = np.bincount(table.level(level).codes)
+        count = table.per(table.level(level).codes, table.level(level).size)
         rows.append(row("data", f"{level} ({column})", f"{len(count)}, {int((count > 1).sum())} of them in more than one row"))
     return rows
+
+
+def _median(values: np.ndarray, count: np.ndarray) -> float:
+    """The median of values of which each stands for `count` rows."""
+    order = np.argsort(values)
+    ends = np.cumsum(count[order])
+    low, high = (values[order][np.searchsorted(ends, k, side="right")] for k in ((ends[-1] - 1) // 2, ends[-1] // 2))
+    return float(low + high) / 2
 
 
 def _column_rows(problem: Problem) -> list[dict[str, Any]]:
@@ -284,7 +293,8 @@ def _column_rows(problem: Problem) -> list[dict[str, Any]]:
         if not len(some):
             rows.append(row("columns", name, "empty", verdict=LOOK))
             continue
-        said = f"{significant(float(some.min()))} to {significant(float(some.max()))}, median {significant(float(np.median(some)))}"
+        ends, middle = (float(some.min()), float(some.max())), _median(some, table.count[np.isfinite(values)])
+        said = f"{significant(ends[0])} to {significant(ends[1])}, median {significant(middle)}"
         limits = int(np.count_nonzero(table.limit(name)))
         said += f"; {len(values) - len(some)} empty" if len(some) < len(values) else ""
         rows.append(row("columns", name, said + (f"; {limits} limits" if limits else "")))

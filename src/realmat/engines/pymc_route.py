@@ -1,6 +1,6 @@
 """Translation of a problem to a PyMC model, from its terms alone.
 
-`build(problem)` is the readable model: every row of the user's table is one observation, in the response's own unit, and every
+`build(problem)` is the readable model: every row of the table is one observation, in the response's own unit, and every
 component is a node. `build(problem, collapsed=True)` has the same posterior and is what NUTS samples: replicates enter through their
 sufficient statistics, and nothing is stored by row.
 
@@ -19,10 +19,11 @@ from scipy import sparse
 
 from realmat.algebra.family import example_values
 from realmat.engines import centring
+from realmat.engines.pymc_rows import log_density, observe, sd_of
 from realmat.errors import ModelError
 from realmat.terms.priors import Prior
 from realmat.terms.problem import Problem
-from realmat.terms.term import Coefficients, Contribution, Function, Noise, Param, Piece, Rows, Values, degrees, evaluate
+from realmat.terms.term import Coefficients, Contribution, Function, Param, Piece, Rows, Values, degrees, evaluate
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -288,32 +289,6 @@ def _mean(parts: Mapping[str, Any]) -> Any:
     return sum((part for part in parts.values() if part is not None), 0.0)
 
 
-def _sd(noise: Noise, p: Values) -> Any:
-    """Standard deviation of a single measurement, by row of the Rows; a scalar where it is one inferred scale."""
-    import pytensor.tensor as pt
-
-    if noise.scales is None or (noise.group < 0).all():
-        return noise.u
-    scales = pt.as_tensor(noise.scales(p, pt))
-    if not noise.u.any() and (noise.group == noise.group[0]).all():
-        return scales[int(noise.group[0])]
-    inferred = pt.where(noise.group >= 0, scales[np.maximum(noise.group, 0)] ** 2, 0.0)
-    return pt.sqrt(noise.u**2 + inferred)
-
-
-def _log_density(value: Any, mean: Any, sd: Any, nu: Any, censored: np.ndarray | None) -> Any:
-    """Elementwise log density of measurements on the scale of the link; log probability of the stated side where censored."""
-    import pymc as pm
-    import pytensor.tensor as pt
-
-    dist = pm.Normal.dist(mean, sd) if nu is None else pm.StudentT.dist(nu=nu, mu=mean, sigma=sd)
-    out = pm.logp(dist, value)
-    if censored is None or not censored.any():
-        return out
-    beyond = pm.logcdf(dist, pt.where(censored > 0, 2 * mean - value, value))  # P(y > value) = P(y < 2 mean - value), by symmetry
-    return pt.where(censored == 0, out, beyond)
-
-
 def _collapsed(problem: Problem, parts: Mapping[str, Mapping[str, Any]], p: Values, b: Mapping[str, Any]) -> None:
     """One potential for each Rows: n measurements with mean y and within-cell sum of squares w, about the cell's own mean."""
     import pymc as pm
@@ -321,9 +296,9 @@ def _collapsed(problem: Problem, parts: Mapping[str, Mapping[str, Any]], p: Valu
 
     for rows in problem.rows:
         mean = _mean(parts[rows.name]) if rows.name in parts else _reading(rows, p, b)
-        sd = _sd(rows.noise, p)
+        sd = sd_of(rows.noise, p)
         nu = None if rows.noise.nu is None else degrees(rows.noise.nu, p)
-        density = _log_density(rows.y, mean, sd, nu, rows.noise.censored)
+        density = log_density(rows.y, mean, sd, nu, rows.noise.censored)
         if rows.within.any():
             density = density - 0.5 * rows.within / (rows.count * sd**2)
         pm.Potential(rows.name, pt.sum(density if (rows.count == 1).all() else rows.count * density))
@@ -338,8 +313,7 @@ def _readable(own: Problem, parts: Mapping[str, Any], p: Values, b: Mapping[str,
     for name, part in by_row.items():
         if name:
             pm.Deterministic(f"{front}{name}_contribution", part, dims=dim)
-    y = own.table.numeric(own.response)
-    _observe(own.response_rows, y, _mean(by_row), own.cell, p, {"dims": (dim,)}, own.link == "log")
+    observe(own.response_rows, own.table.numeric(own.response), _mean(by_row), own.cell, p, dim, own.link == "log", own.table)
 
 
 def _derived(problem: Problem, p: Values, where: Where) -> None:
@@ -359,7 +333,7 @@ def _characterised(problem: Problem, p: Values, b: Mapping[str, Any]) -> None:
             continue
         repeated = np.repeat(np.arange(len(rows.y)), rows.count.astype(int))
         mean = pt.as_tensor(_reading(rows, p, b))[repeated]
-        _observe(rows, rows.y[repeated], mean, repeated, p, {"dims": (f"{rows.name}_reading",)}, False)
+        observe(rows, rows.y[repeated], mean, repeated, p, f"{rows.name}_reading", False)
 
 
 def _by_row(part: Any, cell: np.ndarray) -> Any:
@@ -367,30 +341,3 @@ def _by_row(part: Any, cell: np.ndarray) -> Any:
 
     part = pt.as_tensor(part)
     return pt.full(len(cell), part) if part.ndim == 0 else part[cell]
-
-
-def _observe(rows: Rows, y: np.ndarray, mean: Any, index: np.ndarray, p: Values, dims: dict[str, Any], log: bool) -> None:
-    """An observed variable under the name of the rows; `y` is in the response's own unit, also where the link is a logarithm."""
-    import pymc as pm
-    import pytensor.tensor as pt
-
-    sd = _sd(rows.noise, p)
-    sd = sd if np.ndim(sd) == 0 else sd[index]
-    nu = () if rows.noise.nu is None else (degrees(rows.noise.nu, p),)
-    flags = None if rows.noise.censored is None or not rows.noise.censored.any() else rows.noise.censored[index]
-    if flags is None and not (log and nu):
-        family = pm.LogNormal if log else pm.StudentT if nu else pm.Normal
-        family(rows.name, mu=mean, sigma=sd, **({"nu": nu[0]} if nu else {}), observed=y, **dims)
-        return
-
-    def logp(value: Any, mean: Any, sd: Any, *nu: Any) -> Any:
-        density = _log_density(pt.log(value) if log else value, mean, sd, nu[0] if nu else None, flags)
-        measured = 1.0 if flags is None else (flags == 0).astype(float)
-        return density - measured * pt.log(value) if log else density  # the Jacobian; a limit is a probability and has none
-
-    def dist(mean: Any, sd: Any, *rest: Any) -> Any:
-        *nu, size = rest
-        base = pm.StudentT.dist(nu=nu[0], mu=mean, sigma=sd, size=size) if nu else pm.Normal.dist(mean, sd, size=size)
-        return pt.exp(base) if log else base
-
-    pm.CustomDist(rows.name, mean, sd, *nu, logp=logp, dist=dist, observed=y, **dims)

@@ -116,9 +116,10 @@ def _posterior(source: Path, tree: xr.DataTree, model: Model | Joint) -> Posteri
     from realmat.posterior import tree as layout
 
     packed = tree.attrs["format"] == stored.FORMAT
-    columns, index, limits = stored.columns(tree) if packed else layout.read_columns(tree["constant_data"].to_dataset())
+    kept = stored.columns(tree) if packed else layout.read_columns(tree["constant_data"].to_dataset())
     seen = (model.response, model.link) if isinstance(model, Model) else ()
-    table = Table(columns, model.levels, index, limits, None, *seen, units=json.loads(tree.attrs.get("units", "{}")))
+    units = json.loads(tree.attrs.get("units", "{}"))
+    table = Table(kept.columns, model.levels, kept.index, kept.limits, kept.count, *seen, within=kept.within, units=units)
     if table.digest != tree.attrs["data_hash"]:
         raise FileError(f"{source}: the data in the file do not match their hash; the file is damaged or was edited.")
     if not packed:

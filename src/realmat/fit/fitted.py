@@ -100,7 +100,7 @@ class Fitted:
     def __repr__(self) -> str:
         facts = self.facts
         chains, draws = self.posterior.shape
-        rows = len(self.problem.table.whole)
+        rows = self.problem.table.whole.readings
         name = self.declared.name or listed(self.problem.responses)
         made = f"{chains} x {draws} draws by the {facts.get('engine')} engine in {facts.get('seconds', 0):.1f} s"
         return f"<Fit of {name!r}: {rows} rows, {made}>"

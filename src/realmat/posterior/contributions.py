@@ -109,7 +109,7 @@ class Stream:
     Attributes
     ----------
     cell : int array of shape (rows,)
-        The cell of each row; `weight`, shape (cells,), says how many rows a cell stands for.
+        The cell of each row; `weight`, shape (cells,), says how many of the user's rows a cell stands for.
     components, layers : tuple of str
         The biases of the observation layer, such as `bias_lab`, count apart from its noise.
     indices : int array of shape (draws,)
@@ -128,7 +128,7 @@ class Stream:
         else:
             self.table, self.cell, bound = self._collapse(table)
         parts = [(part, term.layer) for term, c in zip(problem.terms, bound, strict=True) for part in _split(term, c)]
-        self.weight = np.bincount(self.cell, minlength=len(self.table)).astype(float)
+        self.weight = (table or problem.table).per(self.cell, len(self.table))
         self.components = tuple(name for (name, _), _ in parts)
         self.layers = tuple(layer for _, layer in parts)
         self.contributions = tuple(contribution for (_, contribution), _ in parts)

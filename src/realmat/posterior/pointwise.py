@@ -26,7 +26,7 @@ def draws_kept(posterior: Posterior, rows: int) -> np.ndarray:
 
 
 def groups(posterior: Posterior, seed: int, likelihood: bool = True) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Predictive draws of each measured row and its log likelihood.
+    """Predictive draws of each measured row and its log likelihood; a row that stands for several holds their mean.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def groups(posterior: Posterior, seed: int, likelihood: bool = True) -> tuple[np
         draw = rng.standard_normal(mean.shape)
         if nu is not None:
             draw /= np.sqrt(rng.chisquare(np.broadcast_to(nu, mean.shape)) / nu)
-        draw *= sd
+        draw *= sd / np.sqrt(problem.table.count)  # a row that stands for several holds their mean
         draw += mean
         predictive[chunk.where] = in_units(problem, draw)
         if log_likelihood is not None:

@@ -15,7 +15,7 @@ import xarray as xr
 
 from realmat.errors import FileError
 from realmat.posterior.draws import Draws, Posterior
-from realmat.posterior.tree import variables
+from realmat.posterior.tree import Columns, reduced, variables
 from realmat.table.table import ROW, Table
 from realmat.terms.carried import Priors
 from realmat.terms.problem import Problem
@@ -95,12 +95,12 @@ def draws(tree: xr.DataTree, problem: Problem) -> Draws:
     )
 
 
-def columns(tree: xr.DataTree) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
-    """Columns, index and detection limits of a packed table."""
-    found: dict[str, dict[str, np.ndarray]] = {"column": {}, "limit": {}, "index": {}}
+def columns(tree: xr.DataTree) -> Columns:
+    """A packed table."""
+    found: dict[str, dict[str, np.ndarray]] = {"column": {}, "limit": {}, "index": {}, "reduced": {}}
     for kind, name, values in _columns(tree["table"].to_dataset()):
         found[kind][name] = values
-    return found["column"], found["index"][""], found["limit"]
+    return Columns(found["column"], found["index"][""], found["limit"], **found["reduced"])
 
 
 def _same(shown: np.ndarray, drawn: np.ndarray) -> bool:
@@ -139,6 +139,8 @@ def _table(table: Table) -> xr.Dataset:
         put("column", name, values)
     for name, flags in table.limits.items():
         put("limit", name, flags)
+    for name, values in reduced(table).items():
+        put("reduced", name, values)
     put("index", "", np.asarray(table.index))
     return xr.Dataset(data)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -181,6 +181,8 @@ def _columns(table: Table) -> xr.Dataset:
             put(name, values, "numbers", name)
     for name, flags in table.limits.items():
         put(f"{name}__limit", flags.astype(np.int8), "limits", name)
+    for name, values in reduced(table).items():
+        put(f"reduced__{name}", values, "reduced", name)
     index = np.array([json.dumps(_native(v)) for v in table.index], dtype=object)
     return xr.Dataset(data, {ROW: (ROW, index, {"realmat": "json"})})
 
@@ -195,20 +197,37 @@ def _jsonable(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
 
 
-def read_columns(dataset: xr.Dataset) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
-    """Columns, index and detection-limit flags of a saved table."""
-    columns, limits = {}, {}
+class Columns(NamedTuple):
+    """What a file keeps of a table: columns, row labels, limits; `count` and `within` of one that was reduced where it lives."""
+
+    columns: dict[str, np.ndarray]
+    index: np.ndarray
+    limits: dict[str, np.ndarray]
+    count: np.ndarray | None = None
+    within: np.ndarray | None = None
+
+
+def reduced(table: Table) -> dict[str, np.ndarray]:
+    """What a table holds beside its columns, where its rows stand for several."""
+    return {} if table.within is None else {"count": table.count, "within": table.within}
+
+
+def read_columns(dataset: xr.Dataset) -> Columns:
+    """A saved table."""
+    columns, limits, rest = {}, {}, {}
     for array in dataset.data_vars.values():
         kind, name = array.attrs["realmat"], str(array.attrs["column"])
         if kind in ("limits", "limit"):  # the latter, of earlier files, has 1 for "below"
             limits[name] = array.values if kind == "limits" else -array.values
+        elif kind == "reduced":
+            rest[name] = array.values
         elif kind == "json":
             columns[name] = _objects([json.loads(v) for v in array.values])
         else:
             columns[name] = array.values
     index = [json.loads(v) for v in dataset[ROW].values]
     numeric = all(isinstance(v, int) and not isinstance(v, bool) for v in index)
-    return columns, np.array(index) if numeric else _objects(index), limits
+    return Columns(columns, np.array(index) if numeric else _objects(index), limits, **rest)
 
 
 def _objects(values: list[Any]) -> np.ndarray:

@@ -87,7 +87,7 @@ def _data(found: Findings) -> dict[str, Any]:
         units.setdefault(column.name, column.unit)
     sizes = []
     for level, name in problem.table.levels.items():
-        rows = np.bincount(problem.table.level(level).codes)
+        rows = problem.table.per(problem.table.level(level).codes, problem.table.level(level).size)
         sizes.append(
             [
                 tables.Cell(level),

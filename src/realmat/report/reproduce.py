@@ -31,7 +31,7 @@ def facts_table(fit: Fit) -> Grid:
     """Data hash, seed, engine and versions."""
     facts, (chains, draws) = fit.facts, fit.posterior.shape
     told = {
-        "data": f"{len(fit.problem.table)} rows, SHA-256 {fit.problem.table.digest}",
+        "data": f"{fit.problem.table.readings} rows, SHA-256 {fit.problem.table.digest}",
         "seed": str(facts.get("seed", "")),
         "engine": "; ".join(str(facts[key]) for key in ("reason", "method", "why", "interrupted") if key in facts)
         or str(facts.get("engine", "")),

@@ -100,7 +100,8 @@ def what_was_measured(problem: Problem, unit: str) -> str:
     by = f" by {number(size['lab'])} laborator{'y' if size['lab'] == 1 else 'ies'}" if "lab" in size else ""
     name = problem.said(problem.response)
     what = f"{name} ({unit})" if unit else name
-    return f"{count(len(table), 'measurement')} of {what}{' on ' if on else ''}{' of '.join(on)}{by}."
+    by += "" if table.within is None else f", reduced to {count(len(table), 'cell')} where they live"
+    return f"{count(table.readings, 'measurement')} of {what}{' on ' if on else ''}{' of '.join(on)}{by}."
 
 
 def layer_shares(budget: Budget) -> dict[str, float]:
@@ -164,12 +165,16 @@ def _more_data(budget: Budget, unit: str) -> str:
     )
 
 
+def _measured(n: int, means: bool) -> str:
+    return f"{number(n)} means of cells" if means else count(n, "measurement")
+
+
 def left_out_words(left: LeftOut, unit: str, rows: int) -> str:
     """How well each group is predicted without itself; `rows` of the table in all."""
     scores, n, each = left.scores(), len(left.table), EACH.get(left.by, left.by)
     some = "" if n == rows else f" (of {number(rows)}, chosen at random)"
     return (
-        f"Each {each} was predicted by a fit without it. The {count(n, 'measurement')}{some} differ from these predictions by "
+        f"Each {each} was predicted by a fit without it. The {_measured(n, left.means)}{some} differ from these predictions by "
         f"{number(scores['rmse'])}{unit} (root mean square; mean absolute {number(scores['mae'])}{unit}); "
         f"the 50, 80 and 95 % intervals hold {listed([f'{100 * scores[f"coverage_{p}"]:.1f} %' for p in (50, 80, 95)])} of them."
     )
@@ -187,9 +192,10 @@ def summary(found: Findings) -> str:
     said.append(f"{sentence_subject(budget)} carries a standard uncertainty of {u_text(budget, found.unit)}: {listed(shares)}.")
     if found.left is not None:
         scores, each = found.left.scores(), EACH.get(found.left.by, found.left.by)
+        things = "means of cells" if found.left.means else "measurements"
         said.append(
             f"Predicted without itself, a {each} is met to {number(scores['rmse'])}{found.unit} (root mean square), and "
-            f"{100 * scores['coverage_95']:.0f} % of the measurements lie in their 95 % intervals."
+            f"{100 * scores['coverage_95']:.0f} % of the {things} lie in their 95 % intervals."
         )
     return " ".join(said)
 
@@ -243,7 +249,7 @@ def facts(found: Findings) -> list[tuple[str, str]]:
     unit = f", {found.model.unit}" if found.model.unit else ""
     relative = budget.dataset.attrs["scale"] == "log"
     out = [
-        ("measurements", number(len(found.problem.table))),
+        ("measurements", number(found.problem.table.readings)),
         (f"u of {budget_thing(budget)}{'' if relative else unit}", u_text(budget, "")),
     ]
     share = float(budget.table.loc[budget.table["layer"] == "material", "share"].sum())

@@ -236,8 +236,11 @@ class Table:
         columns = {n: _joined(self.columns.get(n), other.columns.get(n), len(self), len(other)) for n in {**self.columns, **other.columns}}
         limits = {n: np.concatenate([self.limit(n), other.limit(n)]) for n in {**self.limits, **other.limits}}
         index = np.concatenate([self.index, _free_labels(self.index, other.index)])
+        count, within = np.concatenate([self.count, other.count]), None
+        if self.within is not None or other.within is not None:
+            within = np.concatenate([np.zeros(len(t)) if t.within is None else t.within for t in (self, other)])
         units = {**other.units, **self.units}
-        return Table(columns, self.levels, index, limits, None, self.response, self.link, units=units)
+        return Table(columns, self.levels, index, limits, count, self.response, self.link, within=within, units=units)
 
     def part(self, rows: np.ndarray, count: np.ndarray | None, response: str, link: str, common: bool = False) -> Table:
         """The rows on which one of several properties was measured; with `common` the levels hold the values of the whole table."""
@@ -249,7 +252,17 @@ class Table:
     def replaced(self, columns: Mapping[str, np.ndarray]) -> Table:
         """The table with other values in some columns."""
         of_rows = (self.levels, self.index, self.limits, self.count, self.response, self.link, self.notes)
-        return Table({**self.columns, **columns}, *of_rows, units=self.units)
+        return Table({**self.columns, **columns}, *of_rows, within=self.within, units=self.units)
+
+    @property
+    def readings(self) -> int:
+        """How many rows the user gave: more than there are here, where rows stand for several."""
+        return round(float(self.count.sum()))
+
+    def per(self, codes: np.ndarray, size: int) -> np.ndarray:
+        """How many of the user's rows there are in groups, shape (size,); a row of code -1 is in none."""
+        known = codes >= 0
+        return np.bincount(codes[known], weights=self.count[known], minlength=size)
 
     @property
     def piece(self) -> str:

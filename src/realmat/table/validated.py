@@ -221,7 +221,7 @@ def _reduced(data: Any, specs: Sequence[Column], levels: Mapping[str, str], unit
         within = within * float(convert(1.0, declared, own.unit, difference=True)) ** 2
     note = (
         f"{int(count.sum()):,} rows were reduced to {len(count):,} cells where they live: what is told by row is told by cell, "
-        "whose mean scatters less than a measurement."
+        "by the mean of its measurements, which scatters less than one of them."
     )
     notes = (*read.notes, note)
     return Table(read.columns, levels, read.index, read.limits, count, response, link, notes, within=within, units=read.units)

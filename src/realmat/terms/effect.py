@@ -100,9 +100,10 @@ def complete(table: Table, state: LatentState) -> np.ndarray:
 def remoteness(table: Table, state: LatentState) -> float:
     """How many standard deviations the readings lie from zero on the state's scale; see `Component.remoteness`."""
     seen = state.read(table.whole)
-    value = seen.value[seen.present]
-    sd = float(np.std(value)) if len(value) else 0.0
-    return abs(float(np.mean(value))) / sd if sd > 0 else 0.0
+    value, count = seen.value[seen.present], table.whole.count[seen.present]
+    mean = float(np.average(value, weights=count)) if len(value) else 0.0
+    sd = float(np.sqrt(np.average((value - mean) ** 2, weights=count))) if len(value) else 0.0
+    return abs(mean) / sd if sd > 0 else 0.0
 
 
 def pooled_term(

@@ -18,7 +18,8 @@ from realmat.errors import DataError, ModelError
 from realmat.support.attached import attached
 from realmat.support.checks import listed
 from realmat.support.shown import Shown, significant
-from realmat.table.table import ROW, rows_text
+from realmat.table.table import ROW, Table, rows_text, statistics
+from realmat.terms.problem import Problem
 from realmat.validation.diagnostics import coverage_words, warning
 from realmat.validation.loo import LeftOut
 from realmat.validation.scores import COVERAGES
@@ -137,13 +138,9 @@ def compare(
         raise ModelError("compare takes a mapping of at least two names to fits, as in rm.compare({'ideal': a, 'real': b}).")
     _same_data(fits)
     labels = _labels(fits, by)
-    left = {name: fit.left_out(_own(labels, fit), refit, draws, executor=executor) for name, fit in fits.items()}
+    left = {name: fit.left_out(labels[name], refit, draws, executor=executor) for name, fit in fits.items()}
     table, notes = _table(left, method)
-    return Comparison(table, left, dict(fits), str(labels.name), (*_notes(fits, left), *notes))
-
-
-def _own(labels: pd.Series, fit: Fit) -> Any:
-    return labels.loc[fit.problem.table.index]
+    return Comparison(table, left, dict(fits), str(next(iter(labels.values())).name), (*_notes(fits, left), *notes))
 
 
 def _same_data(fits: Mapping[str, Fit]) -> None:
@@ -154,6 +151,9 @@ def _same_data(fits: Mapping[str, Fit]) -> None:
         if (b.response, fit.model.unit) != (a.response, one.model.unit):
             told = [f"{p.response} in {f.model.unit or 'no unit'}" for p, f in ((a, one), (b, fit))]
             problems.append(f"{first!r} is of {told[0]}, {name!r} of {told[1]}.")
+            continue
+        if a.table.within is not None and b.table.within is not None:
+            problems += _same_cells(first, a, name, b)
             continue
         left, right = (pd.Series(p.table.numeric(p.response), index=p.table.index) for p in (a, b))
         if len(left) != len(right) or not left.index.sort_values().equals(right.index.sort_values()):
@@ -167,9 +167,33 @@ def _same_data(fits: Mapping[str, Fit]) -> None:
         raise DataError("models can only be compared on the same measurements; fit them to one table.", problems)
 
 
-def _labels(fits: Mapping[str, Fit], by: Any) -> pd.Series:
+def _same_cells(first: str, a: Problem, name: str, b: Problem) -> list[str]:
+    """Whether two tables were reduced from the same measurements: their number, mean and scatter."""
+    told = [statistics(p.table, p.g, np.zeros(len(p.table), dtype=int), 1) for p in (a, b)]
+    if a.table.readings != b.table.readings:
+        return [f"{first!r} has {a.table.readings} measurements, {name!r} {b.table.readings}."]
+    if a.link == b.link and not np.allclose(told[0], told[1], rtol=1e-9, atol=0):
+        return [f"{first!r} and {name!r} hold other values of {a.response}: their mean and scatter differ."]
+    return []
+
+
+def _labels(fits: Mapping[str, Fit], by: Any) -> dict[str, pd.Series]:
+    """The group of every row of each fit."""
+    tables = {name: fit.problem.table for name, fit in fits.items()}
+    first, *others = tables.values()
+    if all(len(t) == len(first) and set(t.index) == set(first.index) for t in others):
+        labels = _of_rows(list(tables.values()), by)
+        return {name: labels.loc[t.index] for name, t in tables.items()}
+    # reduced where they live by models of different columns: the cells differ, and only what they have in common can be left out
+    column = next((t.column_of(by) for t in tables.values() if by in t.levels), by) if isinstance(by, str) else None
+    if not all(column in t.columns for t in tables.values()):
+        common = [c for c in first.columns if c != first.response and all(c in t.columns for t in others)]
+        raise ModelError(f"the models reduced the table to different cells; leave out by what all of them know: {', '.join(common)}.")
+    return {name: pd.Series(t.columns[str(column)], index=t.index, name=by) for name, t in tables.items()}
+
+
+def _of_rows(tables: Sequence[Table], by: Any) -> pd.Series:
     """The group of every row, indexed as the tables are."""
-    tables = [fit.problem.table for fit in fits.values()]
     if not isinstance(by, str):
         return by if isinstance(by, pd.Series) else pd.Series(np.asarray(by), index=tables[0].index, name="group")
     if by in ("observation", ROW):

@@ -132,7 +132,8 @@ def cross_validate(
     """
     import pandas as pd
 
-    table, group = model.table(data), _groups(model, data, by)
+    table = model.table(data)
+    group = _groups(model, table, data, by)
     codes, values = pd.factorize(group)
     if not 2 <= folds <= len(values):
         raise ModelError(f"folds={folds}: there are {len(values)} values of {by!r}, so between 2 and {len(values)} folds are possible.")
@@ -159,15 +160,21 @@ def _scores(model: Model, table: Table, held_out: np.ndarray, options: Mapping[s
     censored = None if noise is None else noise(rows).censored
     known = np.ones(len(y), dtype=bool) if censored is None else censored == 0
     scores = {"pit": np.where(known, (drawn < y).mean(axis=0), np.nan), "crps": np.where(known, _crps(drawn, y), np.nan)}
-    moments = {name: predicted[name].to_numpy() for name in ("mean", "sd")}
-    return pd.DataFrame({"y": y, **moments, **scores}, index=rows.index)
+    mean, sd, value = (predicted[name].to_numpy() for name in ("mean", "sd", "mean_sd"))
+    sd = np.sqrt(value**2 + (sd**2 - value**2) / rows.count)  # a row that stands for several holds their mean
+    return pd.DataFrame({"y": y, "mean": mean, "sd": sd, **scores}, index=rows.index)
 
 
-def _groups(model: Model, data: Any, by: str) -> np.ndarray:
-    frame = as_frame(data)
+def _groups(model: Model, table: Table, data: Any, by: str) -> np.ndarray:
     if by == "row":
-        return np.arange(len(frame))
+        return np.arange(len(table))
     column = model.levels.get(by, by)
+    if table.within is not None:
+        if column not in table.columns:
+            known = ", ".join(table.columns)
+            raise ModelError(f"by={by!r}: a table that is reduced where it lives keeps the columns of the model only ({known}).")
+        return table.columns[column]
+    frame = as_frame(data)
     if column not in frame.columns:
         raise ModelError(f"by={by!r} is neither a column nor one of the model's levels ({', '.join(model.levels) or 'none'}).")
     return one_spelling(frame[column].to_numpy())[0]

@@ -41,12 +41,15 @@ class LeftOutDensities:
     left_out : array of shape (n, groups)
         Log density of a group given all other rows.
     mean, variance : array of shape (n, pairs)
-        Of a single new measurement in each (group, cell) pair, with the group left out.
+        Of the value behind each (group, cell) pair, with the group left out.
+    noise : array of shape (n, pairs)
+        Variance that a single measurement adds. Where a row's own is drawn, as with Student t noise, it stands in `variance`.
     """
 
     left_out: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
+    noise: np.ndarray
 
 
 class Leaver:
@@ -98,7 +101,7 @@ class Leaver:
         """
         groups = self.groups
         size, pairs = len(groups.labels), len(groups.cell)
-        out = LeftOutDensities(np.zeros((n, size)), np.zeros((n, pairs)), np.zeros((n, pairs)))
+        out = LeftOutDensities(np.zeros((n, size)), *(np.zeros((n, pairs)) for _ in range(3)))
         solved = self.system.many.at(values, n)
         if not np.isfinite(solved.log_marginal).all():
             raise FitError(NOT_IDENTIFIED)
@@ -178,7 +181,8 @@ class _Block:
         rest = self.apart() - np.log(self.root).sum(axis=-1) - 0.5 * _LOG_2PI * self.mean.shape[-1]
         out.left_out[:, which] = 0.5 * log_det - 0.5 * (away * gone).sum(axis=-1) + rest
         out.mean[:, self.members] = self.y - self.root * gone
-        out.variance[:, self.members] = self.root**2 * (np.diagonal(scaled, axis1=-2, axis2=-1) - 1) + self.variance
+        out.variance[:, self.members] = self.root**2 * (np.diagonal(scaled, axis1=-2, axis2=-1) - 1)
+        out.noise[:, self.members] = self.variance
 
 
 @dataclass
@@ -204,4 +208,5 @@ class _Big:
         without, at = self.without.many.at(values, n), self.response.at(values, n)
         out.left_out[:, self.group] = full.log_marginal - without.log_marginal
         out.mean[:, self.members] = self.response.mean(at, without.mean())
-        out.variance[:, self.members] = self.spread.at(without, at.scales)[:, :, 0, 0] + at.variance
+        out.variance[:, self.members] = self.spread.at(without, at.scales)[:, :, 0, 0]
+        out.noise[:, self.members] = at.variance

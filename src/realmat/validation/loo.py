@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -28,9 +28,9 @@ from realmat.posterior.pointwise import density_log, jacobian, log_density
 from realmat.support.threads import workers
 from realmat.terms.problem import Problem, nonlinear_terms
 from realmat.validation.importance import adapt, good_k, psis, relative_efficiency
-from realmat.validation.leaving import Leaver
+from realmat.validation.leaving import Leaver, LeftOutDensities
 from realmat.validation.native_scores import native_scores
-from realmat.validation.scores import row_scores, summary
+from realmat.validation.scores import Moments, row_scores, summary
 
 if TYPE_CHECKING:
     import arviz as az
@@ -55,11 +55,14 @@ class LeftOut:
         One entry for each group; densities are those of the response in its own unit.
     table : DataFrame
         By row, in response units: `group`, `y`, `mean` and `sd` of the predictive distribution of a measurement, `pit` (its distribution
-        function at y; NaN where y is censored) and `crps` (Gneiting & Raftery, J. Am. Stat. Assoc. 102, 359, 2007).
+        function at y; NaN where y is censored) and `crps` (Gneiting & Raftery, J. Am. Stat. Assoc. 102, 359, 2007). With
+        `means` the distribution is that of the mean of so many measurements.
     by : str
     link : str
     refitted : tuple of str
         Groups for which importance sampling failed, and which were refitted without.
+    means : bool
+        Whether rows are means, of a table that was reduced where it lives.
     """
 
     elpd: az.ELPDData
@@ -67,6 +70,7 @@ class LeftOut:
     by: str
     link: str
     refitted: tuple[str, ...] = ()
+    means: bool = False
 
     def scores(self) -> dict[str, float]:
         """RMSE, MAE, CRPS, coverage of central 50, 80 and 95 % intervals, and sharpness (mean predictive sd), over uncensored rows."""
@@ -75,11 +79,15 @@ class LeftOut:
 
 @dataclass
 class _Scored:
-    """Some groups at all draws: log densities (draws, groups), and predictive moments (draws, pairs) on the scale of the link."""
+    """Some groups at all draws: log densities (draws, groups), and moments (draws, pairs) on the scale of the link."""
 
     left_out: np.ndarray
-    mean: np.ndarray
-    variance: np.ndarray
+    moments: Moments
+
+    def put(self, where: Any, members: Any, at: LeftOutDensities) -> None:
+        """Other moments of some pairs at some draws."""
+        for name in ("mean", "variance", "noise"):
+            getattr(self.moments, name)[where if members is None else np.ix_(where, members)] = getattr(at, name)
 
 
 def loo(posterior: Posterior, by: By = "observation", refit: Refit | None = None, draws: int | None = None) -> az.ELPDData:
@@ -153,16 +161,16 @@ def left_out(
         refitted += [str(label) for label in some.labels[again]]
         elpd[own_groups] = np.logaddexp.reduce(log_weight + scored.left_out, axis=0)
         if problem.native:
-            parts.append(native_scores(posterior, some, indices, scored.mean, np.exp(log_weight)))
+            parts.append(native_scores(posterior, some, indices, scored.moments.mean, np.exp(log_weight)))
         else:
-            parts.append(row_scores(problem, some, scored.mean, scored.variance, np.exp(log_weight)))
+            parts.append(row_scores(problem, some, scored.moments, np.exp(log_weight)))
     import pandas as pd
 
     table = pd.concat(parts)
     change = np.zeros(size) if bent else _jacobian(problem, groups)
     data = _elpd(elpd + change, fitted + change, k_hat, groups, len(indices))
     order = pd.Index(problem.table.index).get_indexer(table.index).argsort(kind="stable")
-    return LeftOut(data, table.iloc[order], groups.by, problem.link, tuple(refitted))
+    return LeftOut(data, table.iloc[order], groups.by, problem.link, tuple(refitted), problem.table.within is not None)
 
 
 def assembled(
@@ -171,14 +179,13 @@ def assembled(
     density: np.ndarray,
     log_weight: np.ndarray,
     k_hat: np.ndarray,
-    mean: np.ndarray,
-    variance: np.ndarray,
+    moments: Moments,
 ) -> LeftOut:
-    """The result from densities and normalised log weights of groups (draws, groups), and predictive moments (draws, pairs)."""
+    """The result from densities and normalised log weights of groups (draws, groups), and moments of pairs."""
     elpd = np.logaddexp.reduce(log_weight + density, axis=0)
     fitted = np.logaddexp.reduce(density, axis=0) - np.log(len(density))
     change = _jacobian(problem, groups)
-    table = row_scores(problem, groups, mean, variance, np.exp(log_weight))
+    table = row_scores(problem, groups, moments, np.exp(log_weight))
     return LeftOut(_elpd(elpd + change, fitted + change, k_hat, groups, len(density)), table, groups.by, problem.link)
 
 
@@ -198,16 +205,13 @@ def _integrated(posterior: Posterior, groups: Groups, indices: np.ndarray, tick:
     """Every group left out at every draw of psi, b integrated out."""
     leaver = Leaver(posterior.system, groups)
     pairs, size = len(groups.cell), len(groups.labels)
-    out = _Scored(
-        np.zeros((len(indices), size)),
-        np.zeros((len(indices), pairs), dtype=np.float32),
-        np.zeros((len(indices), pairs), dtype=np.float32),
-    )
+    out = _Scored(np.zeros((len(indices), size)), Moments.empty(len(indices), pairs, np.float32))
 
     def work(where: slice) -> int:
         rngs = [np.random.default_rng([11, int(i)]) for i in indices[where]]
         at = leaver.at(posterior.batch(indices[where]), len(rngs), rngs)
-        out.left_out[where], out.mean[where], out.variance[where] = at.left_out, at.mean, at.variance
+        out.left_out[where] = at.left_out
+        out.put(where, None, at)
         return where.stop
 
     # compiled loops share the processor well; what is drawn anew goes through Python, whose lock would eat the gain
@@ -227,7 +231,7 @@ def _pointwise(posterior: Posterior, groups: Groups, indices: np.ndarray) -> _Sc
     rows = np.flatnonzero(groups.of_row >= 0)
     member = sparse.csr_matrix((np.ones(len(rows)), (groups.of_row[rows], rows)), shape=(len(groups.labels), len(problem.table)))
     density = np.zeros((len(indices), len(groups.labels)))
-    mean, variance = np.zeros((len(indices), len(groups.cell))), np.zeros((len(indices), len(groups.cell)))
+    moments = Moments.empty(len(indices), len(groups.cell))
     for chunk in stream:
         size = (len(stream), chunk.where.stop - chunk.where.start)
         value = np.broadcast_to(sum(chunk.mean.values()), size).T
@@ -238,9 +242,9 @@ def _pointwise(posterior: Posterior, groups: Groups, indices: np.ndarray) -> _Sc
         else:
             by_row = log_density(problem, value[:, problem.cell], scale[:, problem.cell], None if noise.nu is None else noise.nu[:, None])
         density[chunk.where] = (member @ by_row.T).T
-        mean[chunk.where] = value[:, groups.cell]
-        variance[chunk.where] = np.broadcast_to(noise.full_variance, size).T[:, groups.cell]
-    return _Scored(density, mean, variance)
+        moments.mean[chunk.where] = value[:, groups.cell]
+        moments.noise[chunk.where] = np.broadcast_to(noise.full_variance, size).T[:, groups.cell]
+    return _Scored(density, moments)
 
 
 def _adapt(posterior: Posterior, groups: Groups, indices: np.ndarray, scored: _Scored, log_weight: np.ndarray, k_hat: np.ndarray) -> None:
@@ -269,8 +273,8 @@ def _adapt(posterior: Posterior, groups: Groups, indices: np.ndarray, scored: _S
         for part in slices(len(used), alone.most):
             some = used[part]
             at = alone.at(part_of(values, some), len(some))
-            here = np.ix_(some, members)
-            scored.left_out[some, g], scored.mean[here], scored.variance[here] = at.left_out[:, 0], at.mean, at.variance
+            scored.left_out[some, g] = at.left_out[:, 0]
+            scored.put(some, members, at)
         log_weight[:, g], k_hat[g] = weight, k
 
 
@@ -295,7 +299,7 @@ def _refit(
         new = _pointwise(found, alone, indices) if bent else _integrated(found, alone, indices)
         members = np.flatnonzero(groups.group == g)
         scored.left_out[:, g] = new.left_out[:, 0]
-        scored.mean[:, members], scored.variance[:, members] = new.mean, new.variance
+        scored.put(np.arange(len(log_weight)), members, new.moments)
         log_weight[:, g] = -np.log(len(log_weight))
     return bad
 
@@ -303,7 +307,8 @@ def _refit(
 def _jacobian(problem: Problem, groups: Groups) -> np.ndarray:
     """From log densities of g(y) to those of y, shape (groups,)."""
     inside = groups.of_row >= 0
-    return np.bincount(groups.of_row[inside], weights=jacobian(problem)[inside], minlength=len(groups.labels))
+    each = problem.table.count * jacobian(problem)
+    return np.bincount(groups.of_row[inside], weights=each[inside], minlength=len(groups.labels))
 
 
 def _elpd(elpd: np.ndarray, fitted: np.ndarray, k_hat: np.ndarray, groups: Groups, draws: int) -> az.ELPDData:

@@ -20,6 +20,7 @@ from realmat.terms.problem import Problem
 from realmat.validation.importance import psis, relative_efficiency
 from realmat.validation.leaving import Leaver
 from realmat.validation.loo import LeftOut, assembled
+from realmat.validation.scores import Moments
 
 _DRAWS = 200
 
@@ -41,20 +42,22 @@ def left_out_alone(posterior: Posterior, by: By, draws: int | None = None, tick:
     size = len(groups.labels)
     density, whole = np.zeros((n, size)), posterior.system.many.log_marginal(values, n)
     log_weight, k_hat = np.full((n, size), -np.log(n)), np.zeros(size)
-    mean, variance = np.zeros((n, len(groups.cell))), np.zeros((n, len(groups.cell)))
+    moments = Moments.empty(n, len(groups.cell))
     r_eff = relative_efficiency(posterior, n)
     for g in range(size):
         others = _without(problem, groups, g)
         alone = Leaver(System(others), groups_of(others, np.where(groups.of_row == g, "in", "out"), np.flatnonzero(groups.of_row == g)))
         at = alone.at(values, n)
         members = np.flatnonzero(groups.group == g)
-        density[:, g], mean[:, members], variance[:, members] = at.left_out[:, 0], at.mean, at.variance
+        density[:, g] = at.left_out[:, 0]
+        for name in ("mean", "variance", "noise"):
+            getattr(moments, name)[:, members] = getattr(at, name)
         rest = System(of_rows(others, np.flatnonzero(groups.of_row != g))).many.log_marginal(values, n)
         weight, k = psis((whole - rest)[:, None], r_eff)
         log_weight[:, g], k_hat[g] = weight[:, 0], k[0]
         if tick is not None:
             tick(g + 1, size)
-    return assembled(problem, groups, density, log_weight, k_hat, mean, variance)
+    return assembled(problem, groups, density, log_weight, k_hat, moments)
 
 
 def _without(problem: Problem, groups: Groups, g: int) -> Problem:

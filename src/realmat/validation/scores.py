@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import ndtr
@@ -19,14 +20,36 @@ _SQRT_2PI = float(np.sqrt(2 * np.pi))
 COVERAGES = (0.5, 0.8, 0.95)
 
 
-def row_scores(problem: Problem, groups: Groups, mean: np.ndarray, variance: np.ndarray, weight: np.ndarray) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Moments:
+    """Of the value behind each (group, cell) pair and of what a single measurement adds, by draw, on the scale of the link.
+
+    Attributes
+    ----------
+    mean, variance, noise : array of shape (draws, pairs)
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    noise: np.ndarray
+
+    @classmethod
+    def empty(cls, draws: int, pairs: int, kind: Any = float) -> Moments:
+        """Zeros to be filled."""
+        return cls(*(np.zeros((draws, pairs), dtype=kind) for _ in range(3)))
+
+    def of(self, where: Any, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of means of `count` measurements."""
+        return self.mean[where].astype(float), self.variance[where].astype(float) + self.noise[where].astype(float) / count
+
+
+def row_scores(problem: Problem, groups: Groups, moments: Moments, weight: np.ndarray) -> pd.DataFrame:
     """Mean, sd, PIT and CRPS of each row from the moments of each draw.
 
     Parameters
     ----------
     problem, groups
-    mean, variance : array of shape (draws, pairs)
-        On the scale of the link.
+    moments : Moments
     weight : array of shape (draws, groups)
         Adding up to one over draws.
 
@@ -41,15 +64,16 @@ def row_scores(problem: Problem, groups: Groups, mean: np.ndarray, variance: np.
     rows = np.flatnonzero(groups.of_row >= 0)
     out = {name: np.empty(len(rows)) for name in ("mean", "sd", "pit", "crps")}
     chosen = _stratified(weight)
-    step = max(1, _NUMBERS // max(len(mean), _PARTS * _PARTS))
+    step = max(1, _NUMBERS // max(len(moments.mean), _PARTS * _PARTS))
     for start in range(0, len(rows), step):
         here = slice(start, start + step)
         pair, group, g = groups.pair[rows[here]], groups.of_row[rows[here]], problem.g[rows[here]]
-        m, v, w = mean[:, pair].astype(float), variance[:, pair].astype(float), weight[:, group]
+        count, w = problem.table.count[rows[here]], weight[:, group]
+        m, v = moments.of((slice(None), pair), count)
         out["mean"][here], out["sd"][here] = _moments(m, v, w, log)
         out["pit"][here] = np.sum(w * ndtr((g - m) / np.sqrt(v)), axis=0)
-        parts = chosen[:, group], pair
-        out["crps"][here] = crps(mean[parts].astype(float), np.sqrt(variance[parts].astype(float)), g, log)
+        some, spread = moments.of((chosen[:, group], pair), count)
+        out["crps"][here] = crps(some, np.sqrt(spread), g, log)
     noise = problem.response_rows.noise
     if noise.censored is not None:
         beyond = noise.censored[problem.cell[rows]] != 0

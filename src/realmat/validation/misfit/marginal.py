@@ -78,8 +78,8 @@ class _At:
         self.sd, variance = model.prior_sd(p), model.variance(p)
         self.design, self.inverse, self.linked = model.design(p), Inverse(model, p), model.linked(p)
         self.cell, cells = problem.cell, len(problem.response_rows.y)
-        self.noise = variance[:cells][self.cell]
-        self.count = problem.response_rows.count
+        self.of_row, self.count = problem.table.count, problem.response_rows.count  # measurements that a row and a cell stand for
+        self.noise = variance[:cells][self.cell] / self.of_row
         b = propagate(self.linked, self.sd[:, None] * rng.standard_normal((len(self.sd), simulated)))
         others = np.sqrt(variance / model.count)[:, None] * rng.standard_normal((model.size, simulated))
         rows = np.sqrt(self.noise)[:, None] * rng.standard_normal((len(self.cell), simulated))
@@ -92,14 +92,15 @@ class _At:
 
     def _by_cell(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean of each cell, and what is left of each row."""
-        each = 1 / self.count[self.cell]
+        each = self.of_row / self.count[self.cell]
         mean = sparse.csr_matrix((each, (self.cell, np.arange(len(self.cell)))), shape=(len(self.count), len(self.cell))) @ rows
         return np.asarray(mean), rows - mean[self.cell]
 
     def _solved(self, means: np.ndarray, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """V^-1 of values given as means of cells (and other measured rows) and as rests of rows: by row, and by cell."""
         e = self.inverse(means)
-        return (e[: len(self.count)] / self.count[:, None])[self.cell] + within / self.noise[:, None], e
+        shared = (e[: len(self.count)] / self.count[:, None])[self.cell] * self.of_row[:, None]
+        return shared + within / self.noise[:, None], e
 
     def _parts(self, rows: np.ndarray, e: np.ndarray) -> list[np.ndarray]:
         moves = propagate(self.linked.T, self.design.T @ e)

@@ -92,6 +92,7 @@ def pivots(posterior: Posterior, draws: int, rng: np.random.Generator) -> Pivots
         eta = np.asarray(sum(chunk.mean.values()))[problem.cell]
         noise = chunk.sources[-1]
         sd = np.sqrt(np.broadcast_to(noise.variance, (len(stream), eta.shape[1])))[problem.cell]
+        sd = sd / np.sqrt(problem.table.count)[:, None]  # of a row that stands for several g is the mean
         own = (problem.g[:, None] - eta) / sd
         side = None if censored is None else censored[problem.cell]
         z.append(_normal(own, noise.nu, side, rng).T)

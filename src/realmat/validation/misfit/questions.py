@@ -40,7 +40,8 @@ def _numbers(table: Table) -> dict[str, np.ndarray]:
         known = np.isfinite(values)
         if known.sum() >= _FEWEST:
             numbers[name] = np.where(known, values, values[known].mean())
-    return {**numbers, ORDER: np.arange(len(table), dtype=float)}
+    ordered = table.within is None  # cells have no order of their own
+    return {**numbers, **({ORDER: np.arange(len(table), dtype=float)} if ordered else {})}
 
 
 def _lines(table: Table, pivots: Pivots) -> list[Statistic]:
