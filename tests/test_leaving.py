@@ -42,7 +42,7 @@ def at_one(leaver: leaving.Leaver, values: dict, seed: int = 0) -> leaving.LeftO
     """At a single psi."""
     batch = {name: np.asarray(v, dtype=float)[..., None] for name, v in values.items()}
     got = leaver.at(batch, 1, [np.random.default_rng(seed)])
-    return leaving.LeftOutDensities(got.left_out[0], got.mean[0], got.variance[0])
+    return leaving.LeftOutDensities(got.left_out[0], got.mean[0], got.variance[0], got.noise[0])
 
 
 def marginal(problem, values) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +81,7 @@ def test_left_out_densities_are_those_of_the_normal(by: str, big: bool, monkeypa
         log_density, mean, variance = oracle(problem, VALUES, own)
         assert got.left_out[g] == pytest.approx(log_density, abs=1e-8)
         np.testing.assert_allclose(got.mean[groups.pair[own]], mean, atol=1e-8)
-        np.testing.assert_allclose(got.variance[groups.pair[own]], variance, atol=1e-8)
+        np.testing.assert_allclose((got.variance + got.noise)[groups.pair[own]], variance, atol=1e-8)
 
 
 def test_a_million_rows_cost_no_more_than_their_cells() -> None:
