@@ -284,6 +284,18 @@ class OwnUpdate(Protocol):
     def derived(self, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Functions of them that the term's pieces, offsets and scales take from among the values where they stand there."""
 
+    def along(self, state: dict[str, np.ndarray]) -> np.ndarray:
+        """Coordinates, shape (chains, n), that would move slowly given the coefficients: they also move with these integrated out."""
+
+    def moved(self, state: dict[str, np.ndarray], along: np.ndarray) -> dict[str, np.ndarray]:
+        """The parameters with those coordinates elsewhere."""
+
+    def log_density(self, state: dict[str, np.ndarray]) -> np.ndarray:
+        """Log density of the coordinates, shape (chains,), but for the marginal likelihood and what does not change along them."""
+
+    def settled(self, state: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A state where the chains stay after they moved there from another: all its parameters, where `moved` does what is needed."""
+
     def draw(self, state: dict[str, np.ndarray], b: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """New values given coefficients of shape (chains, size)."""
 

@@ -73,6 +73,22 @@ class Calculations:
         return self.x.shape[0], self.x.shape[1]
 
     @cached_property
+    def _ran(self) -> np.ndarray:
+        return np.isfinite(self.x)
+
+    @cached_property
+    def _zeroed(self) -> np.ndarray:
+        return np.nan_to_num(self.x)
+
+    @cached_property
+    def which(self) -> np.ndarray:
+        """Pattern of each material, -1 where nothing was run."""
+        out = np.full(len(self.x), -1)
+        for k, pattern in enumerate(self.patterns):
+            out[pattern.members] = k
+        return out
+
+    @cached_property
     def ran(self) -> np.ndarray:
         """Which theories each pattern has, as ones and zeros of shape (patterns, K)."""
         out = np.zeros((len(self.patterns), self.x.shape[1]))
@@ -94,10 +110,11 @@ class Calculations:
 
     def by_material(self, of_pattern: np.ndarray) -> np.ndarray:
         """From the pattern of each material, 0 where nothing was run: shape (..., materials)."""
-        out = np.zeros((*of_pattern.shape[:-1], len(self.x)))
-        for k, pattern in enumerate(self.patterns):
-            out[..., pattern.members] = of_pattern[..., k, None]
-        return out
+        return (
+            np.where(self.which >= 0, of_pattern[..., np.maximum(self.which, 0)], 0.0)
+            if self.patterns
+            else np.zeros((*of_pattern.shape[:-1], len(self.x)))
+        )
 
     def reading(self, bias: np.ndarray, slope: np.ndarray, weights: np.ndarray) -> Reading:
         """What they tell of the ideal values.
@@ -107,51 +124,44 @@ class Calculations:
         bias, slope : arrays of shape (..., K)
         weights : array of shape (..., patterns, K, K)
         """
-        z = np.zeros((*bias.shape[:-1], len(self.x)))
-        h, rest = np.zeros_like(z), np.zeros_like(z)
         solved = (weights @ slope[..., None, :, None])[..., 0]  # W s, (..., patterns, K)
-        precision = np.sum(slope[..., None, :] * solved, axis=-1)
-        away = np.nan_to_num(self.x) - bias[..., None, :]
-        for k, pattern in enumerate(self.patterns):
-            m = pattern.members
-            here = away[..., m, :]
-            side = here @ solved[..., k, :, None]
-            h[..., m] = precision[..., k, None]
-            z[..., m] = side[..., 0] / precision[..., k, None]
-            rest[..., m] = np.sum((here @ weights[..., k, :, :]) * here, axis=-1) - side[..., 0] * z[..., m]
+        h = self.by_material(np.sum(slope[..., None, :] * solved, axis=-1))
+        away = (self._zeroed - bias[..., None, :]) * self._ran
+        turned = self.applied(weights, away)
+        side = (turned @ slope[..., :, None])[..., 0]
+        z = side / np.where(h > 0, h, 1.0)
+        rest = np.einsum("...k,...k->...", turned, away) - side * z
         return Reading(self.centre + z, h, np.maximum(rest, 0.0))
 
-    def squares(self, errors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """e' W e of each material from errors of shape (..., M, K): shape (..., M)."""
-        out = np.zeros(errors.shape[:-1])
-        known = np.nan_to_num(errors)
-        for k, pattern in enumerate(self.patterns):
-            here = known[..., pattern.members, :]
-            out[..., pattern.members] = np.sum((here @ weights[..., k, :, :]) * here, axis=-1)
-        return out
+    def applied(self, weights: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """W v of each material, v of shape (..., M, K) with zeros where a theory was not run."""
+        from realmat.theory.consensus_kernels import applied
+
+        flat = np.ascontiguousarray(weights).reshape(-1, *weights.shape[-3:])
+        return np.asarray(applied(flat, self.which, np.ascontiguousarray(v).reshape(-1, *v.shape[-2:])).reshape(v.shape))
+
+    def told(self, weights: np.ndarray) -> np.ndarray:
+        """W x of each material, shape (C, M, K)."""
+        return self.applied(weights, np.repeat(self._zeroed[None], len(weights), axis=0))
 
     def errors(self, bias: np.ndarray, slope: np.ndarray, ideal: np.ndarray) -> np.ndarray:
-        """Errors of the calculations that were run at ideal values of shape (..., M); NaN for the others, shape (..., M, K)."""
-        return np.asarray(self.x - bias[..., None, :] - slope[..., None, :] * (ideal - self.centre)[..., None])
+        """Errors of the calculations that were run at ideal values of shape (..., M); 0 for the others, shape (..., M, K)."""
+        out = (ideal - self.centre)[..., None] * -slope[..., None, :]
+        out -= bias[..., None, :]
+        out += self._zeroed
+        out *= self._ran
+        return np.asarray(out)
 
     def completed(
         self, errors: np.ndarray, covariance: np.ndarray, weights: np.ndarray, hardness: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """Errors with those of calculations that were not run drawn given the others, shape (C, M, K).
 
-        Schafer, Analysis of Incomplete Multivariate Data (1997), section 5.4: materials with the same calculations share the regression.
+        A draw n of all errors is moved by ``S W (e - n)``, which puts it right where they are known (Matheron's rule: Hoffman & Ribak,
+        Astrophys. J. 380, L5, 1991; the step: Schafer, Analysis of Incomplete Multivariate Data, 1997, section 5.4).
         """
-        out = errors.copy()
-        theories = np.arange(self.x.shape[1])
-        sd = np.sqrt(hardness)[..., None]
-        for k, pattern in enumerate(self.patterns):
-            o, m = pattern.ran, pattern.members
-            absent = np.setdiff1d(theories, o)
-            if not len(absent):
-                continue
-            gain = covariance[..., absent[:, None], o] @ weights[..., k, o[:, None], o]
-            left = covariance[..., absent[:, None], absent] - gain @ covariance[..., o[:, None], absent]
-            factor = np.linalg.cholesky(0.5 * (left + left.swapaxes(-1, -2)))
-            noise = rng.standard_normal((*errors.shape[:-2], len(m), len(absent))) @ factor.swapaxes(-1, -2)
-            out[..., m[:, None], absent] = errors[..., m[:, None], o] @ gain.swapaxes(-1, -2) + sd[..., m, :] * noise
-        return out
+        noise = rng.standard_normal(errors.shape) @ np.linalg.cholesky(covariance).swapaxes(-1, -2)
+        noise *= np.sqrt(hardness)[..., None]
+        noise += self.applied(weights, (errors - noise) * self._ran) @ covariance
+        np.copyto(noise, errors, where=self._ran)
+        return noise

@@ -76,28 +76,82 @@ class Update:
     def derived(self, state: State) -> State:
         """What the algebra needs and the draws do not hold: the readings and their standard uncertainties, shape (C, materials)."""
         self._hold(state)
-        read = self.calculations.reading(state[f"{self.name}_bias"], state[f"{self.name}_slope"], state["_weights"])
         told = self.calculations.count > 0
         hard = state.get(f"{self.name}_hardness")
-        variance = (1.0 if hard is None else hard[:, told]) / read.h[:, told]
-        return {f"{self.name}_reading": read.z[:, told], f"{self.name}_reading_u": np.sqrt(variance)}
+        variance = (1.0 if hard is None else hard[:, told]) / state["_h"][:, told]
+        return {f"{self.name}_reading": state["_z"][:, told], f"{self.name}_reading_u": np.sqrt(variance)}
 
     def _hold(self, state: State) -> None:
-        """S and its weights are made once a sweep; names with an underscore are no parameters."""
+        """S and what follows from it are made once a sweep; names with an underscore are no parameters."""
         if "_covariance" not in state:
             state["_covariance"] = self.covariance(state)
         if "_weights" not in state:
             state["_weights"] = self.calculations.weights(state["_covariance"])
+            read = self.calculations.reading(state[f"{self.name}_bias"], state[f"{self.name}_slope"], state["_weights"])
+            state["_z"], state["_h"], state["_rest"] = read.z, read.h, read.rest
+            if self.errors.full:
+                state["_common"], state["_reach"] = self._common(state)
+
+    def _common(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """Variance ``r = 1 / s' S^-1 s`` that all theories together leave of an ideal value, and what it would be were S like S0."""
+        slope = state[f"{self.name}_slope"]
+        solved = np.linalg.solve(state["_covariance"], slope[..., None])[..., 0]
+        common = 1 / np.sum(slope * solved, axis=1)
+        centre = self.errors.centre(state[f"{self.name}_own"], self._family(state))
+        return common, common**2 * np.einsum("ci,cij,cj->c", solved, centre, solved)
+
+    # --- moves with the ideal values integrated out -----------------------------------------------------------------------------------
+
+    def along(self, state: State) -> np.ndarray:
+        """Log of the ideal values' spread and, where S is free, of r, which says how alike all theories err.
+
+        Given the ideal values both are nearly fixed, while the data leave open how much of what theories share is the ideal value.
+        """
+        self._hold(state)
+        spread = np.log(state[f"{self.name}_spread"])
+        return np.stack([spread, np.log(state["_common"])] if self.errors.full else [spread], axis=1)
+
+    def moved(self, state: State, along: np.ndarray) -> State:
+        """The state at another spread and at S + delta s s'.
+
+        Readings stay where they are, their variance grows by lambda delta, and the density of the calculations beyond the readings does
+        not change (Sherman & Morrison's formula).
+        """
+        out = state | {f"{self.name}_spread": np.exp(along[:, 0])}
+        if self.errors.full:
+            out["_common"] = np.exp(along[:, 1])
+            out["_h"] = state["_h"] / (1 + (out["_common"] - state["_common"])[:, None] * state["_h"])
+        return out
+
+    def log_density(self, state: State) -> np.ndarray:
+        """Log prior of the coordinates: r is inverse gamma where S is inverse Wishart."""
+        spread = state[f"{self.name}_spread"]
+        total = self._log_prior(state, f"{self.name}_spread", spread) + np.log(spread)
+        if self.errors.full:
+            half = 0.5 * (self.errors.degrees + self.errors.size - 1)
+            total = total - half * np.log(state["_common"]) - 0.5 * self.errors.scale * state["_reach"] / state["_common"]
+        return np.asarray(total)
+
+    def settled(self, state: State, before: State) -> State:
+        """S and the weights of a state that was moved from another."""
+        if not self.errors.full:
+            return state
+        delta, slope = state["_common"] - before["_common"], state[f"{self.name}_slope"]
+        solved = (state["_weights"] @ slope[:, None, :, None])[..., 0]
+        share = delta[:, None] / (1 + delta[:, None] * np.sum(slope[:, None] * solved, axis=-1))
+        covariance = state["_covariance"] + delta[:, None, None] * slope[:, :, None] * slope[:, None, :]
+        weights = state["_weights"] - share[..., None, None] * solved[..., :, None] * solved[..., None, :]
+        factored = self.errors.factored(covariance, state[f"{self.name}_own"], self._family(state))
+        return state | factored | {"_covariance": covariance, "_weights": weights}
 
     def draw(self, state: State, ideal: np.ndarray, rng: np.random.Generator) -> State:
         """One sweep given ideal values of shape (C, materials)."""
         state = dict(state)
         self._hold(state)
         self._population(state, ideal, rng)
-        errors = self.calculations.errors(state[f"{self.name}_bias"], state[f"{self.name}_slope"], ideal)
-        self._hardness(state, errors, ideal, rng)
+        self._hardness(state, ideal, rng)
         weight = np.ones_like(ideal) if self.nu is None else 1 / state[f"{self.name}_hardness"]
-        (self._full if self.errors.full else self._families)(state, errors, weight, ideal, rng)
+        (self._full if self.errors.full else self._families)(state, weight, ideal, rng)
         self._pools(state, rng)
         del state["_weights"]
         return state
@@ -115,60 +169,55 @@ class Update:
         count = ideal.shape[1]
         self._step(state, f"{self.name}_spread", _of_scale(count, square), rng)
 
-    def _hardness(self, state: State, errors: np.ndarray, ideal: np.ndarray, rng: np.random.Generator) -> None:
+    def _hardness(self, state: State, ideal: np.ndarray, rng: np.random.Generator) -> None:
         """lambda of each material: inverse gamma given its errors and how far its ideal value lies from the others."""
         if self.nu is None:
             return
         square = ((ideal - state[f"{self.name}_mean"][:, None]) / state[f"{self.name}_spread"][:, None]) ** 2
-        square += self.calculations.squares(errors, state["_weights"])
+        square += state["_rest"] + state["_h"] * (ideal - state["_z"]) ** 2  # e' W e
         degrees = self.nu + 1 + self.calculations.count
         state[f"{self.name}_hardness"] = (self.nu + square) / rng.chisquare(degrees, square.shape)
 
     # --- errors that may go together in any way -------------------------------------------------------------------------------------
 
-    def _full(self, state: State, errors: np.ndarray, weight: np.ndarray, ideal: np.ndarray, rng: np.random.Generator) -> None:
-        covariance = state["_covariance"]
-        whole = self.calculations.completed(errors, covariance, state["_weights"], 1 / weight, rng)
+    def _full(self, state: State, weight: np.ndarray, ideal: np.ndarray, rng: np.random.Generator) -> None:
+        self._lines(state, weight, ideal, rng)
+        errors = self.calculations.errors(state[f"{self.name}_bias"], state[f"{self.name}_slope"], ideal)
+        whole = self.calculations.completed(errors, state["_covariance"], state["_weights"], 1 / weight, rng)
         told = self.calculations.count > 0
-        whole, weight, ideal = whole[:, told], weight[:, told], ideal[:, told]
+        whole = whole[:, told] * np.sqrt(weight[:, told])[..., None]
         own, family = state[f"{self.name}_own"], self._family(state)
-        scatter = np.einsum("cmi,cm,cmj->cij", whole, weight, whole, optimize=True)
-        covariance = self.errors.draw(scatter, whole.shape[1], own, family, rng)
-        precision = np.linalg.inv(covariance)
-        values = (
-            whole
-            + state[f"{self.name}_bias"][:, None]
-            + state[f"{self.name}_slope"][:, None] * (ideal - self.calculations.centre)[..., None]
-        )
-        self._lines(state, values, weight, ideal, precision, rng)
-
-        self._one_by_one(state, precision, rng)
+        covariance = self.errors.draw(whole.swapaxes(1, 2) @ whole, whole.shape[1], own, family, rng)
+        self._one_by_one(state, np.linalg.inv(covariance), rng)
         state["_covariance"] = covariance
         state |= self.errors.factored(covariance, state[f"{self.name}_own"], self._family(state))
 
-    def _lines(
-        self, state: State, values: np.ndarray, weight: np.ndarray, ideal: np.ndarray, precision: np.ndarray, rng: np.random.Generator
-    ) -> None:
-        """Biases and slopes of all theories at once: normal."""
-        chains, k = values.shape[0], values.shape[2]
+    def _lines(self, state: State, weight: np.ndarray, ideal: np.ndarray, rng: np.random.Generator) -> None:
+        """Biases and slopes of all theories at once: normal, given the calculations that were run.
+
+        Those that were not, drawn anew, would hold the line of a theory that was seldom run where it is.
+        """
+        chains, k = len(ideal), self.errors.size
         z = np.stack([np.ones_like(ideal), ideal - self.calculations.centre], axis=-1)
-        gram = np.einsum("cmi,cm,cmj->cij", z, weight, z)
-        side = np.einsum("cmi,cm,cmk->cik", z, weight, values, optimize=True) @ precision
-        prior = np.stack([state[f"{self.name}_bias_scale"], state[f"{self.name}_slope_scale"]], axis=1) ** -2.0
-        side[:, 1] += prior[:, 1, None]  # slopes are around 1, biases around 0
-        matrix = np.einsum("cij,ckl->cikjl", gram, precision).reshape(chains, 2 * k, 2 * k)
-        matrix[:, np.arange(2 * k), np.arange(2 * k)] += np.repeat(prior, k, axis=1)
+        weighted = z * weight[..., None]
+        gram = np.stack([weighted[:, p.members].swapaxes(1, 2) @ z[:, p.members] for p in self.calculations.patterns], axis=1)
+        told = self.calculations.told(state["_weights"])
+        side = (weighted.swapaxes(1, 2) @ told).reshape(chains, 2 * k)
+        matrix = np.einsum("cpij,cpkl->cikjl", gram, state["_weights"]).reshape(chains, 2 * k, 2 * k)
+        prior = np.repeat(np.stack([state[f"{self.name}_bias_scale"], state[f"{self.name}_slope_scale"]], axis=1) ** -2.0, k, axis=1)
+        side[:, k:] += prior[:, k:]  # slopes are around 1, biases around 0
+        matrix[:, np.arange(2 * k), np.arange(2 * k)] += prior
         factor = np.linalg.cholesky(matrix)
-        half = np.linalg.solve(factor, side.reshape(chains, 2 * k, 1)) + rng.standard_normal((chains, 2 * k, 1))
+        half = np.linalg.solve(factor, side[..., None]) + rng.standard_normal((chains, 2 * k, 1))
         drawn = np.linalg.solve(factor.swapaxes(1, 2), half)[..., 0]
         state[f"{self.name}_bias"], state[f"{self.name}_slope"] = drawn[:, :k], drawn[:, k:]
 
     # --- errors with family parts ---------------------------------------------------------------------------------------------------
 
-    def _families(self, state: State, errors: np.ndarray, weight: np.ndarray, ideal: np.ndarray, rng: np.random.Generator) -> None:
+    def _families(self, state: State, weight: np.ndarray, ideal: np.ndarray, rng: np.random.Generator) -> None:
         """Family parts are drawn for each material; given them every theory is a regression of its own."""
         ran = np.isfinite(self.calculations.x)
-        errors = np.where(ran, errors, 0.0)
+        errors = self.calculations.errors(state[f"{self.name}_bias"], state[f"{self.name}_slope"], ideal)
         shared = self._shared(state, errors, weight, ran, rng) if self.errors.membership.shape[1] else 0.0
         tau = ideal - self.calculations.centre
         values = errors + state[f"{self.name}_bias"][:, None] + state[f"{self.name}_slope"][:, None] * tau[..., None] - shared
@@ -240,24 +289,19 @@ class Update:
 
     def _one_by_one(self, state: State, precision: np.ndarray, rng: np.random.Generator) -> None:
         """A step of each own scale and each family's, one after the other: their squares enter S0 by a matrix of rank one each."""
+        from realmat.theory.consensus_kernels import one_by_one
+
         own, family = state[f"{self.name}_own"], self._family(state)
         inverse = np.linalg.inv(self.errors.centre(own, family))
         k = self.errors.size
-        for name, directions in ((f"{self.name}_own", np.eye(k)), (f"{self.name}_family", self.errors.membership.T)):
+        for name, directions in ((f"{self.name}_own", np.eye(k)), (f"{self.name}_family", np.ascontiguousarray(self.errors.membership.T))):
             if not len(directions):
                 continue
             here = state[name].copy()
             length = self._length(name, here.shape[1:])
             there = here * np.exp(np.exp(length) * rng.standard_normal(here.shape))
             prior = np.log(there / here) + self._log_prior(state, name, there) - self._log_prior(state, name, here)
-            limit = np.log(rng.random(here.shape))
-            for j, v in enumerate(directions):
-                more = there[:, j] ** 2 - here[:, j] ** 2
-                half = inverse @ v
-                grown = 1 + more * (half @ v)
-                change = 0.5 * self.errors.degrees * np.log(grown) - 0.5 * self.errors.scale * more * ((precision @ v) @ v)
-                taken = limit[:, j] < change + prior[:, j]
-                here[taken, j] = there[taken, j]
-                inverse -= (np.where(taken, more / grown, 0.0)[:, None] * half)[:, :, None] * half[:, None, :]
-                length[j] += self.learning * (taken.mean() - _TARGET)
+            allowed = np.log(rng.random(here.shape)) - prior
+            taken = one_by_one(here, there, allowed, inverse, precision, directions, float(self.errors.degrees), self.errors.scale)
+            length += self.learning * (taken.mean(axis=0) - _TARGET)
             state[name] = here
