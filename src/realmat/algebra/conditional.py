@@ -186,9 +186,10 @@ class Conditional:
         rest = self.system.rest
         return self._with_leaf(self._backward(self._half + noise[:rest]), noise[rest:])
 
-    def halves(self, matrix: sparse.csr_matrix) -> Halves:
-        """A square root of X P^-1 X' for X (rows x coefficients, natural order)."""
+    def halves(self, matrix: sparse.csr_matrix, centred: bool = False) -> Halves:
+        """A square root of X P^-1 X' for X (rows x coefficients, natural order); `centred`: it is in the system's frame already."""
         system, pattern = self.system, self.system.pattern
+        matrix = matrix if centred else system.frame.moved(matrix)[0]
         ordered = sparse.csr_matrix((matrix.data, system.place[matrix.indices].astype(np.int32), matrix.indptr), shape=matrix.shape)
         ordered, own = self._past_leaf(ordered)
         arrays = (ordered.indptr.astype(np.int32), ordered.indices.astype(np.int32), ordered.data.astype(float))

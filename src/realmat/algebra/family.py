@@ -7,13 +7,14 @@ their Gram matrix is computed once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from realmat.algebra.frame import Frame
 from realmat.terms.term import Coefficients, Function, Known, Noise, Piece, Rows, Values, evaluate
 
 
@@ -40,6 +41,8 @@ class Family:
         A b0 of the reference b0, already subtracted from `y`.
     least : array of shape (keys,) or float
         Least variance of rows whose noise is an inferred scale alone.
+    own : tuple of csr and int array
+        The matrix and the scales of its entries as they were declared: natural order, no column centred.
     """
 
     name: str
@@ -60,6 +63,24 @@ class Family:
     latent: str = ""
     centre: np.ndarray | float = 0.0
     least: np.ndarray | float = 0.0
+    own: tuple[sparse.csr_matrix, np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.own = self.matrix, self.scale_of
+
+    def framed(self, frame: Frame, place: np.ndarray | None = None) -> Family:
+        """The same rows with centred columns, and in another order: `place` says where each column goes."""
+        matrix, scale_of = frame.moved(*self.own)
+        if place is not None:
+            row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+            columns = place[matrix.indices]
+            order = np.lexsort((columns, row))
+            columns = columns[order].astype(np.int32)
+            matrix = sparse.csr_matrix((matrix.data[order], columns, matrix.indptr), shape=matrix.shape)
+            scale_of = scale_of[order]
+        out = replace(self, matrix=matrix, scale_of=scale_of)
+        out.own = self.own
+        return out
 
     @property
     def augmented(self) -> bool:
@@ -158,7 +179,10 @@ def of_prior(block: Coefficients, places: Mapping[str, np.ndarray], size: int, e
     sd = block.sd
     by_row = np.ndim(evaluate(sd, example)) == 1
     group = np.arange(n) if by_row else np.zeros(n, dtype=int)
-    noise = Noise(np.zeros(n), group, lambda p, xp: evaluate(sd, p) if by_row else np.array([evaluate(sd, p)]), nu=block.nu)
+    if callable(sd):
+        noise = Noise(np.zeros(n), group, lambda p, xp: evaluate(sd, p) if by_row else np.array([evaluate(sd, p)]), nu=block.nu)
+    else:
+        noise = Noise(np.zeros(n) + sd, np.full(n, -1), nu=block.nu)
     pieces = [Piece(block.name, sparse.identity(n, format="csr"))]
     pieces += [Piece(part.coefficients, -part.matrix, part.scale) for part in block.mean_parts]
     own = block.mean

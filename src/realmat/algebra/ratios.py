@@ -9,7 +9,6 @@ Further scales join one after the other, from the level with the most values to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -32,8 +31,17 @@ class Ratios(Space):
         start = {q.name: where.start for q, where in zip(self.params, self.slices, strict=True)}
         self._chains = [[start[name] for name in names] for names in (_additive(part) for part in problem.every) if len(names) > 1]
         self._chains = [chain for chain in self._chains if not np.any(self.powers[chain])]
-        one = super().many(np.zeros((1, self.size)))[0]  # the value at which a logarithm is zero
-        self._unit = {start[q.name]: float(np.log(one[q.name][0])) for q in self.params if any(start[q.name] in c for c in self._chains)}
+        self._unit = self._units()  # of each scale, in that of the first of its chain
+
+    def _units(self) -> dict[int, float]:
+        """Logarithm of the value at which a scale's own logarithm is zero, less that of the first scale it adds up with."""
+        one = super().many(np.zeros((1, self.size)))[0]
+        log = {
+            where.start: float(np.log(one[q.name][0]))
+            for q, where in zip(self.params, self.slices, strict=True)
+            if q.coords is None and any(where.start in chain for chain in self._chains)
+        }
+        return {place: log[place] - log[chain[0]] for chain in self._chains for place in chain}
 
     def _plain(self, thetas: np.ndarray) -> np.ndarray:
         """Logarithms of the scales in the places of their total and ratios."""
@@ -58,23 +66,26 @@ class Ratios(Space):
             out[..., first] = total
         return out
 
-    def values(self, theta: np.ndarray) -> dict[str, Any]:
-        """Parameters by name at theta."""
-        return super().values(self._plain(theta))
-
     def many(self, thetas: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Parameters by name and log prior densities at thetas of shape (n, size); values have the batch as last axis."""
         return super().many(self._plain(thetas))
 
-    def theta(self, values: Mapping[str, Any]) -> np.ndarray:
-        """Inverse of `values`."""
-        return self._turned(super().theta(values))
+    def thetas(self, values: Mapping[str, np.ndarray], n: int) -> np.ndarray:
+        """Inverse of `named`: theta, shape (n, size), from values of shape (n,), or (n, size of a vector)."""
+        return self._turned(super().thetas(values, n))
 
     @property
     def positive(self) -> np.ndarray:
         """Which coordinates belong to single parameters with a lower end and no upper one, shape (size,)."""
         out = super().positive
         out[[place for chain in self._chains for place in chain]] = False
+        return out
+
+    @property
+    def logarithmic(self) -> np.ndarray:
+        """Which coordinates are logarithms of scales, of their sums or of their ratios, shape (size,)."""
+        out = super().logarithmic
+        out[[place for chain in self._chains for place in chain]] = True
         return out
 
 

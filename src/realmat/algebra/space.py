@@ -1,9 +1,10 @@
-"""Hyperparameters as an unconstrained vector theta."""
+"""Hyperparameters as an unconstrained vector theta without units: every coordinate is measured in the width of its prior."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,80 @@ import numpy as np
 from realmat.algebra.family import example_values
 from realmat.terms.term import Param
 
+_FARTHEST = 300.0  # of a logarithm: its exponential is still a number
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One parameter's coordinates: where they stand in theta, the ends of its support, and the centre and width of its prior."""
+
+    param: Param
+    where: slice
+    low: float
+    high: float
+    centre: Any
+    width: Any
+
+    @classmethod
+    def of(cls, param: Param, start: int, example: Mapping[str, Any]) -> _Axis:
+        low, high = param.prior.support
+        middle = np.asarray(example[param.name], dtype=float)
+        centre, width = middle, np.asarray(1.0)
+        if math.isinf(low) and math.isinf(high):
+            width = np.asarray(param.prior.width(example), dtype=float)
+        elif math.isinf(high):
+            centre, width = np.asarray(low), middle - low
+        elif math.isinf(low):
+            centre, width = np.asarray(high), middle - high
+        if param.coords is None:
+            return cls(param, slice(start, start + 1), low, high, float(centre), float(width))
+        across = (np.broadcast_to(x, (param.size,))[:, None] for x in (centre, width))
+        return cls(param, slice(start, start + param.size), low, high, *across)
+
+    @property
+    def one_end(self) -> bool:
+        """Whether the support has one end: the coordinate is a logarithm, or a power."""
+        return math.isinf(self.low) != math.isinf(self.high)
+
+    def value(self, t: np.ndarray, powers: np.ndarray) -> np.ndarray:
+        """Parameter values at coordinates t of shape (elements, n); nan where a power is not positive, which no value has."""
+        if math.isinf(self.low) and math.isinf(self.high):
+            return np.asarray(self.centre + self.width * t)
+        if not self.one_end:
+            return np.asarray(self.low + (self.high - self.low) / (1 + np.exp(-t)))
+        ratio = np.exp(np.clip(t, -_FARTHEST, _FARTHEST))
+        if powers.any():
+            root = np.where(t > 0, np.abs(t) ** (1 / np.where(powers != 0, powers, 1.0)), np.nan)
+            ratio = np.where(powers != 0, root, ratio)
+        return np.asarray(self.centre + self.width * ratio)
+
+    def coordinate(self, x: np.ndarray, powers: np.ndarray) -> np.ndarray:
+        """Inverse of `value`."""
+        if math.isinf(self.low) and math.isinf(self.high):
+            return np.asarray((x - self.centre) / self.width)
+        if not self.one_end:
+            return np.log((x - self.low) / (self.high - x))
+        ratio = (x - self.centre) / self.width
+        return np.where(powers != 0, ratio ** np.where(powers != 0, powers, 1.0), np.log(ratio))
+
+    def log_slope(self, t: np.ndarray, powers: np.ndarray) -> np.ndarray:
+        """Log derivative of the value by its coordinate, element by element."""
+        if math.isinf(self.low) and math.isinf(self.high):
+            return np.log(self.width) + np.zeros_like(t)
+        if not self.one_end:
+            return math.log(self.high - self.low) - np.abs(t) - 2 * np.log1p(np.exp(-np.abs(t)))
+        slope = t
+        if powers.any():
+            inverse = 1 / np.where(powers != 0, powers, 1.0)
+            slope = np.where(powers != 0, np.log(np.abs(inverse)) + (inverse - 1) * np.log(t), t)
+        return np.asarray(np.log(np.abs(self.width)) + slope)
+
 
 class Space:
     """Maps theta (shape (size,)) to named values and back.
 
-    Positive parameters go through the logarithm, bounded ones through the logit, so that exploration never meets a wall.
+    A parameter on the whole line is ``centre + width * theta``, with the median and the width of its prior; a positive one is its prior's
+    median times ``exp(theta)``, a bounded one goes through the logit. So exploration never meets a wall, and sees no unit.
 
     Parameters
     ----------
@@ -27,62 +97,41 @@ class Space:
 
     def __init__(self, params: Sequence[Param], powers: np.ndarray | None = None) -> None:
         self.params = list(params)
-        self.slices: list[slice] = []
-        start = 0
+        example = example_values(self.params)
+        self._axes: list[_Axis] = []
+        self.size = 0
         for param in self.params:
-            self.slices.append(slice(start, start + param.size))
-            start += param.size
-        self.size = start
-        self.powers = np.zeros(start) if powers is None else powers
-        self._plan = [(q, where, *q.prior.support) for q, where in zip(self.params, self.slices, strict=True)]
-        # the usual case, one scale, is done without array overhead; 0 stands for the logarithm
-        self._scale_power = {
-            q.name: float(self.powers[where.start])
-            for q, where, low, high in self._plan
-            if q.coords is None and low > -math.inf and high == math.inf
-        }
+            self._axes.append(_Axis.of(param, self.size, example))
+            self.size += param.size
+        self.slices = [axis.where for axis in self._axes]
+        self.powers = np.zeros(self.size) if powers is None else powers
 
     def values(self, theta: np.ndarray) -> dict[str, Any]:
         """Parameters by name at theta."""
-        out: dict[str, Any] = {}
-        for param, where, low, high in self._plan:
-            if param.name in self._scale_power:
-                out[param.name] = low + _scale(float(theta[where.start]), self._scale_power[param.name])
-                continue
-            powers = self.powers[where]
-            if powers.any():
-                out[param.name] = low + np.where(powers != 0, _root(theta[where], powers), np.exp(np.clip(theta[where], -300, 300)))
-            else:
-                x = _constrain(theta[where], low, high)
-                out[param.name] = x if param.coords is not None else float(x[0])
-        return out
-
-    def log_prior(self, theta: np.ndarray, values: Mapping[str, Any]) -> float:
-        """Log prior density of theta, the Jacobian of the transformation included."""
-        total = 0.0
-        for param, where, low, high in self._plan:
-            density = param.prior.logpdf(values[param.name], values)
-            total += float(density) if param.coords is None else float(np.sum(density))
-            power = self._scale_power.get(param.name)
-            if power is None:
-                total += float(np.sum(_log_slopes(theta[where], low, high, self.powers[where])))
-            else:
-                total += _log_slope(float(theta[where.start]), power)
-        return total
+        many = self.many(theta[None])[0]
+        return {q.name: many[q.name][..., 0] if q.coords is not None else float(many[q.name][0]) for q in self.params}
 
     def many(self, thetas: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Parameters by name and log prior densities at thetas of shape (n, size); values have the batch as last axis."""
+        """Parameters by name and log prior densities at thetas of shape (n, size); values have the batch as last axis.
+
+        The densities are those of theta: the Jacobian of the transformation is included.
+        """
         out: dict[str, np.ndarray] = {}
         total = np.zeros(len(thetas))
-        for param, where, low, high in self._plan:
-            t, powers = thetas[:, where].T, self.powers[where][:, None]
-            if powers.any():
-                x = low + np.where(powers != 0, _root(t, powers), np.exp(np.clip(t, -300, 300)))
-            else:
-                x = _constrain(t, low, high)
-            out[param.name] = x if param.coords is not None else x[0]
-            total += np.sum(param.prior.logpdf(x, out) + _log_slopes(t, low, high, powers), axis=0)
+        with np.errstate(all="ignore"):  # far out a parameter may have no value, or no density
+            for axis in self._axes:
+                t, powers = thetas[:, axis.where].T, self.powers[axis.where][:, None]
+                x = axis.value(t, powers)
+                out[axis.param.name] = x if axis.param.coords is not None else x[0]
+                total += np.sum(axis.log_slope(t, powers), axis=0)
+            for axis in self._axes:  # a prior may refer to a parameter that stands behind it
+                density = axis.param.prior.logpdf(out[axis.param.name], out)
+                total += density if axis.param.coords is None else np.sum(density, axis=0)
         return out, total
+
+    def log_prior(self, theta: np.ndarray) -> float:
+        """Log prior density of theta, the Jacobian of the transformation included."""
+        return float(self.many(theta[None])[1][0])
 
     def named(self, thetas: np.ndarray) -> dict[str, np.ndarray]:
         """Parameters by name at thetas of shape (..., size): shape (...), or (..., size of a vector)."""
@@ -92,72 +141,26 @@ class Space:
 
     def theta(self, values: Mapping[str, Any]) -> np.ndarray:
         """Inverse of `values`."""
-        parts = [_free(np.atleast_1d(values[q.name]).astype(float), low, high, self.powers[where]) for q, where, low, high in self._plan]
-        return np.concatenate(parts or [np.zeros(0)])
+        return self.thetas({q.name: np.asarray(values[q.name], dtype=float)[None] for q in self.params}, 1)[0]
+
+    def thetas(self, values: Mapping[str, np.ndarray], n: int) -> np.ndarray:
+        """Inverse of `named`: theta, shape (n, size), from values of shape (n,), or (n, size of a vector)."""
+        parts = [axis.coordinate(values[axis.param.name].reshape(n, -1).T, self.powers[axis.where][:, None]).T for axis in self._axes]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((n, 0))
 
     @property
     def positive(self) -> np.ndarray:
         """Which coordinates belong to parameters with a lower end and no upper one, shape (size,)."""
         out = np.zeros(self.size, dtype=bool)
-        for _, where, low, high in self._plan:
-            out[where] = low > -math.inf and high == math.inf
+        for axis in self._axes:
+            out[axis.where] = axis.low > -math.inf and axis.high == math.inf
         return out
+
+    @property
+    def logarithmic(self) -> np.ndarray:
+        """Which coordinates are logarithms, shape (size,)."""
+        return self.positive & (self.powers == 0)
 
     def start(self) -> np.ndarray:
         """The median of every prior."""
         return self.theta(example_values(self.params))
-
-
-def _scale(t: float, power: float) -> float:
-    """A scale from its coordinate; nan where a power is not positive, which no scale has."""
-    if not power:
-        return math.exp(min(max(t, -300.0), 300.0))
-    return math.exp(min(math.log(t) / power, 300.0)) if t > 0 else math.nan
-
-
-def _log_slope(t: float, power: float) -> float:
-    """Log derivative of `_scale`."""
-    if not power:
-        return t
-    return (1 / power - 1) * math.log(t) - math.log(abs(power)) if t > 0 else math.nan
-
-
-def _constrain(t: np.ndarray, low: float, high: float) -> np.ndarray:
-    if math.isinf(low) and math.isinf(high):
-        return t
-    if math.isinf(high):
-        return low + np.exp(np.clip(t, -300, 300))
-    if math.isinf(low):
-        return high - np.exp(np.clip(t, -300, 300))
-    return low + (high - low) / (1 + np.exp(-t))
-
-
-def _root(t: np.ndarray, powers: np.ndarray) -> np.ndarray:
-    """Inverse of a power; nan where the coordinate is not positive, which no parameter value has."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(t > 0, np.abs(t) ** (1 / np.where(powers != 0, powers, 1.0)), np.nan)
-
-
-def _free(x: np.ndarray, low: float, high: float, powers: np.ndarray) -> np.ndarray:
-    if powers.any():
-        return np.where(powers != 0, (x - low) ** powers, np.log(x - low))
-    if math.isinf(low) and math.isinf(high):
-        return x
-    if math.isinf(high):
-        return np.log(x - low)
-    if math.isinf(low):
-        return np.log(high - x)
-    return np.log((x - low) / (high - x))
-
-
-def _log_slopes(t: np.ndarray, low: float, high: float, powers: np.ndarray) -> np.ndarray:
-    """Log derivative of a parameter by its coordinate, element by element."""
-    if powers.any():
-        inverse = 1 / np.where(powers != 0, powers, 1.0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(powers != 0, np.log(np.abs(inverse)) + (inverse - 1) * np.log(t), t)
-    if math.isinf(low) and math.isinf(high):
-        return np.zeros_like(t)
-    if math.isinf(high) or math.isinf(low):
-        return t
-    return math.log(high - low) - np.abs(t) - 2 * np.log1p(np.exp(-np.abs(t)))

@@ -48,13 +48,14 @@ class Response:
         family = system.families[0]
         self.family, self.cells = family, cells
         self._given = LiftedRows(family)
-        ptr = family.matrix.indptr
+        declared, scale_of = family.own
+        ptr = declared.indptr
         size = np.diff(ptr)[cells]
         starts = np.concatenate([[0], np.cumsum(size)])
         entries = np.repeat(ptr[cells] - starts[:-1], size) + np.arange(starts[-1])
-        columns = system.natural_place[family.matrix.indices[entries]]
-        self.matrix = sparse.csr_matrix((family.matrix.data[entries], columns, starts.astype(np.int32)), shape=(len(cells), system.size))
-        self.scale_of = np.asarray(family.scale_of[entries], dtype=np.int64)
+        columns, shape = declared.indices[entries], (len(cells), system.size)
+        self.matrix = sparse.csr_matrix((declared.data[entries], columns, starts.astype(np.int32)), shape=shape)
+        self.scale_of = np.asarray(scale_of[entries], dtype=np.int64)
         self._known = np.broadcast_to(np.asarray(family.known, dtype=float), (len(family.y),))[cells]
         self._by_scale = [self._of_scale(k) for k in range(len(family.scales))]
 
@@ -92,9 +93,9 @@ class Spread:
     """
 
     def __init__(self, system: System, matrix: sparse.csr_matrix, members: np.ndarray, scale_of: np.ndarray | None = None) -> None:
-        self._system, self._matrix = system, matrix
         self._members = np.ascontiguousarray(members, dtype=np.int64)
-        self._scale_of = np.zeros(len(matrix.data), dtype=np.int64) if scale_of is None else scale_of
+        matrix, self._scale_of = system.frame.moved(matrix, scale_of)
+        self._system, self._matrix = system, matrix
         size = members.shape[1]
         self._pair = np.zeros((size, size), dtype=int)
         upper = np.triu_indices(size)
@@ -138,7 +139,7 @@ class Spread:
         if one is None:
             return np.full((*self._members.shape, self._members.shape[1]), np.nan)
         members, m, scale_of = self._used
-        half, dense = one.halves(sparse.csr_matrix((m.data * scales[scale_of], m.indices, m.indptr), shape=m.shape))
+        half, dense = one.halves(sparse.csr_matrix((m.data * scales[scale_of], m.indices, m.indptr), shape=m.shape), centred=True)
         half.sort_indices()
         out = np.matmul(dense[members], dense[members].transpose(0, 2, 1))
         _add_overlap(half.indptr, half.indices, half.data, members, out)

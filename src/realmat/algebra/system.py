@@ -21,12 +21,13 @@ from scipy import sparse
 from realmat.algebra import leaf as leaves
 from realmat.algebra.conditional import Conditional
 from realmat.algebra.family import Family, example_values, of_prior, of_rows
+from realmat.algebra.frame import Frame
 from realmat.algebra.many import Many
 from realmat.algebra.ordering import Pattern
 from realmat.algebra.part import Part
 from realmat.errors import FitError
 from realmat.terms.problem import Problem
-from realmat.terms.term import Contribution, Values, evaluate
+from realmat.terms.term import Coefficients, Contribution, Values, evaluate
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _FLOOR = 3e-5  # of what a scale has to explain at b0: below, the density of psi drowns in rounding
@@ -49,6 +50,8 @@ class System:
         Where each block stands, in the order in which it was declared.
     families : list of Family
         Measured rows, response first, then characterisations, then priors that are linked to other coefficients.
+    frame : Frame
+        What takes the centre out of columns; inside, coefficients are those of centred columns.
     fixed_mean, fixed_precision : arrays of shape (size,)
         Prior moments that do not depend on psi, in elimination order; 0 elsewhere. `moving_priors` are the others.
     fixed, fixed_side, fixed_log
@@ -64,11 +67,12 @@ class System:
             start += block.size
         self.size = start
         self.example = example_values(problem.params)
-        self.linked = [c for c in problem.coefficients if c.mean_parts or c.nu]
-        self.plain = [c for c in problem.coefficients if not (c.mean_parts or c.nu)]
-        natural = {name: np.arange(s.start, s.stop) for name, s in self.columns.items()}
-        self._order(self._make(natural))
-        self.families = self._make({name: self.place[index] for name, index in natural.items()})
+        self.frame = Frame.of([part.response_rows for part in problem.every], problem.coefficients, self.columns)
+        self.linked = [c for c in problem.coefficients if self.is_linked(c)]
+        self.plain = [c for c in problem.coefficients if not self.is_linked(c)]
+        declared = self._make({name: np.arange(s.start, s.stop) for name, s in self.columns.items()})
+        self._order([family.framed(self.frame) for family in declared])
+        self.families = [family.framed(self.frame, self.place) for family in declared]
         self.leaf = None
         if self._leaf_block is not None:
             self.leaf = leaves.build(self.families[0], self._leaf_block, self.rest, self.pattern.positions, self.pattern.flat)
@@ -77,6 +81,10 @@ class System:
         self.parts = [Part(family, self.pattern) for family in self.families]
         self._fix_rows()
         self._recentre()
+
+    def is_linked(self, block: Coefficients) -> bool:
+        """Whether its prior is a row of several coefficients, as an intercept's is once columns are centred, or has auxiliary values."""
+        return bool(block.mean_parts or block.nu) or self.columns[block.name].start in self.frame.intercepts
 
     def _order(self, families: list[Family]) -> None:
         """Elimination order: the leaf, if there is one, stands last and is eliminated first; the pattern is that of the rest."""
@@ -197,15 +205,10 @@ class System:
     def response(self, values: Values) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
         """The response by cell at psi: A (cells x coefficients, natural order), offset and the variance of a single measurement."""
         family = self.families[0]
-        ordered = family.at(values)
-        matrix = sparse.csr_matrix((ordered.data, self.natural_place[ordered.indices], ordered.indptr), shape=ordered.shape)
+        own, scale_of = family.own
+        matrix = sparse.csr_matrix((own.data * family.scale_values(values)[scale_of], own.indices, own.indptr), shape=own.shape)
         offset = np.broadcast_to(np.asarray(family.known + family.offset(values), dtype=float), (len(family.y),))
         return matrix, offset, family.row_variance(values)
-
-    @cached_property
-    def natural_place(self) -> np.ndarray:
-        """Natural place of each coefficient in elimination order."""
-        return np.argsort(self.place).astype(np.int32)
 
     def design(self, contribution: Contribution, rows: int, values: Values) -> sparse.csr_matrix:
         """The linear part of a contribution as a matrix (rows x coefficients, natural order) at psi."""
@@ -219,13 +222,13 @@ class System:
         return total
 
     def natural(self, centred: np.ndarray) -> np.ndarray:
-        """Coefficients in natural order from b - b0 in elimination order."""
-        return (centred + self.shift)[self.place]
+        """Coefficients in natural order from b - b0 in elimination order, the last axis of both."""
+        return self.frame.back((centred + self.shift)[..., self.place])
 
     def centre(self, b: np.ndarray) -> np.ndarray:
         """Inverse of `natural`."""
         ordered = np.empty(self.size)
-        ordered[self.place] = b
+        ordered[self.place] = self.frame.inside(b)
         return ordered - self.shift
 
     def log_joint(self, values: Values, b: np.ndarray) -> float:

@@ -33,6 +33,7 @@ _DENSE = 500  # coefficients
 _PROBES = 128
 _STEP = 1e-4
 _SYMMETRIC: dict[str, Any] = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
+_ZERO = 1e-6  # of the width of a prior
 _OFF_CENTRE = 0.6  # quantile of a prior around zero that stands for "an effect is there"
 
 
@@ -59,7 +60,9 @@ def typical_values(problem: Problem) -> dict[str, Any]:
     values = example_values(problem.params)
     for param in problem.params:
         prior = param.prior
-        if np.isinf(prior.support).all() and not prior.references and np.allclose(values[param.name], 0):
+        if not np.isinf(prior.support).all() or prior.references:
+            continue
+        if np.all(np.abs(values[param.name]) < _ZERO * prior.width()):
             moved = float(prior.ppf(_OFF_CENTRE))
             values[param.name] = moved if param.coords is None else np.full(param.size, moved)
     return values
@@ -78,7 +81,8 @@ def information(problem: Problem, values: Values | None = None) -> Information:
     every = [
         (q, None if q.coords is None else j, s.start + j) for q, s in zip(problem.params, space.slices, strict=True) for j in range(q.size)
     ]
-    kept = [(q, j, k, _unit(q, centre)) for q, j, k in every if q.name not in tails]
+    example = example_values(problem.params)
+    kept = [(q, j, k, _unit(q, centre, example)) for q, j, k in every if q.name not in tails]
     model = Marginal(problem)
     probes, norm = _probes(model.size)
     whitened = Inverse(model, centre)
@@ -102,15 +106,13 @@ def information(problem: Problem, values: Values | None = None) -> Information:
     return Information(tuple(q for q, *_ in kept), tuple(j for _, j, *_ in kept), (matrix + matrix.T) / 2)
 
 
-def _unit(param: Param, values: Values) -> float:
+def _unit(param: Param, values: Values, example: Values) -> float:
     """A step of one in the coordinate: a factor e for positive parameters; for the others their size, or a prior sd where that is less."""
     prior = param.prior
     if not np.isinf(prior.support).all():
         return 1.0
-    lookup = {name: values[name] for name in prior.references}
-    spread = float((prior.ppf(0.75, lookup) - prior.ppf(0.25, lookup)) / 1.35)
-    size = float(np.max(np.abs(values[param.name])))
-    return min(spread, size) if size > 0 else spread
+    size = float(np.max(np.abs(values[param.name]))) / prior.width(example)
+    return min(1.0, size) if size > 0 else 1.0
 
 
 def _probes(size: int) -> tuple[np.ndarray, float]:

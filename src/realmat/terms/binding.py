@@ -20,6 +20,8 @@ from realmat.terms.problem import Problem, link_values, native
 from realmat.terms.renaming import Renamer
 from realmat.terms.term import Coefficients, Contribution, Latent, Noise, Rows, Term, stored_name
 
+_LEAST_RESIDUAL = 1e-3  # of the response's spread: a theory may follow the response to rounding
+
 
 @dataclass(frozen=True)
 class Member:
@@ -37,23 +39,28 @@ def scale_of(table: Table, response: str, link: str, components: Sequence[Compon
     theory = tuple(name for name in named if name and name in table.columns)
     g, count = next(c for c in components if c.layer == "observation").predictor(table), table.count
     inside = 0.0 if table.within is None else float(np.sum(table.within) / np.sum(count))  # variance within what each row stands for
+    level = float(g[0] + np.average(g - g[0], weights=count))
+    centred = g - level
+    alike = float(np.ptp(g)) == 0 and inside == 0  # then only their size can say what is much
 
     def sd(values: np.ndarray) -> float:
         return float(np.sqrt(np.average((values - np.average(values, weights=count)) ** 2, weights=count) + inside))
 
-    spread, level = sd(g), float(np.average(g, weights=count))
+    spread = (abs(level) or 1.0) if alike else sd(centred)
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = [link_values(link, table.numeric(c)) for c in theory]
-    columns = [x for x in columns if np.all(np.isfinite(x)) and np.std(x) > 0]
+    columns = [x - np.mean(x) for x in columns if np.all(np.isfinite(x)) and np.ptp(x) > 0]
     residual = spread
-    if columns and len(g) > len(columns) + 1:
-        x = np.column_stack([np.ones(len(g)), *columns])
-        root = np.sqrt(count)
-        residual = sd(g - x @ np.linalg.lstsq(x * root[:, None], g * root, rcond=None)[0])
-    floor = 1e-3 * max(spread, abs(level), 1e-300)
-    residual = max(residual, floor)
+    if columns and len(g) > len(columns) + 1 and not alike:
+        x, root = np.column_stack([x / np.std(x) for x in columns]), np.sqrt(count)
+        x = x - np.average(x, axis=0, weights=count)
+        residual = sd(centred - x @ np.linalg.lstsq(x * root[:, None], centred * root, rcond=None)[0])
+    residual = max(residual, _LEAST_RESIDUAL * spread)
     shift = residual * float(np.sqrt(sum(c.remoteness(table) ** 2 for c in components)))
-    return Scale(residual, level, max(spread, floor), shift, theory)
+    stands = {c.label: c.stands_for(table) for c in components if c.layer == "theory"}
+    carrier = next((label for label, value in stands.items() if value is None), "")
+    centre = level - sum(value for value in stands.values() if value is not None)
+    return Scale(residual, level, spread, shift, theory, carrier, centre)
 
 
 def bind(response: str, link: str, components: Sequence[Component], table: Table, scale: Scale | None = None) -> Problem:

@@ -46,6 +46,11 @@ class Scale:
         How far an intercept may lie from g(y) because effects count from zero of their columns, see `Component.remoteness`.
     theory : tuple of str
         Columns of theoretical values in response units.
+    carrier : str
+        The one theory component whose default intercept is about the response's `centre`; those of others are about zero, so that
+        together they do not count the response's level twice.
+    centre : float
+        Mean of g(y), less what theory components without a default intercept stand for at their columns' means.
     """
 
     response: float
@@ -53,6 +58,18 @@ class Scale:
     spread: float
     shift: float = 0.0
     theory: tuple[str, ...] = ()
+    carrier: str = ""
+    centre: float = 0.0
+
+    def intercept(self, label: str) -> tuple[float, float]:
+        """Centre and width of the default prior of a component's intercept, counted from the means of its columns.
+
+        Neither depends on where the response's unit has its zero.
+        """
+        width = 2.5 * float(np.hypot(self.spread, self.shift))
+        if not self.carrier:
+            return self.level, width
+        return (self.centre if label == self.carrier else 0.0), width
 
 
 def snake(name: str) -> str:
@@ -115,6 +132,13 @@ class Component:
         """How many standard deviations its column lies from zero, where its effect is a slope times the column.
 
         A slope of 1 sd(response) / sd(column) then moves the intercept by as many sd(response), which its default prior allows for.
+        """
+        return 0.0
+
+    def stands_for(self, table: Table) -> float | None:
+        """What a theory component says of the response's level, on the scale of the link, by the priors that it was given.
+
+        None where it has an intercept whose default prior is about the response itself.
         """
         return 0.0
 
@@ -256,6 +280,35 @@ def hyper(
         name = variable(name, prior)
         return (Param(name, prior, dim, coords, unit),), lambda p, xp: p[name]
     return (), lambda p, xp: prior
+
+
+def typical(prior: Prior | float) -> float:
+    """Median of a prior, or the number that stands in its place."""
+    return prior.median(dict.fromkeys(prior.references, 1.0)) if isinstance(prior, Prior) else float(prior)
+
+
+def counted_from(name: str, about: tuple[float, float], x: float, slope: Parameter | Function, slope_name: str) -> Parameter:
+    """An intercept whose default prior is that of the line's value at `x`: ``intercept | slope ~ N(centre - slope * x, width^2)``.
+
+    Parameters
+    ----------
+    name : str
+    about : tuple of float
+        Centre and width.
+    x : float
+    slope : Parameter, or the function of psi that gives its value
+    slope_name : str
+        Its variable.
+    """
+    centre, width = about
+    if isinstance(slope, Parameter) and slope.coefficients:
+        block = Coefficients(name, 1, width, mean=centre, parents=((slope_name, sparse.csr_matrix([[-x]])),))
+    elif isinstance(slope, Parameter):
+        value = slope.on(np.ones(1))[1]
+        block = Coefficients(name, 1, width, mean=lambda p, xp: centre - x * (value(p, xp)[0] if value is not None else 0.0))
+    else:
+        block = Coefficients(name, 1, width, mean=lambda p, xp: centre - x * slope(p, xp))
+    return Parameter((), (block,), lambda values: ((Piece(name, sparse.csr_matrix(np.asarray(values, dtype=float)[:, None])),), None))
 
 
 def join(*offsets: Function | None) -> Function | None:

@@ -122,6 +122,22 @@ _MEDIANS: dict[str, Callable[..., float]] = {
 }
 
 
+def _normal_quantile(q: Any, mu: Any, sigma: Any) -> Any:
+    from scipy.special import ndtri
+
+    return mu + sigma * ndtri(q)
+
+
+# of the usual distributions, without loading scipy.stats, which takes a second
+_QUANTILES: dict[str, Callable[..., Any]] = {
+    "Normal": _normal_quantile,
+    "HalfNormal": lambda q, sigma: _normal_quantile(0.5 + 0.5 * q, 0.0, sigma),
+    "LogNormal": lambda q, mu, sigma: np.exp(_normal_quantile(q, mu, sigma)),
+    "Exponential": lambda q, lam: -np.log1p(-q) / lam,
+    "Uniform": lambda q, lower, upper: lower + q * (upper - lower),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Prior:
     """A prior distribution by PyMC's name and parameters.
@@ -225,6 +241,8 @@ class Prior:
 
     def ppf(self, q: Any, lookup: Mapping[str, Any] | None = None) -> Any:
         """Quantiles, inside the truncation."""
+        if self.truncation == (None, None) and self.dist in _QUANTILES:
+            return _QUANTILES[self.dist](np.asarray(q, dtype=float), **self.arguments(lookup))
         frozen, (low, high) = self._frozen(lookup), self.support
         a, b = frozen.cdf(low), frozen.cdf(high)
         return frozen.ppf(a + np.asarray(q) * (b - a))
@@ -234,6 +252,11 @@ class Prior:
         if self.truncation == (None, None) and self.dist in _MEDIANS:
             return float(_MEDIANS[self.dist](**self.arguments(lookup)))
         return float(self.ppf(0.5, lookup))
+
+    def width(self, lookup: Mapping[str, Any] | None = None) -> float:
+        """Scale parameter of a distribution on the whole line: the standard deviation of a Normal, the half width of a Cauchy."""
+        arguments = self.arguments(lookup)
+        return next(arguments[key] for key in ("sigma", "b", "beta") if key in arguments)
 
     def rvs(self, rng: np.random.Generator, size: Any = None, lookup: Mapping[str, Any] | None = None) -> Any:
         """Random draws of shape `size`."""

@@ -10,12 +10,12 @@ import numpy as np
 
 from realmat.errors import DataError
 from realmat.table.table import Column, Table, rows_text
-from realmat.terms.component import Component, Parameter, PriorLike, Scale, hyper, join, linear
+from realmat.terms.component import Component, Parameter, PriorLike, Scale, counted_from, hyper, join, linear, typical
 from realmat.terms.effect import added, state_term
 from realmat.terms.priors import Prior
 from realmat.terms.readings import IDENTITY, LOG, check_numbers, constant_within
 from realmat.terms.state import LatentState
-from realmat.terms.term import Contribution, Term, stored_name
+from realmat.terms.term import Contribution, Function, Param, Term, stored_name
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class Calibrated(Component):
     u : str or float, optional
         Standard uncertainty of the computed value (its numerical error); the true theory value is then latent (errors in variables).
     intercept, slope : Prior or float, optional
-        Defaults: weak normals around 0 and 1, scaled by the data. A number fixes the parameter.
+        Defaults: a slope around 1, and an intercept with which the line passes through the middle of the data, ``intercept | slope ~
+        N(mean(response) - slope * mean(theory), (2.5 sd(response))^2)``: weak normals scaled by the data, which do not depend on where
+        a unit has its zero. A number fixes the parameter.
     name : str, optional
         Component name; ``calibrated`` by default.
 
@@ -62,18 +64,32 @@ class Calibrated(Component):
 
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
-        return {"intercept": "Normal(0, 2.5 x size of the response)", "slope": "Normal(1, 2.5 sd(response) / sd(theory))"}
+        return {
+            "intercept": "Normal(mean(response) - slope mean(theory), 2.5 sd(response))",
+            "slope": "Normal(1, 2.5 sd(response) / sd(theory))",
+        }
+
+    def stands_for(self, table: Table) -> float | None:
+        """The line that the given priors have in their middle, at the mean of the column."""
+        if self.intercept is None:
+            return None
+        centre = float(np.average(self._values(table), weights=table.count))
+        return typical(self.prior("intercept", 0.0)) + typical(self.prior("slope", 1.0)) * centre
 
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with coefficients `intercept` and `slope`; with u the slope is a hyperparameter."""
         x = self._values(table)
-        sd_x = float(np.std(x)) or 1.0
-        size = float(np.sqrt(scale.spread**2 + scale.level**2 + scale.shift**2 + (scale.spread / sd_x * np.mean(x)) ** 2))
+        centre = float(np.average(x, weights=table.count))
+        sd_x = float(np.std(x - centre)) if np.ptp(x) > 0 else abs(centre) or 1.0
         slope_prior = self.prior("slope", Prior("Normal", mu=1.0, sigma=2.5 * scale.spread / sd_x))
-        intercept = linear(f"{self.label}_intercept", self.prior("intercept", Prior("Normal", mu=0.0, sigma=2.5 * size)))
+        name, slope_name = f"{self.label}_intercept", f"{self.label}_slope"
+        given = None if self.intercept is None else linear(name, self.prior("intercept", 0.0))
         if self.u is not None:
-            return self._latent(table, intercept, slope_prior)
-        slope = linear(f"{self.label}_slope", slope_prior)
+            slope_params, slope_of = hyper(slope_name, slope_prior)
+            intercept = given or counted_from(name, scale.intercept(self.label), centre, slope_of, slope_name)
+            return self._latent(table, intercept, slope_params, slope_of)
+        slope = linear(slope_name, slope_prior)
+        intercept = given or counted_from(name, scale.intercept(self.label), centre, slope, slope_name)
 
         def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
             a, a0 = intercept.on(np.ones(len(other)))
@@ -98,14 +114,13 @@ class Calibrated(Component):
             )
         return table.link_values(self.column)
 
-    def _latent(self, table: Table, intercept: Parameter, slope_prior: Prior | float) -> Term:
+    def _latent(self, table: Table, intercept: Parameter, slope_params: tuple[Param, ...], slope: Function) -> Term:
         columns = [self.column] + ([self.u] if isinstance(self.u, str) else [])
         levels = [level for level in ("material", "specimen") if level in table.levels]
         level = next((level for level in levels if constant_within(table, level, *columns)), table.piece)
         transform = LOG if table.link == "log" else IDENTITY
         spec = LatentState(stored_name(f"{self.label}_{self.column}"), self.column, self.u, transform=transform, level=level, once=True)
         state = spec.bind(table)
-        slope_params, slope = hyper(f"{self.label}_slope", slope_prior)
 
         def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
             return added(Contribution(*intercept.on(np.ones(len(other)))), state.on(other, fresh_levels, slope))

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from realmat.table.table import Table
-from realmat.terms.component import Component, PriorLike, Scale, linear
+from realmat.terms.component import Component, PriorLike, Scale, linear, typical
 from realmat.terms.priors import Prior
 from realmat.terms.term import Contribution, Term
 
@@ -40,10 +40,14 @@ class Constant(Component):
         """Defaults in words."""
         return {"value": "Normal(mean(response), 2.5 sd(response))"}
 
+    def stands_for(self, table: Table) -> float | None:
+        """Its own prior, where it was given one."""
+        return None if self.value is None else typical(self.prior("value", 0.0))
+
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with the single coefficient `constant`."""
-        width = 2.5 * float(np.hypot(scale.spread, scale.shift))
-        value = linear(self.label, self.prior("value", Prior("Normal", mu=scale.level, sigma=width)))
+        centre, width = scale.intercept(self.label)
+        value = linear(self.label, self.prior("value", Prior("Normal", mu=centre, sigma=width)))
         return Term(
             self.label,
             "theory",

@@ -17,6 +17,7 @@ from realmat.algebra.spread import Spread
 from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Posterior
 from realmat.posterior.pointwise import log_density
+from realmat.posterior.prior_draws import by_parents
 from realmat.terms.problem import nonlinear_terms
 from realmat.terms.term import Coefficients
 
@@ -59,25 +60,29 @@ def sensitivity(posterior: Posterior, draws: int = 1000) -> pd.DataFrame:
 
 
 def _top(posterior: Posterior) -> list[Coefficients]:
-    """Blocks with a prior of their own: a fixed standard deviation, and no parent."""
-    found = [c for c in posterior.problem.coefficients if not callable(c.sd) and not callable(c.mean) and not c.mean_parts and not c.nu]
-    kept, size = [], 0
+    """Blocks with a prior of their own: a fixed standard deviation, and no parents but such blocks, with fixed weights."""
+    blocks = by_parents(posterior.problem.coefficients)
+    found = [c for c in blocks if not callable(c.sd) and not callable(c.mean) and not c.leans and not c.nu]
+    kept: dict[str, Coefficients] = {}
+    size = 0
     for block in found:
-        size += block.size
-        if size <= _MOST_TOP:
-            kept.append(block)
-    return kept
+        if all(parent in kept for parent, _ in block.parents) and size + block.size <= _MOST_TOP:
+            size += block.size
+            kept[block.name] = block
+    return list(kept.values())
 
 
-def _own_density(block: Coefficients, b: np.ndarray) -> np.ndarray:
-    """Log prior density of a top block at draws of shape (draws, size)."""
+def _own_density(block: Coefficients, draws: dict[str, np.ndarray]) -> np.ndarray:
+    """Log prior density of a top block given its parents, at draws of shape (draws, size) by name."""
+    b = draws[block.name]
     sd = np.broadcast_to(np.asarray(block.sd, dtype=float), b.shape)
-    z = (b - np.asarray(block.mean, dtype=float)) / sd
+    mean = sum(((matrix @ draws[parent].T).T for parent, matrix in block.parents), np.asarray(block.mean, dtype=float))
+    z = (b - mean) / sd
     return np.asarray((-0.5 * z**2 - np.log(sd) - 0.5 * _LOG_2PI).sum(axis=1))
 
 
 def _log_prior(posterior: Posterior, top: list[Coefficients], b: dict[str, np.ndarray], indices: np.ndarray) -> np.ndarray:
-    total = sum((_own_density(c, b[c.name]) for c in top), np.zeros(len(indices)))
+    total = sum((_own_density(c, b) for c in top), np.zeros(len(indices)))
     for q in posterior.problem.params:
         lookup = {name: posterior.param(name)[indices] for name in q.prior.references}
         density = np.asarray(
@@ -104,7 +109,7 @@ def _marginal(posterior: Posterior, top: list[Coefficients], b: dict[str, np.nda
             z = np.linalg.solve(root, (values[where] - solved.mean()[:, columns])[..., None])[..., 0]
             log_root = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
             out[where] -= 0.5 * (z**2).sum(axis=1) + log_root + 0.5 * len(columns) * _LOG_2PI
-    return out - sum((_own_density(c, b[c.name]) for c in top), np.zeros(len(indices)))
+    return out - sum((_own_density(c, b) for c in top), np.zeros(len(indices)))
 
 
 def _pointwise(posterior: Posterior, indices: np.ndarray) -> np.ndarray:

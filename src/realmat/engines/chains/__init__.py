@@ -188,7 +188,7 @@ class Sampler:
         joined = self.parts * len(chosen)
         thetas = thetas.reshape(self.chains, joined, size)[:, :draws]
         b = b.reshape(self.chains, joined, b.shape[-1])[:, :draws]
-        natural = (b + self.system.shift)[..., self.system.place] if self.keep else b
+        natural = self.system.natural(b) if self.keep else b
         facts: dict[str, Any] = {
             "warm_up": sum(self.stages),
             "together": self.count,

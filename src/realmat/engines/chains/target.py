@@ -85,7 +85,7 @@ class Target:
             constant -= matrix @ system.shift[place][:, None]
             parents.append((place, matrix.tocsr(), matrix.T.tocsr()))
         empty = np.zeros((block.size, 1))
-        plain = not (block.parents or block.nu)
+        plain = not system.is_linked(block)
         sd, mean = Derived(block.sd, self.typical), Derived(block.mean, self.typical)
         return _Block(where, sd, mean, parents, constant, plain, empty, empty + 1.0, empty)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
-from realmat.engines.exact import chain, chained, fields
+from realmat.engines.exact import chain, chained, ensemble, fields
 from realmat.engines.exact.explore import explore
 from realmat.engines.exact.store import Store
 from realmat.engines.progress import Progress
@@ -87,6 +87,11 @@ def _explored(system: System, draws: int, chains: int, seed: int, latents: str, 
         explored = explore(system, np.random.default_rng([seed, 0]))
         store = Store(system, chains, draws, latents)
         facts: dict[str, Any] = {"evaluations": explored.density.evaluations}
+        if explored.bent:
+            explored, doubt = ensemble.secured(explored, seed)
+            facts |= {"evaluations": explored.density.evaluations} | ({"modes": explored.modes} if explored.modes > 1 else {})
+            if doubt:
+                return chained.sample(system, draws, chains, seed, latents, progress, doubt, explored, facts)
         for attempt in range(_ATTEMPTS):
             bar.restart("drawing" if attempt == 0 else "drawing again from a better proposal", draws * chains)
             proposals = chain.evaluate(explored, draws, chains, seed + attempt, store.keep, bar.advance)

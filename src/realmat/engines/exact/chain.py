@@ -14,7 +14,7 @@ import numpy as np
 
 from realmat.algebra.lifted import slices
 from realmat.engines.exact.explore import Explored
-from realmat.engines.exact.mixture import Mixture
+from realmat.engines.exact.partly import Proposal
 
 Keep = Callable[[int, np.ndarray], None]
 
@@ -27,7 +27,7 @@ class Proposals:
     log_weight: np.ndarray
     done: int
 
-    def evaluated(self, proposal: Mixture) -> tuple[np.ndarray, np.ndarray]:
+    def evaluated(self, proposal: Proposal) -> tuple[np.ndarray, np.ndarray]:
         """All draws of the proposal and their log densities; the starts of the chains came from elsewhere and are left out."""
         thetas = self.thetas[:, 1:].reshape(-1, self.thetas.shape[-1])
         return thetas, self.log_weight[:, 1:].ravel() + proposal.logpdf(thetas)
@@ -40,10 +40,12 @@ def evaluate(explored: Explored, draws: int, chains: int, seed: int, keep: Keep 
     """
     density = explored.density
     rng = np.random.default_rng([seed, 1])
-    thetas = explored.proposal.draw(rng, chains * draws).reshape(draws, chains, density.space.size)
+    drawn = explored.proposal.draw(rng, chains * draws)
+    log_q = explored.proposal.logpdf(drawn).reshape(draws, chains)
+    thetas = drawn.reshape(draws, chains, density.space.size).copy()
     # each chain starts from a draw of the explored posterior: already where it belongs
     thetas[0] = explored.thetas[rng.choice(len(explored.thetas), size=chains, p=explored.weights)]
-    log_q = explored.proposal.logpdf(thetas.reshape(-1, density.space.size)).reshape(draws, chains)
+    log_q[0] = explored.proposal.logpdf(thetas[0])
     log_weight = np.full((draws, chains), -np.inf)
 
     def work(block: slice) -> int:

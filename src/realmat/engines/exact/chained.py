@@ -10,7 +10,8 @@ import numpy as np
 from realmat.algebra import System
 from realmat.algebra.space import Space
 from realmat.engines.chains import Sampler, Start
-from realmat.engines.exact.explore import Explored, mode
+from realmat.engines.exact import modes
+from realmat.engines.exact.explore import Explored
 from realmat.engines.exact.space import Density
 from realmat.engines.exact.store import Store
 from realmat.posterior.draws import Draws
@@ -78,7 +79,8 @@ def _mode(system: System, space: Space) -> Start:
     if not space.size:
         return Start(np.zeros(0), np.zeros((0, 0)))
     density = Density(system, aux=system.example_auxiliary())  # without heavy tails or limits
-    location, covariance = mode(density)
+    found = modes.typical(density)
+    location, covariance = found.location, found.covariance
 
     def plain(theta: np.ndarray) -> np.ndarray:
         return space.theta(density.space.values(theta))

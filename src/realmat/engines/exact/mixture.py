@@ -10,6 +10,9 @@ import numpy as np
 _TAILS = (5.0, 12.0, 30.0, 100.0)
 _HEAVY = 4.0
 _SEEN = 0.999  # share of the weight that a mixture is fitted to: most draws of early rounds are the rest
+_RIDGE, _FINE_RIDGE = 1e-9, 1e-13  # of variances in units of the points' own, and of their correlations
+_LEAST = 0.02  # weight of a mode: as a normal its mass may be far too small
+_TINY = float(np.finfo(float).tiny)
 _SETTLED = 1e-3  # gain in mean log density below which EM has settled
 
 
@@ -51,6 +54,23 @@ def single(location: np.ndarray, covariance: np.ndarray, nu: float = 5.0) -> Mix
     return Mixture(np.ones(1), location[None], np.linalg.cholesky(scale)[None], np.array([nu]))
 
 
+def of_modes(locations: np.ndarray, covariances: np.ndarray, heights: np.ndarray, nu: float = 5.0) -> Mixture:
+    """A component for each mode, weighed by its mass as a normal has it.
+
+    Parameters
+    ----------
+    locations : array of shape (k, d)
+    covariances : array of shape (k, d, d)
+    heights : array of shape (k,)
+        Log densities at the modes.
+    """
+    parts = [single(x, c, nu) for x, c in zip(locations, covariances, strict=True)]
+    factors = np.concatenate([part.factors for part in parts])
+    mass = heights + np.sum(np.log(np.diagonal(factors, axis1=1, axis2=2)), axis=1)
+    weights = np.maximum(np.exp(mass - mass.max()), _LEAST)
+    return Mixture(weights / weights.sum(), locations, factors, np.full(len(parts), nu))
+
+
 def defended(mixture: Mixture, share: float = 0.1, widen: float = 2.0) -> Mixture:
     """The mixture with a wide, heavy-tailed share added, so that importance weights stay bounded where it is too narrow."""
     return Mixture(
@@ -79,6 +99,8 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
     heaviest = np.argsort(weights)[::-1]
     kept = heaviest[: int(np.searchsorted(np.cumsum(weights[heaviest]), _SEEN)) + 1]
     x, weights = x[kept], weights[kept] / weights[kept].sum()
+    centre, root = _frame(x, weights)
+    x = np.linalg.solve(root, (x - centre).T).T
     best, best_score = None, -math.inf
     tails: tuple[float, ...] = _TAILS
     for k in range(1, most + 1):
@@ -98,14 +120,27 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
         if best is None or float(weights @ candidate.logpdf(x)) > float(weights @ best.logpdf(x)):
             best = candidate
     assert best is not None
-    return best
+    return Mixture(best.weights, centre + best.locations @ root.T, root @ best.factors, best.nu)
+
+
+def _frame(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of weighted points and a lower root of their covariance, in which a fit sees neither widths nor correlations."""
+    mean = weights @ x
+    cov = (x - mean).T @ ((x - mean) * weights[:, None])
+    width = np.sqrt(np.diag(cov))
+    alone = ~(width > 0)  # a coordinate in which the weighted points do not differ: all points then say how wide it may be
+    if alone.any():
+        width[alone] = np.maximum(np.std(x[:, alone], axis=0), _TINY)
+    correlation = cov / np.outer(width, width) + _FINE_RIDGE * np.eye(len(mean))
+    correlation[alone, alone] += 1.0
+    return mean, width[:, None] * np.linalg.cholesky(correlation)
 
 
 def _em(x: np.ndarray, weights: np.ndarray, k: int, nu: float, rng: np.random.Generator, steps: int = 20) -> Mixture:
     n, d = x.shape
     mean = weights @ x
     cov = (x - mean).T @ ((x - mean) * weights[:, None])
-    ridge = 1e-9 * np.diag(np.diag(cov)) + 1e-14 * np.eye(d)
+    ridge = _RIDGE * np.eye(d)
     start = single(mean, cov + ridge, nu)
     if k == 1:
         return start

@@ -1,0 +1,225 @@
+"""Theory in closed form is fitted like a curve before it is sampled: least squares from many draws of the prior.
+
+The parameters of a curve may be known a million times better than a priori, and lie anywhere in the prior; a climb from its middle goes
+astray. Here the log density given the scales is a sum of squares, with the coefficients at their conditional mean (variable projection:
+Golub & Pereyra, SIAM J. Numer. Anal. 10, 413, 1973), so that a trust region with Gauss-Newton steps finds its minima.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+from realmat.algebra.many_parts import LiftedRows
+from realmat.engines.exact.modes import Mode, climb, widths
+from realmat.engines.exact.space import Density
+from realmat.errors import FitError
+from realmat.posterior import prior_draws
+
+_DRAWS = 400
+_STARTS = 10
+_APART = 0.3  # least distance of starts, in widths of the prior
+_SAME = 1.0  # distance of modes, in their own widths, within which they are one
+_FALLEN = 25.0  # log density below the highest mode from which another one does not matter
+_STEP = 1.5e-8  # of forward differences, in widths of the prior
+_GRID = np.linspace(-24.0, 6.0, 61)  # logarithms of scales in units of their priors' medians
+_SWEEPS = 2
+_ROUNDS = 3  # least squares, then scales, and again
+_MOST = 200  # evaluations of one search
+_FAR = 1e150
+
+
+class _Seen(dict[str, Any]):
+    """Values that remember who was asked for."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+
+class Curve:
+    """The part of theta that bends the mean of the response.
+
+    Parameters
+    ----------
+    density : Density
+
+    Attributes
+    ----------
+    index : int array
+        Its coordinates; empty where the mean is linear given the scales. `rest` are the others, `scales` those that are logarithms.
+    """
+
+    def __init__(self, density: Density) -> None:
+        self.density = density
+        family = density.system.families[0]
+        values = _Seen(density.system.example)
+        for offset in family.offsets:
+            with np.errstate(all="ignore"):
+                offset(values, np)
+        where = {q.name: s for q, s in zip(density.space.params, density.space.slices, strict=True)}
+        bent = [np.arange(where[name].start, where[name].stop) for name in sorted(values.asked) if name in where]
+        self.index = np.sort(np.concatenate(bent)) if bent and not density.system.augmented else np.zeros(0, dtype=int)
+        self.rest = np.setdiff1d(np.arange(density.space.size), self.index)
+        self.scales = [k for k in self.rest if density.space.logarithmic[k]]
+        self._given = LiftedRows(family)
+        self._family = family
+
+    def residuals(self, thetas: np.ndarray) -> np.ndarray:
+        """What is squared and summed, shape (n, numbers), at thetas of shape (n, size): rows, coefficients, and the priors of the curve."""
+        n, family, system = len(thetas), self._family, self.density.system
+        with np.errstate(all="ignore"):
+            values, _ = self.density.space.many(thetas)
+            left = np.broadcast_to((self._given.measured(values) - self._given.offset(values, n)).T, (n, len(family.y)))
+            weight = family.count / self._given.by_row(values, n)
+            parts = [left, thetas[:, self.index]]
+            if system.size:
+                b = np.zeros((n, system.size))
+                solved = system.many.at(values, n)
+                solved.centred(b)
+                parts[0] = left - self._fitted(values, b)
+                parts.append((b - system.fixed_mean) * np.sqrt(system.fixed_precision))
+            parts[0] = parts[0] * np.sqrt(weight)
+        out = np.concatenate(parts, axis=1)
+        return np.where(np.abs(out) < _FAR, out, _FAR)
+
+    def _fitted(self, values: Mapping[str, np.ndarray], b: np.ndarray) -> np.ndarray:
+        """What coefficients (n, coefficients), from the reference and in elimination order, add to the response, shape (n, rows)."""
+        family, scales = self._family, self._given.scales(values, len(b))
+        matrix = family.matrix
+        total = np.zeros((len(b), matrix.shape[0]))
+        for k in range(scales.shape[1]):
+            own = matrix.copy()
+            own.data = np.where(family.scale_of == k, matrix.data, 0.0)
+            total += (own @ b.T).T * scales[:, [k]]
+        return total
+
+    def least_squares(self, theta: np.ndarray) -> np.ndarray:
+        """The nearest minimum of the sum of squares, the other coordinates held."""
+
+        def full(t: np.ndarray) -> np.ndarray:
+            out = np.repeat(theta[None], len(t), axis=0)
+            out[:, self.index] = t
+            return out
+
+        def jacobian(t: np.ndarray) -> np.ndarray:
+            return self._jacobian(full(t[None])[0])
+
+        found = optimize.least_squares(
+            lambda t: self.residuals(full(t[None]))[0], theta[self.index], jacobian, method="trf", x_scale="jac", max_nfev=_MOST
+        )
+        return full(found.x[None])[0]
+
+    def _jacobian(self, theta: np.ndarray) -> np.ndarray:
+        """By forward differences, shape (numbers, coordinates of the curve)."""
+        steps = _STEP * np.maximum(np.abs(theta[self.index]), 1.0)
+        around = np.repeat(theta[None], len(steps) + 1, axis=0)
+        around[np.arange(len(steps)), self.index] += steps
+        values = self.residuals(around)
+        steps = around[np.arange(len(steps)), self.index] - theta[self.index]  # as it came out in floating point
+        slopes = (values[:-1] - values[-1]) / steps[:, None]
+        return np.where(np.isfinite(slopes) & (np.abs(slopes) < _FAR), slopes, 0.0).T
+
+    def root(self, theta: np.ndarray) -> np.ndarray:
+        """A root of the covariance of theta: Gauss-Newton along the curve, second differences elsewhere."""
+        d = len(theta)
+        out = np.zeros((d, d))
+        triangle = np.linalg.qr(self._jacobian(theta), mode="r")
+        out[np.ix_(self.index, self.index)] = np.linalg.inv(triangle)  # the prior's own rows keep it regular
+        out[self.rest, self.rest] = widths(self.density, theta)[self.rest]
+        return out
+
+
+def modes(density: Density, rng: np.random.Generator) -> list[Mode]:
+    """Modes of a problem whose mean bends in its parameters, highest first; none where it does not bend.
+
+    Raises
+    ------
+    realmat.FitError
+        If no draw of the prior has a density.
+    """
+    curve = Curve(density)
+    if not len(curve.index):
+        return []
+    found: list[Mode] = []
+    for start in _starts(curve, rng):
+        theta = start
+        for _ in range(_ROUNDS):
+            theta = curve.least_squares(_scales(curve, theta))
+            if known := any(_near(mode, theta, curve.index) for mode in found):
+                break
+        if known:
+            continue
+        theta = _scales(curve, theta)
+        mode = climb(density, theta, curve.root(theta))
+        if np.isfinite(mode.height) and not any(_near(other, mode.location, curve.index) for other in found):
+            found.append(mode)
+    best = max((mode.height for mode in found), default=-np.inf)
+    return sorted((mode for mode in found if mode.height > best - _FALLEN), key=lambda mode: -mode.height)
+
+
+def _near(mode: Mode, theta: np.ndarray, index: np.ndarray) -> bool:
+    """Whether the curve at theta is that of a mode."""
+    away = (theta - mode.location)[index]
+    width = np.sqrt(np.diag(mode.covariance))[index]
+    correlation = mode.covariance[np.ix_(index, index)] / np.outer(width, width)
+    away = away / width
+    return bool(away @ np.linalg.lstsq(correlation, away, rcond=None)[0] < _SAME * len(index))
+
+
+def _starts(curve: Curve, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Draws of the prior with the highest densities, apart from each other, the priors' medians among them."""
+    density = curve.density
+    thetas = _prior_draws(density, rng)
+    best = np.full(len(thetas), -np.inf)
+    # a noise that is small beside the misfit of every draw would rank them by their misfit alone: each gets the scale it needs
+    for shift in (0.0, -2.0, -4.0):
+        shifted = thetas.copy()
+        shifted[:, curve.scales] = density.space.start()[curve.scales] + shift
+        logs = density.many(shifted)
+        better = logs > best
+        best, thetas[better] = np.where(better, logs, best), shifted[better]
+    if not np.isfinite(best).any():
+        raise FitError(_nowhere(density))
+    kept: list[np.ndarray] = []
+    for k in np.argsort(-best):
+        if len(kept) == _STARTS or not np.isfinite(best[k]):
+            break
+        here = thetas[k, curve.index]
+        if all(np.linalg.norm(here - other[curve.index]) > _APART for other in kept):
+            kept.append(thetas[k])
+    return iter(kept)
+
+
+def _prior_draws(density: Density, rng: np.random.Generator) -> np.ndarray:
+    """Independent draws from the prior of theta, the medians first."""
+    space = density.space
+    with np.errstate(all="ignore"):
+        drawn = space.thetas(prior_draws.hyperparameters(space.params, _DRAWS, rng), _DRAWS)
+    return np.concatenate([space.start()[None], drawn])
+
+
+def _scales(curve: Curve, theta: np.ndarray) -> np.ndarray:
+    """Theta with each positive coordinate beside the curve at its best given the others."""
+    for _ in range(_SWEEPS if len(curve.scales) > 1 else 1):
+        for k in curve.scales:
+            trials = np.repeat(theta[None], len(_GRID) + 1, axis=0)
+            trials[1:, k] = _GRID
+            theta = trials[int(np.argmax(curve.density.many(trials)))]
+    return theta
+
+
+def _nowhere(density: Density) -> str:
+    """What to say where no draw of the prior has a density: parameters and priors."""
+    told = ", ".join(f"{q.name} ~ {q.prior!r}" for q in density.space.params)
+    return (
+        f"the theory has no finite value on every row at any of {_DRAWS} draws of its priors: {told}. "
+        "Give priors whose values the function can take, or check its units."
+    )

@@ -1,0 +1,126 @@
+"""Modes of the density of the hyperparameters, and how wide it is around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+
+from realmat.engines.exact.space import Density
+from realmat.errors import FitError
+
+_STEP = 1e-4  # of central differences, in widths of the posterior
+_PROBE = 0.1  # of the first second differences, in widths of the prior
+_PROBES = 8  # rounds of them
+_CLOSE = 0.05  # to the mode, in widths of the posterior: importance sampling does the rest
+_LONGEST = 0.35  # step of curvature in widths of the prior, or in a logarithm
+_FLATTEST = 0.05  # curvature in the widths that were expected
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A local maximum of the density of theta: where (d,), the inverse of the curvature there (d, d), and the log density."""
+
+    location: np.ndarray
+    covariance: np.ndarray
+    height: float
+
+
+def typical(density: Density) -> Mode:
+    """The mode that is reached from the priors' medians.
+
+    Raises
+    ------
+    realmat.FitError
+        If no starting point has a finite density.
+    """
+    start = density.space.start()
+    starts = [start] + [start + shift for shift in (-1.5, 1.0)]
+    scores = density.many(np.array(starts))
+    if not np.isfinite(scores).any():
+        raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
+    best = _signed(density, starts[int(np.argmax(scores))], float(np.nanmax(scores)))
+    return climb(density, best, np.diag(widths(density, best)))
+
+
+def climb(density: Density, start: np.ndarray, root: np.ndarray) -> Mode:
+    """The mode that is reached from `start`, searched in coordinates in which the density is expected to be round.
+
+    Parameters
+    ----------
+    density : Density
+    start : array of shape (d,)
+    root : array of shape (d, d)
+        A root of the covariance that is expected there.
+    """
+    d = len(start)
+    steps = _STEP * root.T
+
+    def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
+        here, ahead, behind = density.around(start + root @ z, steps)
+        with np.errstate(invalid="ignore"):  # infinite on both sides
+            slope = (behind - ahead) / (2 * _STEP)
+        return -here if np.isfinite(here) else 1e10, np.where(np.isfinite(slope), slope, 0.0)
+
+    found = optimize.minimize(negative, np.zeros(d), jac=True, method="BFGS", options={"maxiter": 60 + 10 * d, "gtol": _CLOSE})
+    at = start + root @ found.x
+    covariance, height = _curvature(density, at, root * np.sqrt(np.abs(np.diag(found.hess_inv))))
+    return Mode(at, covariance, height)
+
+
+def widths(density: Density, at: np.ndarray) -> np.ndarray:
+    """Roughly how wide the posterior is in each direction by itself, shape (d,): in these units a search makes steps of the right size.
+
+    It may be millions of times narrower than the prior: differences are taken again with the width that was found.
+    """
+    step = np.full(len(at), _PROBE)
+    out = np.ones(len(at))
+    for _ in range(_PROBES):
+        here, ahead, behind = density.around(at, np.diag(step))
+        with np.errstate(invalid="ignore", over="ignore"):
+            bend = (2 * here - ahead - behind) / step**2
+            out = np.where(bend > 1.0, 1 / np.sqrt(bend), np.where(np.isfinite(bend), 1.0, _PROBE * step))
+        coarse = out < _PROBE * step
+        if not coarse.any():
+            break
+        step = np.where(coarse, out, step)
+    return out
+
+
+def _signed(density: Density, start: np.ndarray, score: float) -> np.ndarray:
+    """A starting point with the right signs: the slope of a latent state has a mode on either side of zero, and one is empty."""
+    space = density.space
+    for param in space.params:
+        if not np.isinf(param.prior.support).all():
+            continue
+        trials = [start]
+        example = space.values(start)
+        for q in (0.02, 0.15, 0.35, 0.65, 0.85, 0.98):
+            trials.append(space.theta({**example, param.name: np.broadcast_to(param.prior.ppf(q, example), np.shape(example[param.name]))}))
+        scores = np.append(score, density.many(np.array(trials[1:])))
+        start, score = trials[int(np.nanargmax(scores))], float(np.nanmax(scores))
+    return start
+
+
+def _curvature(density: Density, at: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, float]:
+    """Inverse negative Hessian by central differences with steps of the posterior's own size, and the log density itself.
+
+    Flat directions are cut short.
+    """
+    d = len(at)
+    basis = 0.5 * root.T
+    basis *= np.minimum(1.0, _LONGEST / np.maximum(np.abs(basis).max(axis=1), 1e-300))[:, None]
+    pairs = [(i, j) for i in range(d) for j in range(i)]
+    centre, ahead, behind = density.around(at, basis)
+    points = [at + a * basis[i] + b * basis[j] for i, j in pairs for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
+    values = density.many(np.array(points)) if points else np.zeros(0)
+    with np.errstate(invalid="ignore"):
+        hessian = np.diag(ahead - 2 * centre + behind)
+        for k, (i, j) in enumerate(pairs):
+            pp, pm, mp, mm = values[4 * k : 4 * k + 4]
+            hessian[i, j] = hessian[j, i] = (pp - pm - mp + mm) / 4
+    hessian = np.where(np.isfinite(hessian), hessian, 0.0)
+    eigenvalues, vectors = np.linalg.eigh(-hessian)
+    turned = basis.T @ (vectors / np.sqrt(np.clip(eigenvalues, 0.25 * _FLATTEST, None)))
+    return turned @ turned.T, centre

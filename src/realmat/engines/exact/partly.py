@@ -1,0 +1,128 @@
+"""Proposals for curves that are linear in some of their parameters: given the others and the scales these are normal, and drawn exactly.
+
+``a + b exp(-c x)`` is a straight line in a and b once c is given; what is left to explore is c and the noise, without the ridges that
+a and b trace as c moves (Golub & Pereyra, SIAM J. Numer. Anal. 10, 413, 1973; as a proposal, whatever the weights make of it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from realmat.algebra.lifted import slices
+from realmat.engines.exact import mixture as mix
+from realmat.engines.exact.curve import Curve
+
+_LOG_2PI = float(np.log(2 * np.pi))
+_AFFINE = 1e-7  # of the largest residual
+_MOST_NUMBERS = 4_000_000
+
+
+class Linear:
+    """The coordinates in which a curve is linear, and their normal given the others.
+
+    Parameters
+    ----------
+    curve : Curve
+    points : array of shape (n, size)
+        Places at which the law has values.
+    """
+
+    def __init__(self, curve: Curve, points: np.ndarray) -> None:
+        self._curve = curve
+        space = curve.density.space
+        normal = {s.start for q, s in zip(space.params, space.slices, strict=True) if q.coords is None and q.prior.is_normal}
+        chosen: list[int] = []
+        for k in curve.index:
+            if k in normal and len(points) and self._affine([*chosen, int(k)], points):
+                chosen.append(int(k))
+        self.index = np.array(chosen, dtype=int)
+        self.rest = np.setdiff1d(np.arange(space.size), self.index)
+        self._drawn: tuple[np.ndarray, np.ndarray] | None = None  # the last draws and their log densities, which are asked for next
+
+    def _affine(self, index: list[int], points: np.ndarray) -> bool:
+        """Whether r(u) + r(v) = r(u + v) + r(0) in these coordinates."""
+        rng = np.random.default_rng(0)
+        u, v = rng.normal(size=(2, len(points), len(index)))
+        at = []
+        for shift in (u, v, u + v, 0.0 * u):
+            there = points.copy()
+            there[:, index] = shift
+            at.append(self._curve.residuals(there))
+        size = np.abs(np.array(at)).max(axis=(0, 2))
+        off = np.abs(at[0] + at[1] - at[2] - at[3]).max(axis=1)
+        return bool(np.all(np.isfinite(size)) and np.all(off <= _AFFINE * size))
+
+    def _given(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (n, k), and R (n, k, k), upper, with R'R the precision."""
+        n, k = len(thetas), len(self.index)
+        around = np.repeat(thetas[:, None], k + 1, axis=1)
+        around[:, :, self.index] = np.concatenate([np.eye(k), np.zeros((1, k))])
+        values = self._curve.residuals(around.reshape(n * (k + 1), -1)).reshape(n, k + 1, -1)
+        values[:, :k] -= values[:, k:]
+        triangle = np.linalg.qr(np.nan_to_num(values).swapaxes(1, 2), mode="r")
+        root = triangle[:, :k, :k]
+        singular = ~np.all(np.abs(np.diagonal(root, axis1=1, axis2=2)) > 0, axis=1)
+        root[singular] = np.eye(k)  # where the law has no value
+        return -np.linalg.solve(root, triangle[:, :k, k, None])[..., 0], root
+
+    def given(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same at any number of thetas."""
+        many = max(_MOST_NUMBERS // max(len(self._curve.residuals(thetas[:1])[0]) * (len(self.index) + 1), 1), 1)
+        parts = [self._given(thetas[part]) for part in slices(len(thetas), many)]
+        mean, root = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return mean, root
+
+    def draw(self, rest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Thetas, shape (n, size), with these other coordinates."""
+        out = np.zeros((len(rest), len(self.rest) + len(self.index)))
+        out[:, self.rest] = rest
+        mean, root = self.given(out)
+        z = rng.standard_normal(mean.shape)
+        out[:, self.index] = mean + np.linalg.solve(root, z[..., None])[..., 0]
+        self._drawn = out, _log_normal(z, root)
+        return out
+
+    def logpdf(self, thetas: np.ndarray) -> np.ndarray:
+        """Log density of the linear coordinates given the others, shape (n,)."""
+        if self._drawn is not None and self._drawn[0] is thetas:
+            return self._drawn[1]
+        mean, root = self.given(thetas)
+        return _log_normal(np.einsum("nij,nj->ni", root, thetas[:, self.index] - mean), root)
+
+
+def _log_normal(z: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """Log density at standardised numbers, given the root of the precision."""
+    diagonal = np.abs(np.diagonal(root, axis1=1, axis2=2))
+    with np.errstate(all="ignore"):
+        return np.asarray(np.log(diagonal).sum(axis=1) - 0.5 * (z**2).sum(axis=1) - 0.5 * z.shape[1] * _LOG_2PI)
+
+
+@dataclass(frozen=True)
+class Partly:
+    """A mixture of the other coordinates, and the exact normal of the linear ones given these."""
+
+    mixture: mix.Mixture
+    linear: Linear
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draws of shape (n, size)."""
+        return self.linear.draw(self.mixture.draw(rng, n), rng)
+
+    def logpdf(self, x: np.ndarray) -> np.ndarray:
+        """Log density at x of shape (n, size)."""
+        return self.mixture.logpdf(x[:, self.linear.rest]) + self.linear.logpdf(x)
+
+
+Proposal = mix.Mixture | Partly
+
+
+def of_mixture(mixture: mix.Mixture, linear: Linear | None) -> Proposal:
+    """The proposal of a mixture of the coordinates that are not linear."""
+    return mixture if linear is None else Partly(mixture, linear)
+
+
+def inner(thetas: np.ndarray, linear: Linear | None) -> np.ndarray:
+    """Coordinates that a mixture describes."""
+    return thetas if linear is None else thetas[:, linear.rest]
