@@ -132,19 +132,20 @@ class Marginal:
         self._pieces = [Contribution(tuple(piece for _, piece in rows.pieces)) for rows in problem.rows]
 
     def linked(self, p: Values) -> sparse.csr_matrix:
-        """Linear parts of prior means: b = mean + linked b + sd * normal."""
+        """Linear parts of prior means, ``b = mean + linked b + sd * normal``, for the coefficients b of centred columns."""
         columns, total = self.system.columns, sparse.csr_matrix((self.system.size, self.system.size))
         for block in self.problem.coefficients:
             for part in block.mean_parts:
                 coo = part.matrix.tocoo()
                 where = (coo.row + columns[block.name].start, coo.col + columns[part.coefficients].start)
                 total = total + sparse.csr_matrix((coo.data * float(evaluate(part.scale, p)), where), shape=total.shape)
-        return total
+        one = sparse.identity(self.system.size, format="csr")
+        return total if self.system.frame.plain else one - self.system.frame.moved(one - total)[0]
 
     def design(self, p: Values) -> sparse.csr_matrix:
-        """A(psi), shape (rows, coefficients)."""
+        """A(psi) with centred columns, shape (rows, coefficients)."""
         parts = [self.system.design(c, len(r.y), p) for c, r in zip(self._pieces, self.problem.rows, strict=True)]
-        return sparse.vstack(parts, format="csr")
+        return self.system.frame.moved(sparse.vstack(parts, format="csr"))[0]
 
     def prior_sd(self, p: Values) -> np.ndarray:
         """Standard deviation of each coefficient around its prior mean."""

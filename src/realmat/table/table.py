@@ -324,6 +324,7 @@ def statistics(table: Table, g: np.ndarray, code: np.ndarray, size: int) -> tupl
     """Number, mean and centred sum of squares of a response g of shape (rows,) in groups, all rows counted for which a row stands."""
     count = np.bincount(code, weights=table.count, minlength=size)
     mean = np.bincount(code, weights=table.count * g, minlength=size) / np.maximum(count, 1)
+    mean += np.bincount(code, weights=table.count * (g - mean[code]), minlength=size) / np.maximum(count, 1)  # what rounding has left
     squares = table.count * (g - mean[code]) ** 2
     return count, mean, np.bincount(code, weights=squares if table.within is None else squares + table.within, minlength=size)
 

@@ -71,16 +71,20 @@ class Target:
         self.slopes = Slopes(space)
         self.typical = space.many(around)[0]
         self.rows = [RowsTarget(family, self.typical) for family in system.families]
-        hierarchical = [c for c in system.problem.coefficients if callable(c.sd) or callable(c.mean) or c.parents]
+        hierarchical = [c for c in system.problem.coefficients if callable(c.sd) or callable(c.mean) or self._parents(c)]
         self.blocks, self._names = [self._block(c) for c in hierarchical], [c.name for c in hierarchical]
         fixed = system.fixed_precision > 0
         self._precision, self._mean = (np.where(fixed, x, 0.0)[:, None] for x in (system.fixed_precision, system.fixed_mean))
+
+    def _parents(self, block: Coefficients) -> tuple[tuple[str, sparse.csr_matrix], ...]:
+        """Parents of a block; an intercept has none where columns are centred."""
+        return () if self.system.columns[block.name].start in self.system.frame.intercepts else block.parents
 
     def _block(self, block: Coefficients) -> _Block:
         system, where = self.system, self.system.place[self.system.columns[block.name]]
         constant = system.shift[where][:, None].copy()
         parents = []
-        for name, matrix in block.parents:
+        for name, matrix in self._parents(block):
             place = system.place[system.columns[name]]
             constant -= matrix @ system.shift[place][:, None]
             parents.append((place, matrix.tocsr(), matrix.T.tocsr()))

@@ -7,27 +7,17 @@ Golub & Pereyra, SIAM J. Numer. Anal. 10, 413, 1973), so that a trust region wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from scipy import optimize
 
 from realmat.algebra.many_parts import LiftedRows
-from realmat.engines.exact.modes import Mode, climb, widths
+from realmat.engines.exact.modes import widths
 from realmat.engines.exact.space import Density
-from realmat.errors import FitError
-from realmat.posterior import prior_draws
 
-_DRAWS = 400
-_STARTS = 10
-_APART = 0.3  # least distance of starts, in widths of the prior
-_SAME = 1.0  # distance of modes, in their own widths, within which they are one
-_FALLEN = 25.0  # log density below the highest mode from which another one does not matter
 _STEP = 1.5e-8  # of forward differences, in widths of the prior
-_GRID = np.linspace(-24.0, 6.0, 61)  # logarithms of scales in units of their priors' medians
-_SWEEPS = 2
-_ROUNDS = 3  # least squares, then scales, and again
 _MOST = 200  # evaluations of one search
 _FAR = 1e150
 
@@ -135,91 +125,3 @@ class Curve:
         out[np.ix_(self.index, self.index)] = np.linalg.inv(triangle)  # the prior's own rows keep it regular
         out[self.rest, self.rest] = widths(self.density, theta)[self.rest]
         return out
-
-
-def modes(density: Density, rng: np.random.Generator) -> list[Mode]:
-    """Modes of a problem whose mean bends in its parameters, highest first; none where it does not bend.
-
-    Raises
-    ------
-    realmat.FitError
-        If no draw of the prior has a density.
-    """
-    curve = Curve(density)
-    if not len(curve.index):
-        return []
-    found: list[Mode] = []
-    for start in _starts(curve, rng):
-        theta = start
-        for _ in range(_ROUNDS):
-            theta = curve.least_squares(_scales(curve, theta))
-            if known := any(_near(mode, theta, curve.index) for mode in found):
-                break
-        if known:
-            continue
-        theta = _scales(curve, theta)
-        mode = climb(density, theta, curve.root(theta))
-        if np.isfinite(mode.height) and not any(_near(other, mode.location, curve.index) for other in found):
-            found.append(mode)
-    best = max((mode.height for mode in found), default=-np.inf)
-    return sorted((mode for mode in found if mode.height > best - _FALLEN), key=lambda mode: -mode.height)
-
-
-def _near(mode: Mode, theta: np.ndarray, index: np.ndarray) -> bool:
-    """Whether the curve at theta is that of a mode."""
-    away = (theta - mode.location)[index]
-    width = np.sqrt(np.diag(mode.covariance))[index]
-    correlation = mode.covariance[np.ix_(index, index)] / np.outer(width, width)
-    away = away / width
-    return bool(away @ np.linalg.lstsq(correlation, away, rcond=None)[0] < _SAME * len(index))
-
-
-def _starts(curve: Curve, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Draws of the prior with the highest densities, apart from each other, the priors' medians among them."""
-    density = curve.density
-    thetas = _prior_draws(density, rng)
-    best = np.full(len(thetas), -np.inf)
-    # a noise that is small beside the misfit of every draw would rank them by their misfit alone: each gets the scale it needs
-    for shift in (0.0, -2.0, -4.0):
-        shifted = thetas.copy()
-        shifted[:, curve.scales] = density.space.start()[curve.scales] + shift
-        logs = density.many(shifted)
-        better = logs > best
-        best, thetas[better] = np.where(better, logs, best), shifted[better]
-    if not np.isfinite(best).any():
-        raise FitError(_nowhere(density))
-    kept: list[np.ndarray] = []
-    for k in np.argsort(-best):
-        if len(kept) == _STARTS or not np.isfinite(best[k]):
-            break
-        here = thetas[k, curve.index]
-        if all(np.linalg.norm(here - other[curve.index]) > _APART for other in kept):
-            kept.append(thetas[k])
-    return iter(kept)
-
-
-def _prior_draws(density: Density, rng: np.random.Generator) -> np.ndarray:
-    """Independent draws from the prior of theta, the medians first."""
-    space = density.space
-    with np.errstate(all="ignore"):
-        drawn = space.thetas(prior_draws.hyperparameters(space.params, _DRAWS, rng), _DRAWS)
-    return np.concatenate([space.start()[None], drawn])
-
-
-def _scales(curve: Curve, theta: np.ndarray) -> np.ndarray:
-    """Theta with each positive coordinate beside the curve at its best given the others."""
-    for _ in range(_SWEEPS if len(curve.scales) > 1 else 1):
-        for k in curve.scales:
-            trials = np.repeat(theta[None], len(_GRID) + 1, axis=0)
-            trials[1:, k] = _GRID
-            theta = trials[int(np.argmax(curve.density.many(trials)))]
-    return theta
-
-
-def _nowhere(density: Density) -> str:
-    """What to say where no draw of the prior has a density: parameters and priors."""
-    told = ", ".join(f"{q.name} ~ {q.prior!r}" for q in density.space.params)
-    return (
-        f"the theory has no finite value on every row at any of {_DRAWS} draws of its priors: {told}. "
-        "Give priors whose values the function can take, or check its units."
-    )

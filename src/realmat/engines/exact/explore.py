@@ -7,11 +7,12 @@ mixture of all rounds' proposals.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from realmat.algebra import System
-from realmat.engines.exact import curve, modes, partly
+from realmat.engines.exact import curve, modes, partly, search
 from realmat.engines.exact import mixture as mix
 from realmat.engines.exact.modes import Mode
 from realmat.engines.exact.space import Density
@@ -78,11 +79,11 @@ def explore(system: System, rng: np.random.Generator) -> Explored:
     """
     first = Density(system)
     d = first.space.size
-    fitted = curve.modes(first, rng)
+    fitted = search.modes(first, rng)
     found = fitted or [modes.typical(first)]
-    history = History(first, _linear(first, found) if fitted else None)
+    history = History(first, _linear(first, found) if fitted else None, found)
     d -= 0 if history.linear is None else len(history.linear.index)
-    proposal = partly.of_mixture(mix.defended(_around(found, history.linear)), history.linear)
+    proposal = partly.of_mixture(mix.defended(history.around), history.linear)
     for _ in range(2):
         efficiency = history.extend(proposal, rng, 60 + 60 * d)
         proposal = history.described(rng)
@@ -104,17 +105,6 @@ def _linear(density: Density, found: list[Mode]) -> partly.Linear | None:
     """The linear coordinates of a curve; None where there are none."""
     linear = partly.Linear(curve.Curve(density), np.array([mode.location for mode in found]))
     return linear if len(linear.index) else None
-
-
-def _around(found: list[Mode], linear: partly.Linear | None) -> mix.Mixture:
-    """A mixture around modes, of the coordinates that are not linear."""
-    d = len(found[0].location)
-    rest = np.arange(d) if linear is None else linear.rest
-    return mix.of_modes(
-        np.array([mode.location[rest] for mode in found]),
-        np.array([mode.covariance[np.ix_(rest, rest)] for mode in found]),
-        np.array([mode.height + 0.5 * (_log_det(mode.covariance) - _log_det(mode.covariance[np.ix_(rest, rest)])) for mode in found]),
-    )
 
 
 def _log_det(covariance: np.ndarray) -> float:
@@ -142,8 +132,9 @@ def _straightened(history: History, proposal: partly.Proposal, rng: np.random.Ge
     thetas = np.where(powers != 0, np.exp(powers * history.thetas), history.thetas)
     linear = None if history.linear is None else partly.Linear(curve.Curve(turned), thetas[[int(np.argmax(history.logs))]])
     linear = linear if linear is not None and len(linear.index) else None
-    mixture = mix.defended(mix.fit(partly.inner(thetas, linear), history.learning, rng))
-    return History(turned, linear), partly.of_mixture(mixture, linear)
+    straight = History(turned, linear, [mode.turned(powers) for mode in history.found])
+    mixture = mix.defended(mix.fit(partly.inner(thetas, linear), history.learning, rng, known=straight.around))
+    return straight, partly.of_mixture(mixture, linear)
 
 
 def _skewness(x: np.ndarray, weights: np.ndarray) -> float:
@@ -153,16 +144,27 @@ def _skewness(x: np.ndarray, weights: np.ndarray) -> float:
 
 
 class History:
-    """Every draw of every round, weighted by the mixture of all rounds' proposals."""
+    """Every draw of every round, weighted by the mixture of all rounds' proposals; `found` are the modes that it began from."""
 
-    def __init__(self, density: Density, linear: partly.Linear | None = None) -> None:
-        self.density, self.linear = density, linear
+    def __init__(self, density: Density, linear: partly.Linear | None, found: list[Mode]) -> None:
+        self.density, self.linear, self.found = density, linear, found
         self._given = np.empty(0)  # log density of linear coordinates given the others, as every proposal has it
         self.thetas = np.empty((0, density.space.size))
         self.logs = np.empty(0)
         self.weights = np.empty(0)
         self.log_evidence = -np.inf
         self._rounds: list[tuple[partly.Proposal, int]] = []
+
+    @cached_property
+    def around(self) -> mix.Mixture:
+        """A mixture around the modes, of the coordinates that are not linear."""
+        rest = np.arange(self.density.space.size) if self.linear is None else self.linear.rest
+        inside = [mode.covariance[np.ix_(rest, rest)] for mode in self.found]
+        return mix.of_modes(
+            np.array([mode.location[rest] for mode in self.found]),
+            np.array(inside),
+            np.array([m.height + 0.5 * (_log_det(m.covariance) - _log_det(c)) for m, c in zip(self.found, inside, strict=True)]),
+        )
 
     @property
     def learning(self) -> np.ndarray:
@@ -212,7 +214,7 @@ class History:
 
     def described(self, rng: np.random.Generator, most: int = 3, share: float = 0.1) -> partly.Proposal:
         """The proposal that describes all draws so far best, with a wide share."""
-        mixture = mix.fit(partly.inner(self.thetas, self.linear), self.learning, rng, most=most)
+        mixture = mix.fit(partly.inner(self.thetas, self.linear), self.learning, rng, most=most, known=self.around)
         return partly.of_mixture(mix.defended(mixture, share=share), self.linear)
 
 

@@ -116,7 +116,8 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
                 best, best_score = candidate, score
         tails = tails[int(np.argmax(scored)) :][:2]  # several components need no heavier tails than one
     if known is not None and len(known.weights) > 1:
-        candidate = _climb(x, weights, known)
+        locations = np.linalg.solve(root, (known.locations - centre).T).T
+        candidate = _climb(x, weights, Mixture(known.weights, locations, np.linalg.solve(root, known.factors), known.nu))
         if best is None or float(weights @ candidate.logpdf(x)) > float(weights @ best.logpdf(x)):
             best = candidate
     assert best is not None

@@ -26,6 +26,12 @@ class Mode:
     covariance: np.ndarray
     height: float
 
+    def turned(self, powers: np.ndarray) -> Mode:
+        """In powers of the exponentials of coordinates, where they are not 0."""
+        location = np.where(powers != 0, np.exp(powers * self.location), self.location)
+        slopes = np.where(powers != 0, powers * location, 1.0)
+        return Mode(location, self.covariance * np.outer(slopes, slopes), self.height - float(np.log(np.abs(slopes)).sum()))
+
 
 def typical(density: Density) -> Mode:
     """The mode that is reached from the priors' medians.

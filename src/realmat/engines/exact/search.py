@@ -1,0 +1,126 @@
+"""Modes of a curve: least squares from many draws of the prior, each with the linear parameters that suit its others best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from realmat.engines.exact.curve import Curve
+from realmat.engines.exact.modes import Mode, climb
+from realmat.engines.exact.partly import Linear
+from realmat.engines.exact.space import Density
+from realmat.errors import FitError
+from realmat.posterior import prior_draws
+
+_DRAWS = 400
+_STARTS = 10
+_APART = 0.3  # least distance of starts in what is not linear, in widths of the prior
+_TRIED = 4  # of the best, at which it is tried what is linear
+_SHIFTS = (0.0, -2.0, -4.0)  # logarithms of scales in units of their priors' medians
+_SAME = 1.0  # distance of modes, in their own widths, within which they are one
+_FALLEN = 25.0  # log density below the highest mode from which another one does not matter
+_GRID = np.linspace(-24.0, 6.0, 61)  # logarithms of scales in units of their priors' medians
+_SWEEPS = 2
+_ROUNDS = 3  # least squares, then scales, and again
+
+
+def modes(density: Density, rng: np.random.Generator) -> list[Mode]:
+    """Modes of a problem whose mean bends in its parameters, highest first; none where it does not bend.
+
+    Raises
+    ------
+    realmat.FitError
+        If no draw of the prior has a density.
+    """
+    curve = Curve(density)
+    if not len(curve.index):
+        return []
+    found: list[Mode] = []
+    for start in _starts(curve, rng):
+        theta = start
+        for _ in range(_ROUNDS):
+            theta = curve.least_squares(_scales(curve, theta))
+            if known := any(_near(mode, theta, curve.index) for mode in found):
+                break
+        if known:
+            continue
+        theta = _scales(curve, theta)
+        mode = climb(density, theta, curve.root(theta))
+        if np.isfinite(mode.height) and not any(_near(other, mode.location, curve.index) for other in found):
+            found.append(mode)
+    best = max((mode.height for mode in found), default=-np.inf)
+    return sorted((mode for mode in found if mode.height > best - _FALLEN), key=lambda mode: -mode.height)
+
+
+def _near(mode: Mode, theta: np.ndarray, index: np.ndarray) -> bool:
+    """Whether the curve at theta is that of a mode."""
+    away = (theta - mode.location)[index]
+    width = np.sqrt(np.diag(mode.covariance))[index]
+    correlation = mode.covariance[np.ix_(index, index)] / np.outer(width, width)
+    away = away / width
+    return bool(away @ np.linalg.lstsq(correlation, away, rcond=None)[0] < _SAME * len(index))
+
+
+def _starts(curve: Curve, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Draws of the prior with the highest densities, apart from each other, the priors' medians among them."""
+    thetas, best = _scaled(curve, _prior_draws(curve.density, rng))
+    if not np.isfinite(best).any():
+        raise FitError(_nowhere(curve.density))
+    linear = Linear(curve, thetas[np.argsort(-best)[:_TRIED]][np.isfinite(np.sort(best)[::-1][:_TRIED])])
+    if len(linear.index):
+        there = thetas.copy()
+        there[:, linear.index] = linear.given(thetas)[0]
+        there, logs = _scaled(curve, there)
+        better = logs > best
+        best, thetas[better] = np.where(better, logs, best), there[better]
+    bent = np.setdiff1d(curve.index, linear.index)
+    kept: list[np.ndarray] = []
+    for k in np.argsort(-best):
+        if len(kept) == _STARTS or not np.isfinite(best[k]):
+            break
+        if all(np.linalg.norm(thetas[k, bent] - other[bent]) > _APART for other in kept):
+            kept.append(thetas[k])
+    return iter(kept)
+
+
+def _scaled(curve: Curve, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Thetas with one of a few sizes of the scales, and their log densities.
+
+    A noise that is small beside the misfit of every draw would rank them by their misfit alone: each gets the one that it needs.
+    """
+    best, out = np.full(len(thetas), -np.inf), thetas.copy()
+    for shift in _SHIFTS:
+        shifted = thetas.copy()
+        shifted[:, curve.scales] = curve.density.space.start()[curve.scales] + shift
+        logs = curve.density.many(shifted)
+        better = logs > best
+        best, out[better] = np.where(better, logs, best), shifted[better]
+    return out, best
+
+
+def _prior_draws(density: Density, rng: np.random.Generator) -> np.ndarray:
+    """Independent draws from the prior of theta, the medians first."""
+    space = density.space
+    with np.errstate(all="ignore"):
+        drawn = space.thetas(prior_draws.hyperparameters(space.params, _DRAWS, rng), _DRAWS)
+    return np.concatenate([space.start()[None], drawn])
+
+
+def _scales(curve: Curve, theta: np.ndarray) -> np.ndarray:
+    """Theta with each positive coordinate beside the curve at its best given the others."""
+    for _ in range(_SWEEPS if len(curve.scales) > 1 else 1):
+        for k in curve.scales:
+            trials = np.repeat(theta[None], len(_GRID) + 1, axis=0)
+            trials[1:, k] = _GRID
+            theta = trials[int(np.argmax(curve.density.many(trials)))]
+    return theta
+
+
+def _nowhere(density: Density) -> str:
+    """What to say where no draw of the prior has a density: parameters and priors."""
+    told = ", ".join(f"{q.name} ~ {q.prior!r}" for q in density.space.params)
+    return (
+        f"the theory has no finite value on every row at any of {_DRAWS} draws of its priors: {told}. "
+        "Give priors whose values the function can take, or check its units."
+    )
