@@ -31,6 +31,7 @@ from realmat.terms.term import Coefficients, Contribution, Values, evaluate
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _FLOOR = 3e-5  # of what a scale has to explain at b0: below, the density of psi drowns in rounding
+_ROOM = 0.01  # of a scale, that the least one must stay below
 
 
 class System:
@@ -41,6 +42,8 @@ class System:
     problem : Problem
     leaf : bool
         Whether the largest group effect may be eliminated in closed form, by classes.
+    reference : mapping of parameter name to value, optional
+        The psi whose solution is the reference; the medians of the priors by default.
 
     Attributes
     ----------
@@ -58,7 +61,7 @@ class System:
         What rows that do not depend on psi add to P, to the right-hand side and to the density. `moving` are the other rows.
     """
 
-    def __init__(self, problem: Problem, leaf: bool = True) -> None:
+    def __init__(self, problem: Problem, leaf: bool = True, reference: Values | None = None) -> None:
         self.problem, self._may_have_leaf = problem, leaf
         self.columns: dict[str, slice] = {}
         start = 0
@@ -67,6 +70,7 @@ class System:
             start += block.size
         self.size = start
         self.example = example_values(problem.params)
+        self.reference = self.example if reference is None else reference
         self.frame = Frame.of([part.response_rows for part in problem.every], problem.coefficients, self.columns)
         self.linked = [c for c in problem.coefficients if self.is_linked(c)]
         self.plain = [c for c in problem.coefficients if not self.is_linked(c)]
@@ -85,6 +89,12 @@ class System:
     def is_linked(self, block: Coefficients) -> bool:
         """Whether its prior is a row of several coefficients, as an intercept's is once columns are centred, or has auxiliary values."""
         return bool(block.mean_parts or block.nu) or self.columns[block.name].start in self.frame.intercepts
+
+    def referred(self, values: Values) -> System:
+        """The system itself, or one whose reference is psi at `values` where that makes room for smaller scales than this one resolves."""
+        if all(np.all(family.least <= _ROOM**2 * family.variance(values)) for family in self.families):
+            return self
+        return System(self.problem, self._may_have_leaf, values)
 
     def _order(self, families: list[Family]) -> None:
         """Elimination order: the leaf, if there is one, stands last and is eliminated first; the pattern is that of the rest."""
@@ -110,8 +120,8 @@ class System:
         self.place[mine] = len(others) + np.arange(int(mine.sum()))
 
     def _recentre(self) -> None:
-        """Measure coefficients from their solution at typical psi (only those that no scale multiplies)."""
-        values = {**self.example, **self.example_auxiliary()}
+        """Measure coefficients from their solution at the reference psi (only those that no scale multiplies)."""
+        values = {**self.reference, **self.example_auxiliary()}
         try:
             reference = self.at(values).centred.copy()
         except FitError:  # typical values may be impossible for this design; then the origin is as good
@@ -125,7 +135,9 @@ class System:
             family.recentre(reference)
         for family in self.families:
             alone = (family.key_u2 == 0) & (family.key_group >= 0)
-            family.least = np.where(alone, _floor(family.y), 0.0)
+            with np.errstate(all="ignore"):  # a law may have no value at the reference
+                left = np.broadcast_to(family.y - family.offset(self.reference), family.y.shape)
+            family.least = np.where(alone, _floor(left[np.isfinite(left)]), 0.0)
         for part in self.parts:
             part.recentred()
         self._fix_rows()
@@ -162,7 +174,7 @@ class System:
         for block in self.plain:
             where = self.place[self.columns[block.name]]
             if callable(block.sd) or callable(block.mean):
-                self.moving_priors.append((block, where, _floor(self.shift[where] - evaluate(block.mean, self.example))))
+                self.moving_priors.append((block, where, _floor(self.shift[where] - evaluate(block.mean, self.reference))))
             else:
                 self.fixed_mean[where] = block.mean - self.shift[where]
                 self.fixed_precision[where] = 1.0 / np.square(block.sd)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from realmat.posterior.prior_draws import by_parents
 from realmat.terms.problem import Problem
 from realmat.terms.term import Values, evaluate
 
@@ -32,7 +33,7 @@ def information(problem: Problem, p: Values) -> dict[str, np.ndarray]:
             scale = np.asarray(evaluate(piece.scale, p), dtype=float)
             precision[piece.coefficients] += piece.matrix.power(2).T @ (weight * scale**2)
     out: dict[str, np.ndarray] = {}
-    for block in reversed(problem.coefficients):
+    for block in reversed(by_parents(problem.coefficients)):
         sd2 = np.broadcast_to(np.asarray(evaluate(block.sd, p), dtype=float), (block.size,)) ** 2
         out[block.name] = sd2 * precision[block.name]
         with np.errstate(divide="ignore"):
@@ -51,7 +52,7 @@ def centred(problem: Problem, points: Iterable[Values]) -> dict[str, np.ndarray]
 def typical(problem: Problem, p: Values) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Prior mean and standard deviation of each block with psi at `p` and parents at their means, each of shape (size,)."""
     out: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for block in problem.coefficients:
+    for block in by_parents(problem.coefficients):
         mean = np.zeros(block.size) + np.asarray(evaluate(block.mean, p), dtype=float)
         for part in block.mean_parts:
             mean = mean + evaluate(part.scale, p) * (part.matrix @ out[part.coefficients][0])

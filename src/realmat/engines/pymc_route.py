@@ -21,6 +21,7 @@ from realmat.algebra.family import example_values
 from realmat.engines import centring
 from realmat.engines.pymc_rows import log_density, observe, sd_of
 from realmat.errors import ModelError
+from realmat.posterior.prior_draws import by_parents
 from realmat.terms.priors import Prior
 from realmat.terms.problem import Problem
 from realmat.terms.term import Coefficients, Contribution, Function, Param, Piece, Rows, Values, degrees, evaluate
@@ -73,7 +74,7 @@ def build(problem: Problem, collapsed: bool = False) -> pm.Model:
             p[name] = _param(params[name], p, where)
         b: dict[str, Any] = {}
         centred, typical = centring.centred(problem, [medians]), centring.typical(problem, medians)
-        for block in problem.coefficients:
+        for block in by_parents(problem.coefficients):
             mean = sum((_piece(part, p, b) for part in block.mean_parts), evaluate(block.mean, p, pt))
             moments = mean, evaluate(block.sd, p, pt)
             if collapsed:

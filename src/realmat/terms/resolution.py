@@ -16,7 +16,7 @@ from realmat.support.shown import significant
 from realmat.table.table import Table
 from realmat.terms.term import Known, Rows, Term
 
-_EXACT = 1e-12  # of the readings' size: what rounding leaves
+_ALIKE, _LEFT = 16, 256  # spacings of doubles at the readings' size: what rounding leaves in readings of the same, and beside effects
 _MOST = 2000  # coefficients up to which the readings are compared with all effects
 
 
@@ -32,8 +32,8 @@ def refuse_exact(rows: Rows, terms: Sequence[Term], table: Table) -> None:
     alone = bool((noise.group >= 0).all()) and not noise.u.any() and len(np.unique(noise.group)) == 1
     if noise.density is not None or not alone or (noise.censored is not None and noise.censored.any()) or len(rows.y) == 0:
         return
-    size = float(np.max(np.abs(rows.y)))
-    if rows.within.sum() > (_EXACT * size) ** 2 * rows.count.sum() or not all(isinstance(f, Known) for _, f in rows.offsets):
+    last = float(np.spacing(np.max(np.abs(rows.y))))  # thirteen digits of which the last differ are readings with scatter
+    if rows.within.sum() > (_ALIKE * last) ** 2 * rows.count.sum() or not all(isinstance(f, Known) for _, f in rows.offsets):
         return
     blocks = {block.name: block for term in terms for block in term.coefficients}
     pieces = [piece for _, piece in rows.pieces if piece.scale is None]
@@ -44,7 +44,7 @@ def refuse_exact(rows: Rows, terms: Sequence[Term], table: Table) -> None:
         return
     y = rows.y - sum((np.asarray(f.values) for _, f in rows.offsets if isinstance(f, Known)), np.zeros(1))
     left, rank = _left(y, [piece.matrix for piece in pieces])
-    if left > 10 * _EXACT * size or rows.count.sum() <= rank:
+    if left > _LEFT * last or rows.count.sum() <= rank:
         return
     name, y = table.response, table.numeric(table.response)
     what = f"every reading is {significant(float(y[0]), 6)}" if np.ptp(y) == 0 else "readings of the same agree to the last digit"

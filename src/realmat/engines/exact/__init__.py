@@ -85,6 +85,7 @@ def _fixed(system: System, draws: int, chains: int, seed: int) -> Draws:
 def _explored(system: System, draws: int, chains: int, seed: int, latents: str, progress: bool) -> Draws:
     with Progress(progress, "exploring hyperparameters", None) as bar:
         explored = explore(system, np.random.default_rng([seed, 0]))
+        system = explored.density.system
         store = Store(system, chains, draws, latents)
         facts: dict[str, Any] = {"evaluations": explored.density.evaluations}
         if explored.bent:

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
+from realmat.algebra.lifted import Lifted
 from realmat.algebra.many_parts import LiftedRows
 from realmat.engines.exact.modes import widths
 from realmat.engines.exact.space import Density
 
-_STEP = 1.5e-8  # of forward differences, in widths of the prior
 _MOST = 200  # evaluations of one search
 _FAR = 1e150
+_FARTHEST = 1e12
 
 
 class _Seen(dict[str, Any]):
@@ -59,35 +60,48 @@ class Curve:
         self.index = np.sort(np.concatenate(bent)) if bent and not density.system.augmented else np.zeros(0, dtype=int)
         self.rest = np.setdiff1d(np.arange(density.space.size), self.index)
         self.scales = [k for k in self.rest if density.space.logarithmic[k]]
-        self._given = LiftedRows(family)
-        self._family = family
+        y = np.concatenate([family.y + family.known + family.centre, np.zeros(1)])
+        away = float(np.std(y[:-1])) if len(y) > 1 else 0.0
+        # of forward differences, in widths of the prior: a law far from zero has fewer digits left where it moves
+        self._step = float(
+            np.sqrt(np.finfo(float).eps * np.clip(np.max(np.abs(y)) / away, 1.0, _FARTHEST) if away > 0 else np.finfo(float).eps)
+        )
+        self._rows = [LiftedRows(f) for f in density.system.families]
+        self._priors = [(where, floor, Lifted(c.sd), Lifted(c.mean)) for c, where, floor in density.system.moving_priors]
 
     def residuals(self, thetas: np.ndarray) -> np.ndarray:
-        """What is squared and summed, shape (n, numbers), at thetas of shape (n, size): rows, coefficients, and the priors of the curve."""
-        n, family, system = len(thetas), self._family, self.density.system
+        """What is squared and summed, shape (n, numbers), at thetas of shape (n, size): the priors of the curve, coefficients, rows."""
+        n, system = len(thetas), self.density.system
         with np.errstate(all="ignore"):
             values, _ = self.density.space.many(thetas)
-            left = np.broadcast_to((self._given.measured(values) - self._given.offset(values, n)).T, (n, len(family.y)))
-            weight = family.count / self._given.by_row(values, n)
-            parts = [left, thetas[:, self.index]]
+            parts, b = [thetas[:, self.index]], np.zeros((n, system.size))
             if system.size:
-                b = np.zeros((n, system.size))
-                solved = system.many.at(values, n)
-                solved.centred(b)
-                parts[0] = left - self._fitted(values, b)
-                parts.append((b - system.fixed_mean) * np.sqrt(system.fixed_precision))
-            parts[0] = parts[0] * np.sqrt(weight)
+                system.many.at(values, n).centred(b)
+                parts.append(self._away(values, b))
+            for given in self._rows:
+                f = given.family
+                left = (given.measured(values) - given.offset(values, n)).T - self._fitted(given, values, b)
+                parts.append(left * np.sqrt(f.count / given.by_row(values, n)))
         out = np.concatenate(parts, axis=1)
         return np.where(np.abs(out) < _FAR, out, _FAR)
 
-    def _fitted(self, values: Mapping[str, np.ndarray], b: np.ndarray) -> np.ndarray:
-        """What coefficients (n, coefficients), from the reference and in elimination order, add to the response, shape (n, rows)."""
-        family, scales = self._family, self._given.scales(values, len(b))
-        matrix = family.matrix
-        total = np.zeros((len(b), matrix.shape[0]))
-        for k in range(scales.shape[1]):
-            own = matrix.copy()
-            own.data = np.where(family.scale_of == k, matrix.data, 0.0)
+    def _away(self, values: Mapping[str, np.ndarray], b: np.ndarray) -> np.ndarray:
+        """Coefficients (n, coefficients), from the reference and in elimination order, less their prior means in prior sds."""
+        system, n = self.density.system, len(b)
+        out = (b - system.fixed_mean) * np.sqrt(system.fixed_precision)
+        for where, floor, sd, mean in self._priors:
+            size = (len(where), n)
+            middle = np.broadcast_to(np.atleast_2d(mean(values, n)), size).T - system.shift[where]
+            out[:, where] = (b[:, where] - middle) / np.sqrt(np.maximum(np.broadcast_to(np.atleast_2d(sd(values, n)), size).T ** 2, floor))
+        return out
+
+    def _fitted(self, given: LiftedRows, values: Mapping[str, np.ndarray], b: np.ndarray) -> np.ndarray:
+        """What these coefficients add to a family's rows, shape (n, rows)."""
+        family, scales = given.family, given.scales(values, len(b))
+        total = np.zeros((len(b), len(family.y)))
+        for k in range(len(family.scales)):
+            own = family.matrix.copy()
+            own.data = np.where(family.scale_of == k, family.matrix.data, 0.0)
             total += (own @ b.T).T * scales[:, [k]]
         return total
 
@@ -109,7 +123,7 @@ class Curve:
 
     def _jacobian(self, theta: np.ndarray) -> np.ndarray:
         """By forward differences, shape (numbers, coordinates of the curve)."""
-        steps = _STEP * np.maximum(np.abs(theta[self.index]), 1.0)
+        steps = self._step * np.maximum(np.abs(theta[self.index]), 1.0)
         around = np.repeat(theta[None], len(steps) + 1, axis=0)
         around[np.arange(len(steps)), self.index] += steps
         values = self.residuals(around)

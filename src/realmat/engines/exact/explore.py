@@ -77,9 +77,8 @@ def explore(system: System, rng: np.random.Generator) -> Explored:
 
     It starts in logarithms of the scales and goes on in powers of them.
     """
-    first = Density(system)
+    first, fitted = search.modes(Density(system), rng)
     d = first.space.size
-    fitted = search.modes(first, rng)
     found = fitted or [modes.typical(first)]
     history = History(first, _linear(first, found) if fitted else None, found)
     d -= 0 if history.linear is None else len(history.linear.index)

@@ -71,7 +71,7 @@ class MarginalDensity:
         """Log density and gradient, -inf where it has none."""
         self.evaluations += 1
         values = self.space.values(theta)
-        prior = self.space.log_prior(theta, values)
+        prior = self.space.log_prior(theta)
         try:
             mean, spread, noise = self.rows.moments(values)
             v = spread + self.rows.processes(values)

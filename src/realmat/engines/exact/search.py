@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -22,11 +22,14 @@ _SAME = 1.0  # distance of modes, in their own widths, within which they are one
 _FALLEN = 25.0  # log density below the highest mode from which another one does not matter
 _GRID = np.linspace(-24.0, 6.0, 61)  # logarithms of scales in units of their priors' medians
 _SWEEPS = 2
+_REFERENCES = 2  # that are tried
 _ROUNDS = 3  # least squares, then scales, and again
 
 
-def modes(density: Density, rng: np.random.Generator) -> list[Mode]:
+def modes(density: Density, rng: np.random.Generator) -> tuple[Density, list[Mode]]:
     """Modes of a problem whose mean bends in its parameters, highest first; none where it does not bend.
+
+    The density that comes back has the highest mode as its reference, where scales are too small there to be seen from the priors' medians.
 
     Raises
     ------
@@ -35,9 +38,23 @@ def modes(density: Density, rng: np.random.Generator) -> list[Mode]:
     """
     curve = Curve(density)
     if not len(curve.index):
-        return []
+        return density, []
+    found = _found(curve, _starts(curve, rng))
+    for _ in range(_REFERENCES):
+        system = density.system.referred(density.space.values(found[0].location)) if found else density.system
+        if system is density.system:
+            break
+        nearer = Density(system)
+        nearer.evaluations = density.evaluations
+        density, curve = nearer, Curve(nearer)
+        found = _found(curve, [mode.location for mode in found])
+    return density, found
+
+
+def _found(curve: Curve, starts: Iterable[np.ndarray]) -> list[Mode]:
+    """Modes that are reached from `starts`, highest first."""
     found: list[Mode] = []
-    for start in _starts(curve, rng):
+    for start in starts:
         theta = start
         for _ in range(_ROUNDS):
             theta = curve.least_squares(_scales(curve, theta))
@@ -46,7 +63,7 @@ def modes(density: Density, rng: np.random.Generator) -> list[Mode]:
         if known:
             continue
         theta = _scales(curve, theta)
-        mode = climb(density, theta, curve.root(theta))
+        mode = climb(curve.density, theta, curve.root(theta))
         if np.isfinite(mode.height) and not any(_near(other, mode.location, curve.index) for other in found):
             found.append(mode)
     best = max((mode.height for mode in found), default=-np.inf)
@@ -62,7 +79,7 @@ def _near(mode: Mode, theta: np.ndarray, index: np.ndarray) -> bool:
     return bool(away @ np.linalg.lstsq(correlation, away, rcond=None)[0] < _SAME * len(index))
 
 
-def _starts(curve: Curve, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _starts(curve: Curve, rng: np.random.Generator) -> list[np.ndarray]:
     """Draws of the prior with the highest densities, apart from each other, the priors' medians among them."""
     thetas, best = _scaled(curve, _prior_draws(curve.density, rng))
     if not np.isfinite(best).any():
@@ -81,7 +98,7 @@ def _starts(curve: Curve, rng: np.random.Generator) -> Iterator[np.ndarray]:
             break
         if all(np.linalg.norm(thetas[k, bent] - other[bent]) > _APART for other in kept):
             kept.append(thetas[k])
-    return iter(kept)
+    return kept
 
 
 def _scaled(curve: Curve, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
