@@ -67,9 +67,8 @@ def limits(u: Units) -> tuple[rm.Model, pd.DataFrame]:
 
 def tails(u: Units) -> tuple[rm.Model, pd.DataFrame]:
     """Outliers."""
-    return rm.Model("y", levels=_LEVELS, theory=rm.theory.Calibrated("t"), observation=rm.observation.StudentT(bias_by="lab")), _table(
-        u, _TAILED
-    )
+    model = rm.Model("y", levels=_LEVELS, theory=rm.theory.Calibrated("t"), observation=rm.observation.StudentT(bias_by="lab"))
+    return model, _table(u, _TAILED)
 
 
 def decay(z: np.ndarray, floor: float, size: float, rate: float) -> np.ndarray:
@@ -161,7 +160,8 @@ REWRITTEN: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
 def differences(name: str, before: rm.Fit, after: rm.Fit, u: Units = AS_IT_STANDS) -> dict[str, float]:
     """Largest differences of two fits of one model: means in sds, sds relative, shares, R-hat; and whether the road is the same."""
     was, now = answers(name, before, AS_IT_STANDS), answers(name, after, u)
-    assert was.keys() == now.keys() and was
+    assert was
+    assert was.keys() == now.keys()
     old, new = shares(before), shares(after)
     r_hat = [float(fit.summary()["r_hat"].astype(float).max()) for fit in (before, after)]
     return {

@@ -3,54 +3,83 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from metamorphic import AS_IT_STANDS, MODELS, REWRITTEN, Units, differences
 
 import realmat as rm
 
 ANOVA = Path(scipy.stats.__file__).parent / "tests" / "data" / "nist_anova"
-SCALED = ("unresolved_specimen_scale", "noise_scale", "bias_lab_scale")
+_CHEAP = [
+    ("laboratories", Units(response=1e-12)),
+    ("laboratories", Units(offset=1e9)),
+    ("states", Units(offset=1e6, column=1e-9)),
+    ("limits", Units(response=1e9)),
+    ("tails", Units(response=1e-9, offset=1e3)),
+    ("curve", Units(offset=1e6, column=1e9)),
+    ("log link", Units(response=1e12, column=1e-9)),
+]
+_EVERY = [
+    *(Units(response=response) for response in (1e-12, 1e-9, 1e9, 1e12)),
+    *(Units(column=column) for column in (1e-9, 1e9)),
+    *(Units(offset=offset) for offset in (1e3, 1e6, 1e9)),
+]
 
 
-def table(unit: float = 1.0, offset: float = 0.0) -> pd.DataFrame:
-    """60 rows, 30 specimens, 6 laboratories; response and theory in another unit, counted from elsewhere."""
-    rng = np.random.default_rng(3)
-    theory, lab, piece = rng.normal(size=60), rng.integers(0, 6, 60), np.arange(60) // 2
-    y = 0.3 + 0.9 * theory + 0.25 * rng.normal(size=6)[lab] + 0.3 * rng.normal(size=30)[piece] + 0.2 * rng.normal(size=60)
-    return pd.DataFrame({"y": unit * (y + offset), "t": unit * (theory + offset), "lab": lab.astype(str), "piece": piece.astype(str)})
+@cache
+def plain(name: str) -> rm.Fit:
+    """The fit of the table as it stands."""
+    model, df = MODELS[name](AS_IT_STANDS)
+    return model.fit(df, seed=1, progress=False)
 
 
-MODEL = rm.Model(
-    "y",
-    levels={"specimen": "piece", "lab": "lab"},
-    theory=rm.theory.Calibrated("t"),
-    material=rm.material.Unresolved(by="specimen"),
-    observation=rm.observation.Normal(bias_by="lab"),
-)
+def expect_alike(name: str, fit: rm.Fit, units: Units = AS_IT_STANDS) -> None:
+    """Means within 0.1 sd, sds within 5 %, shares within 0.01, R-hat and the road."""
+    found = differences(name, plain(name), fit, units)
+    print(name, units, {key: round(float(value), 3) for key, value in found.items()})
+    assert found["mean"] < 0.1
+    assert found["sd"] < 0.05
+    assert found["share"] < 0.01
+    assert found["r_hat"] <= 1.01
+    assert found["road"] == 0
 
 
-@pytest.fixture(scope="module")
-def plain() -> rm.Fit:
-    """The fit in the unit as it stands."""
-    return MODEL.fit(table(), seed=1, progress=False)
+@pytest.mark.parametrize(("name", "units"), _CHEAP)
+def test_neither_unit_nor_offset_matters(name: str, units: Units) -> None:
+    model, df = MODELS[name](units)
+    expect_alike(name, model.fit(df, seed=1, progress=False), units)
 
 
-@pytest.mark.parametrize(("unit", "offset"), [(1e-12, 0.0), (1e12, 0.0), (1.0, 1e6), (1.0, 1e9), (1e-9, 1e3)])
-def test_neither_unit_nor_offset_matters(plain: rm.Fit, unit: float, offset: float) -> None:
-    """Means within 0.1 sd, sds within 5 %, shares within 0.01, and the same road; what follows a fit works too."""
-    fit = MODEL.fit(table(unit, offset), seed=1, progress=False)
-    before, after = plain.tree["posterior"], fit.tree["posterior"]
-    for name, power in [*((name, 1) for name in SCALED), ("calibrated_slope", 0)]:
-        was, now = before[name].values.ravel(), after[name].values.ravel() / unit**power
-        assert abs(now.mean() - was.mean()) < 0.1 * was.std(), name
-        assert abs(now.std() / was.std() - 1) < 0.05, name
-    assert fit.facts["method"] == plain.facts["method"]
-    shares = [f.budget(new="observation").table["share"].to_numpy() for f in (plain, fit)]
-    assert np.abs(shares[0] - shares[1]).max() < 0.01
+@pytest.mark.parametrize("how", list(REWRITTEN))
+def test_nor_how_a_table_is_written(how: str) -> None:
+    model, df = MODELS["laboratories"](AS_IT_STANDS)
+    expect_alike("laboratories", model.fit(REWRITTEN[how](df), seed=1, progress=False))
+
+
+@pytest.mark.validate
+@pytest.mark.parametrize("name", list(MODELS))
+def test_of_all_models_neither_unit_nor_offset_nor_writing_matters(name: str) -> None:
+    for units in _EVERY:
+        if units.offset and name == "log link":  # a product has no zero to be counted from
+            continue
+        model, df = MODELS[name](units)
+        expect_alike(name, model.fit(df, seed=1, progress=False), units)
+    model, df = MODELS[name](AS_IT_STANDS)
+    for write in REWRITTEN.values():
+        expect_alike(name, model.fit(write(df), seed=1, progress=False))
+
+
+def test_whole_numbers_are_numbers() -> None:
+    model, df = MODELS["laboratories"](AS_IT_STANDS)
+    whole = df.assign(y=np.round(1000 * df["y"]), t=np.round(1000 * df["t"]))
+    fits = [model.fit(table, draws=200, seed=1, progress=False) for table in (whole, whole.astype({"y": int, "t": int}))]
+    first, second = (fit.tree["posterior"]["noise_scale"].values for fit in fits)
+    assert np.array_equal(first, second)
 
 
 def anova(file: Path) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from realmat.engines.exact.space import Density
 
 _MOST = 200  # evaluations of one search
 _FAR = 1e150
-_FARTHEST = 1e12
+_FARTHEST = 1e12  # of values, in their own standard deviations
 
 
 class _Seen(dict[str, Any]):
@@ -60,12 +60,7 @@ class Curve:
         self.index = np.sort(np.concatenate(bent)) if bent and not density.system.augmented else np.zeros(0, dtype=int)
         self.rest = np.setdiff1d(np.arange(density.space.size), self.index)
         self.scales = [k for k in self.rest if density.space.logarithmic[k]]
-        y = np.concatenate([family.y + family.known + family.centre, np.zeros(1)])
-        away = float(np.std(y[:-1])) if len(y) > 1 else 0.0
-        # of forward differences, in widths of the prior: a law far from zero has fewer digits left where it moves
-        self._step = float(
-            np.sqrt(np.finfo(float).eps * np.clip(np.max(np.abs(y)) / away, 1.0, _FARTHEST) if away > 0 else np.finfo(float).eps)
-        )
+        self._step = _step(family.y + family.known + family.centre)
         self._rows = [LiftedRows(f) for f in density.system.families]
         self._priors = [(where, floor, Lifted(c.sd), Lifted(c.mean)) for c, where, floor in density.system.moving_priors]
 
@@ -139,3 +134,10 @@ class Curve:
         out[np.ix_(self.index, self.index)] = np.linalg.inv(triangle)  # the prior's own rows keep it regular
         out[self.rest, self.rest] = widths(self.density, theta)[self.rest]
         return out
+
+
+def _step(y: np.ndarray) -> float:
+    """Of forward differences, in widths of the prior: a law far from zero has fewer digits left where it moves."""
+    away = float(np.std(y)) if len(y) else 0.0
+    far = float(np.max(np.abs(y))) / away if away > 0 else 1.0
+    return float(np.sqrt(np.finfo(float).eps * np.clip(far, 1.0, _FARTHEST)))
