@@ -8,6 +8,7 @@ from scipy import sparse, stats
 
 import realmat as rm
 from realmat.algebra import System, dense, lanes, lifted, many, spread
+from realmat.algebra import conditional as conditional_module
 from realmat.algebra.lifted import Lifted
 from realmat.posterior.prior_draws import draw
 
@@ -102,8 +103,10 @@ def test_marginal_against_dense_covariance(problem, points):
         assert system.at(values).log_marginal == pytest.approx(dense.log_marginal(problem, values), rel=1e-8)
 
 
-def test_moments_against_dense_algebra(problem, points):
-    """Conditional mean and covariance of the coefficients."""
+@pytest.mark.parametrize("few", [0, 10_000])
+def test_moments_against_dense_algebra(problem, points, few, monkeypatch):
+    """Conditional mean and covariance of the coefficients, by sparse square roots and by dense ones."""
+    monkeypatch.setattr(conditional_module, "_FEW", few)
     system, draws = points
     values = draws[0][0]
     conditional = system.at(values)

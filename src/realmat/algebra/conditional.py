@@ -19,23 +19,34 @@ if TYPE_CHECKING:
 NOT_IDENTIFIED = "the model is not identified at some parameter values: its precision matrix is not positive definite."
 _LOG_2PI = float(np.log(2 * np.pi))
 _SMALL = 1e6  # multiply-adds below which BLAS is done before sparse matrices have been looked at
+_FEW = 200  # coefficients up to which a dense square root of P^-1 is done before sparse matrices have been looked at
 _DENSE_GAIN = 40  # multiply-adds that BLAS does in the time of a sparse one
 
 
 class Halves(NamedTuple):
-    """A square root of the covariance of some quantities: it is Y Y' + D D', with Y sparse and D dense, a row for each quantity."""
+    """A square root of the covariance of some quantities: it is Y Y' + D D', with Y sparse (or None) and D dense, a row for each."""
 
-    sparse: sparse.csr_matrix
+    sparse: sparse.csr_matrix | None
     dense: np.ndarray
 
     def variances(self) -> np.ndarray:
         """Variance of each quantity, shape (rows,)."""
+        own = np.einsum("ij,ij->i", self.dense, self.dense)
+        if self.sparse is None:
+            return own
         y = self.sparse
         row = np.repeat(np.arange(y.shape[0]), np.diff(y.indptr))
-        return np.bincount(row, weights=y.data**2, minlength=y.shape[0]) + np.einsum("ij,ij->i", self.dense, self.dense)
+        return np.bincount(row, weights=y.data**2, minlength=y.shape[0]) + own
+
+    def scaled(self, factor: float) -> Halves:
+        """The same quantities times a number."""
+        return Halves(None if self.sparse is None else self.sparse * factor, self.dense * factor)
 
     def add_covariance(self, other: Halves, out: np.ndarray) -> None:
         """Add the covariance with other quantities to `out`, shape (rows, rows of the other)."""
+        if self.sparse is None or other.sparse is None:
+            out += self.dense @ other.dense.T
+            return
         a, b = self.sparse.tocsc(), other.sparse.tocsc()
         busy = np.diff(a.indptr) * np.diff(b.indptr) > out.size / _DENSE_GAIN
         busy |= out.size * a.shape[1] < _SMALL
@@ -173,7 +184,8 @@ class Conditional:
         """log p(b | psi, y) at `b`, natural order; slow, for checks."""
         n = self.system.size
         halves = self.halves(sparse.identity(n, format="csr"))
-        root = np.linalg.qr(np.hstack([halves.sparse.toarray(), halves.dense]).T, mode="r")  # its square is the covariance
+        root = halves.dense if halves.sparse is None else np.hstack([halves.sparse.toarray(), halves.dense])
+        root = np.linalg.qr(root.T, mode="r")  # its square is the covariance
         whitened = np.linalg.solve(root.T, b - self.mean)
         return float(-0.5 * whitened @ whitened - 0.5 * n * _LOG_2PI + 0.5 * self.log_det)
 
@@ -190,6 +202,8 @@ class Conditional:
         """A square root of X P^-1 X' for X (rows x coefficients, natural order); `centred`: it is in the system's frame already."""
         system, pattern = self.system, self.system.pattern
         matrix = matrix if centred else system.frame.moved(matrix)[0]
+        if system.size <= _FEW:  # for any X, as two square roots must be of one kind
+            return Halves(None, np.asarray(matrix @ self._root))
         ordered = sparse.csr_matrix((matrix.data, system.place[matrix.indices].astype(np.int32), matrix.indptr), shape=matrix.shape)
         ordered, own = self._past_leaf(ordered)
         arrays = (ordered.indptr.astype(np.int32), ordered.indices.astype(np.int32), ordered.data.astype(float))
@@ -197,6 +211,24 @@ class Conditional:
         half = solve_triangular(self._dense, dense.T, lower=True).T if pattern.dense else dense
         lead = sparse.csr_matrix((val, idx, ptr), shape=(matrix.shape[0], max(pattern.lead, 1)))
         return Halves(lead if own is None else sparse.hstack([lead, own], format="csr"), half)
+
+    @cached_property
+    def _root(self) -> np.ndarray:
+        """A dense square root of P^-1, shape (coefficients, coefficients), rows in the natural order of the frame."""
+        system, pattern = self.system, self.system.pattern
+        root = np.zeros((system.size, system.size))
+        rest = root[: system.rest]
+        rest[:, : system.rest] = np.eye(system.rest)
+        rest[: pattern.lead] /= self._roots
+        if pattern.dense:
+            rest[pattern.lead :] = self._inverse.T @ rest[pattern.lead :]
+        kernels.backward_many(self._x, pattern.ptr, pattern.rows, pattern.lead, rest)
+        if system.leaf is not None:
+            w, pivots, _ = system.leaf.at(self.values)
+            own = pivots[system.leaf.kind]
+            root[system.rest :] = (-w / own)[:, None] * (system.leaf.gram @ rest)
+            root[np.arange(system.rest, system.size), np.arange(system.rest, system.size)] = 1 / np.sqrt(own)
+        return root[system.place]
 
     def _past_leaf(self, ordered: sparse.csr_matrix) -> tuple[sparse.csr_matrix, sparse.csr_matrix | None]:
         """Rows of coefficients once the leaf is eliminated, and the leaf's part of their square root."""

@@ -23,6 +23,7 @@ import pandas as pd
 
 from realmat.attribution.calculations import runs
 from realmat.attribution.candidates import Lines, fitted_rows, joined_frame, new_pieces, properties, repeats, states, table_rows
+from realmat.attribution.covariances import Sums, greedy
 from realmat.errors import ModelError
 from realmat.posterior.draws import Posterior
 from realmat.support.checks import listed
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 KINDS = ("repeat", "property", "characterise", "theory", "specimen", "measure")
-_DRAWS, _BENT_DRAWS = 200, 2000
 _TARGETS, _CANDIDATES = 300, 4000
 type Actions = Mapping[str, Any] | Sequence[str] | pd.DataFrame | None
 type Target = pd.DataFrame | ArrayLike | None
@@ -212,104 +212,6 @@ def thinned_to_most(lines: list[Lines]) -> tuple[list[Lines], list[str]]:
     return out, [f"{sum(map(len, out))} of {total} candidates were looked at, evenly chosen."]
 
 
-class Sums:
-    """Posterior covariances of the target (t rows) and the candidates (c of them), hyperparameters included.
-
-    Attributes
-    ----------
-    cross : array of shape (t, c)
-    variance : array of shape (c,)
-        Of a measurement of each candidate, noise included.
-    target : array of shape (t,)
-    mean : array of shape (t,)
-        Of the target rows, on the scale of the link.
-    """
-
-    def __init__(self, posterior: Posterior, lines: list[Lines], moments: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]) -> None:
-        self.posterior, self.lines = posterior, lines
-        self.cross, self.variance, self.target, self.mean = moments
-
-    @classmethod
-    def of(cls, posterior: Posterior, goal: Lines, lines: list[Lines]) -> Sums:
-        """Of a target and its candidates."""
-        return cls(posterior, lines, covariances(posterior, [goal], lines))
-
-    def with_one(self, k: int) -> np.ndarray:
-        """Covariance of every candidate with another, independent measurement of candidate `k`, shape (c,)."""
-        which, inside = locate(self.lines, k)
-        return covariances(self.posterior, self.lines, [self.lines[which].some(np.array([inside]))])[0][:, 0]
-
-
-def locate(lines: Sequence[Lines], k: int) -> tuple[int, int]:
-    """Which of the lines holds candidate `k`, and where in it."""
-    ends = np.cumsum([len(line) for line in lines])
-    which = int(np.searchsorted(ends, k, side="right"))
-    return which, int(k - (ends[which] - len(lines[which])))
-
-
-def covariances(
-    posterior: Posterior, left: Sequence[Lines], right: Sequence[Lines]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Covariance of the noiseless left with the noiseless right, variance of measured right, variance and mean of noiseless left."""
-    sizes = sum(map(len, left)), sum(map(len, right))
-    bent = bool(nonlinear_terms(posterior.problem))
-    indices = posterior.thin(_BENT_DRAWS if bent else _DRAWS)
-    n = len(indices)
-    cross, v_right, v_left = np.zeros(sizes), np.zeros(sizes[1]), np.zeros(sizes[0])
-    if bent:
-        m_left, m_right = (np.hstack([line.draws(posterior, indices) for line in side]) for side in (left, right))
-    else:
-        m_left, m_right = np.zeros((n, sizes[0])), np.zeros((n, sizes[1]))
-    for d, i in enumerate(indices):
-        values = posterior.values(int(i))
-        if not bent:
-            _conditional(posterior, values, left, right, (cross, v_left, v_right), (m_left[d], m_right[d]))
-        _add_shared(left, right, values, cross)
-        v_left += np.concatenate([_fresh_variance(line, values) for line in left])
-        v_right += np.concatenate([_fresh_variance(line, values) + line.noise(posterior, values) for line in right])
-    mean = m_left.mean(axis=0)
-    m_left, m_right = m_left - mean, m_right - m_right.mean(axis=0)
-    v_right, v_left = v_right + (m_right**2).sum(axis=0), v_left + (m_left**2).sum(axis=0)
-    return (cross + m_left.T @ m_right) / n, v_right / n, v_left / n, mean
-
-
-def _conditional(
-    posterior: Posterior,
-    values: Mapping[str, Any],
-    left: Sequence[Lines],
-    right: Sequence[Lines],
-    sums: tuple[np.ndarray, np.ndarray, np.ndarray],
-    means: tuple[np.ndarray, np.ndarray],
-) -> None:
-    """Add the covariances given psi to `sums` (cross, left, right), and write the means given psi into `means`."""
-    from scipy import sparse
-
-    at = posterior.system.at(values)
-    halves = []
-    for side, mean, total in zip((left, right), means, sums[1:], strict=True):
-        made = [line.at(posterior, values) for line in side]
-        x = sparse.vstack([m for m, _ in made], format="csr")
-        mean[:] = x @ at.mean + np.concatenate([offset for _, offset in made])
-        halves.append(at.halves(x))
-        total += halves[-1].variances()
-    halves[0].add_covariance(halves[1], sums[0])
-
-
-def _fresh_variance(line: Lines, values: Mapping[str, Any]) -> np.ndarray:
-    return sum((sd**2 for _, sd in line.fresh(values)), np.zeros(len(line)))
-
-
-def _add_shared(left: Sequence[Lines], right: Sequence[Lines], values: Mapping[str, Any], cross: np.ndarray) -> None:
-    """Add the covariance through what is drawn afresh for both, such as the unresolved part of the same new material."""
-    ends = np.cumsum([len(line) for line in left]), np.cumsum([len(line) for line in right])
-    for a, i in zip(left, ends[0], strict=True):
-        for b, j in zip(right, ends[1], strict=True):
-            if a.pool and a.pool == b.pool:
-                for (g, s), (h, t) in zip(a.fresh(values), b.fresh(values), strict=True):
-                    same = (g[:, None] == h[None, :]) & (g[:, None] >= 0)
-                    cross[i - len(a) : i, j - len(b) : j] += np.outer(s, t) * same
-
-
 def costs_of(lines: Sequence[Lines], costs: Mapping[str, float] | None) -> np.ndarray:
     """Cost of each candidate, shape (c,)."""
     costs = dict(costs or {})
@@ -346,47 +248,3 @@ def _ranked(lines: Sequence[Lines], sums: Sums, cost: np.ndarray) -> pd.DataFram
 def _greedy(lines: Sequence[Lines], sums: Sums, cost: np.ndarray, batch: int) -> pd.DataFrame:
     chosen, falls, spreads = greedy(sums, cost, batch, lambda cross, variance, _: _falls(cross, variance))
     return _frame(lines, chosen, falls, spreads, cost[chosen], float(sums.target.mean()))
-
-
-Gain = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""``(cross, variance, target) -> (c,)``: what measuring each candidate is worth, at covariances as in `Sums`."""
-
-
-Allowed = Callable[[Sequence[int]], np.ndarray]
-"""From the candidates chosen so far to those that may follow, bool array of shape (c,)."""
-
-
-def greedy(
-    sums: Sums, cost: np.ndarray, batch: int, gain: Gain, allowed: Allowed | None = None
-) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Choose one after the other by gain per cost, updating all covariances by rank one; the same action may be chosen again.
-
-    Returns
-    -------
-    chosen, gains, u : list of int, arrays of shape (batch,)
-        The candidates (fewer than `batch` where no more are allowed), what each adds to those before, and the standard uncertainty of its
-        measurement.
-    """
-    cross, variance, target = sums.cross.copy(), sums.variance.copy(), sums.target.copy()
-    chosen: list[int] = []
-    falls: list[float] = []
-    spreads: list[float] = []
-    steps: list[np.ndarray] = []
-    for left in range(batch, 0, -1):
-        open_ = np.ones(len(cost), dtype=bool) if allowed is None else allowed(chosen)
-        if not open_.any():
-            break
-        fall = gain(cross, variance, target)
-        k = int(np.argmax(np.where(open_, fall / cost, -np.inf)))
-        chosen.append(k)
-        falls.append(fall[k])
-        spreads.append(np.sqrt(variance[k]))
-        if left == 1:
-            break
-        own = sums.with_one(k) - sum((step * step[k] for step in steps), np.zeros(len(variance)))
-        step = own / np.sqrt(variance[k])
-        told = cross[:, k] / np.sqrt(variance[k])
-        cross, target = cross - np.outer(told, step), np.maximum(target - told**2, 0.0)
-        variance = np.maximum(variance - step**2, 0.0)
-        steps.append(step)
-    return chosen, np.array(falls), np.array(spreads)

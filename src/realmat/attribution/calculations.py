@@ -32,8 +32,7 @@ class Runs(Lines):
     labels: np.ndarray = field(kw_only=True)
 
     def at(self, posterior: Posterior, values: Values) -> tuple[sparse.csr_matrix, np.ndarray]:
-        columns = np.arange(posterior.system.size)[posterior.system.columns[self.update.block]][self.materials]
-        return sparse.identity(posterior.system.size, format="csr")[columns], np.zeros(len(self))
+        return self._picked(posterior, self.update.block, self.materials), np.zeros(len(self))
 
     def noise(self, posterior: Posterior, values: Values) -> np.ndarray:
         calculations, k = self.update.calculations, self.theory

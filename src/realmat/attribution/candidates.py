@@ -46,6 +46,7 @@ class Lines(ABC):
     what: list[str]
     pool: str = ""
     measures: str = ""
+    _fixed: sparse.csr_matrix | None = field(default=None, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.what)
@@ -66,6 +67,14 @@ class Lines(ABC):
         """Groups and standard deviations, each of shape (n,), of what is drawn afresh."""
         return []
 
+    def _picked(self, posterior: Posterior, block: str, places: np.ndarray) -> sparse.csr_matrix:
+        """X of quantities that are coefficients themselves, made once."""
+        if self._fixed is None:
+            columns = np.arange(posterior.system.size)[posterior.system.columns[block]][places]
+            shape = (len(columns), posterior.system.size)
+            self._fixed = sparse.csr_matrix((np.ones(len(columns)), columns, np.arange(len(columns) + 1)), shape=shape)
+        return self._fixed
+
     @abstractmethod
     def draws(self, posterior: Posterior, indices: np.ndarray) -> np.ndarray:
         """The noiseless quantities at draws of (psi, b), shape (draws, n): for effects that are not linear given their parameters."""
@@ -78,7 +87,6 @@ class Rows(Lines):
     index: ClassVar[str] = "cells"
     stream: Stream = field(kw_only=True)
     cells: np.ndarray = field(kw_only=True)
-    _fixed: sparse.csr_matrix | None = field(default=None, init=False)
 
     @cached_property
     def contributions(self) -> tuple[Contribution, ...]:
@@ -138,8 +146,7 @@ class States(Lines):
     u: float | None = field(kw_only=True, default=None)
 
     def at(self, posterior: Posterior, values: Values) -> tuple[sparse.csr_matrix, np.ndarray]:
-        columns = np.arange(posterior.system.size)[posterior.system.columns[self.block.name]][self.places]
-        return sparse.identity(posterior.system.size, format="csr")[columns], np.zeros(len(self))
+        return self._picked(posterior, self.block.name, self.places), np.zeros(len(self))
 
     def noise(self, posterior: Posterior, values: Values) -> np.ndarray:
         if self.u is not None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from realmat.attribution.advise import locate
 from realmat.attribution.calculations import Runs
 from realmat.attribution.candidates import Lines, Rows, States, latent_labels, new_pieces
+from realmat.attribution.covariances import locate
 from realmat.errors import ModelError
 from realmat.table.given import as_given
 from realmat.table.reading import UNITS

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from realmat.attribution.advise import Actions, Sums, costs_of, covariances, greedy, lines_of, thinned_to_most, wanted_of
+from realmat.attribution.advise import Actions, costs_of, lines_of, thinned_to_most, wanted_of
 from realmat.attribution.candidates import Lines
+from realmat.attribution.covariances import Sums, greedy
 from realmat.campaign import actions as rows_of
 from realmat.campaign.record import Record, packed, unpacked
 from realmat.campaign.targets import Parameter, Passing, as_aim, gain_of
@@ -118,27 +119,32 @@ class Campaign:
     # --- what is possible -------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _open(self) -> tuple[list[Lines], Sums, np.ndarray, np.ndarray]:
-        """Actions, covariances, costs, and which of the actions can be afforded and were not taken; made once for each fit."""
-        with one_blas_thread():
-            return self._weighed()
-
-    def _weighed(self) -> tuple[list[Lines], Sums, np.ndarray, np.ndarray]:
+    def _possible(self) -> tuple[Lines, list[Lines], np.ndarray, np.ndarray]:
+        """The target, actions, their costs, and which can be afforded and were not taken; made once for each fit, as what follows."""
         fit = self.fit
         wanted = wanted_of(self.actions(fit) if callable(self.actions) else self.actions)
         units = fit.problem.table.whole.units
         goal, lines, _, _ = lines_of(fit.posterior, wanted, self.aim.rows, lambda rows: fit.model.prediction_table(rows, units))
         goal = self.aim.lines(fit.posterior) or goal
         lines, _ = thinned_to_most(rows_of.fillable(fit, lines))
-        if not sum(map(len, lines)):
-            return [], _only(fit, goal), np.zeros(0), np.zeros(0, dtype=bool)
         cost = costs_of(lines, {name: c for name, c in self.costs.items() if name in self._named(lines)})
         left = np.inf if self.budget is None else self.budget - self.spent + 1e-9 * self.budget
         once = {what for step in self.record.of("tell") for what in step["what"]}
-        what = [w for line in lines for w in line.what]
-        kind = [line.kind for line in lines for _ in line.what]
-        possible = (cost <= left) & np.array([k != "measure" or w not in once for k, w in zip(kind, what, strict=True)])
-        return lines, Sums.of(fit.posterior, goal, lines), cost, possible
+        fresh = [line.kind != "measure" or w not in once for line in lines for w in line.what]
+        return goal, lines, cost, (cost <= left) & np.array(fresh, dtype=bool)
+
+    @cached_property
+    def _sums(self) -> Sums:
+        """Covariances of the target and the actions."""
+        with one_blas_thread():
+            goal, lines, _, _ = self._possible
+            return Sums.of(self.fit.weighted, goal, lines) if sum(map(len, lines)) else self._now
+
+    @cached_property
+    def _now(self) -> Sums:
+        """The target's own moments, without actions."""
+        with one_blas_thread():
+            return Sums.alone(self.fit.weighted, self._possible[0])
 
     @staticmethod
     def _named(lines: list[Lines]) -> set[str]:
@@ -149,17 +155,18 @@ class Campaign:
     @property
     def uncertainty(self) -> float:
         """How uncertain the target is now."""
-        sums = self._open[1]
+        sums = self.__dict__.get("_sums", self._now)
         return self.aim.uncertainty(sums.mean, sums.target)
 
     @property
     def why_done(self) -> str:
         """Why nothing more should be measured; empty while something should."""
-        lines, sums, cost, possible = self._open
+        _, lines, cost, possible = self._possible
         if self.until is not None and self.uncertainty <= self.until:
             return f"the uncertainty of {self.aim.said} is {significant(self.uncertainty)}, at most {self.until:g}"
         if not possible.any():
             return "the budget is spent" if lines and self.budget is not None else "nothing is left to measure"
+        sums = self._sums
         gain = self.aim.gain(sums.mean, sums.cross, sums.variance, sums.target)[possible]
         if gain.max() <= _NOTHING * max(float(sums.target.mean()), 1e-300):
             return "no action is expected to tell anything"
@@ -187,7 +194,7 @@ class Campaign:
             raise ModelError(f"n={n}: at least one action is asked for.")
         if self.done:
             return pd.DataFrame(columns=list(rows_of.NOTES))
-        lines, sums, cost, possible = self._open
+        (_, lines, cost, possible), sums = self._possible, self._sums
         kind, what = [line.kind for line in lines for _ in line.what], [w for line in lines for w in line.what]
         once = np.array([k == "measure" for k in kind])
         left = np.inf if self.budget is None else (self.budget - self.spent) * (1 + 1e-9)
@@ -232,7 +239,8 @@ class Campaign:
         updated = self.fit.update(own)
         self.record.add("tell", **packed(own), what=what, action=kinds, cost=spent, update=str(updated.facts["update"]))
         self.fit, self.spent = updated, self.spent + spent
-        self.__dict__.pop("_open", None)
+        for made in ("_possible", "_sums", "_now"):
+            self.__dict__.pop(made, None)
 
     # --- looking back -----------------------------------------------------------------------------------------------------------
 
@@ -259,9 +267,3 @@ class Campaign:
         told = sum(len(s["what"]) or len(next(iter(s["rows"].values()), [])) for s in self.record.of("tell"))
         of = f" of {self.budget:g}" if self.budget is not None else ""
         return f"<Campaign for {self.aim.said}: {told} actions told, {self.spent:g}{of} spent>"
-
-
-def _only(fit: Fit, goal: Lines) -> Sums:
-    """The target's own moments, without candidates."""
-    _, _, target, mean = covariances(fit.posterior, [goal], [goal])
-    return Sums(fit.posterior, [], (np.zeros((len(goal), 0)), np.zeros(0), target, mean))

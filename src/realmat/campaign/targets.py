@@ -2,7 +2,7 @@
 
 With m, s^2 the posterior mean and variance of the target values and c the covariance with a candidate measurement of variance v, a
 measurement moves m by c / sqrt(v) times a standard normal, and lowers s^2 by c^2 / v; hyperparameters are integrated over as in
-`realmat.attribution.advise`.
+`realmat.attribution.covariances`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from scipy import sparse
 from scipy.special import ndtr
 
-from realmat.attribution.advise import Sums
 from realmat.attribution.candidates import Lines, States, latent_labels
+from realmat.attribution.covariances import Sums
 from realmat.errors import ModelError
 from realmat.posterior.draws import Posterior
 from realmat.terms.component import reject_unknown
@@ -240,5 +240,5 @@ def as_aim(target: Any) -> Aim:
 
 
 def gain_of(aim: Aim, sums: Sums) -> Any:
-    """The gain of candidates at the means of `sums`, for `realmat.attribution.advise.greedy`."""
+    """The gain of candidates at the means of `sums`, for `realmat.attribution.covariances.greedy`."""
     return lambda cross, variance, target: aim.gain(sums.mean, cross, variance, target)

@@ -20,7 +20,7 @@ from realmat.terms.problem import Problem, tails
 if TYPE_CHECKING:
     import pandas as pd
 
-    from realmat.engines.exact.reweight import Basis
+    from realmat.engines.exact.reweight import Basis, Reweighted
 
 
 type More = pd.DataFrame | Mapping[str, Any]
@@ -56,11 +56,16 @@ class Updating(Fitted):
         realmat.DataError
             If the rows do not fit the model: every problem, column and row.
         """
-        posterior, basis = self._conditioned(self._longer(rows), progress)
-        again = type(self)(self.declared, posterior)
-        if basis is not None:
-            again.__dict__["_basis"] = basis
+        posterior, found = self._conditioned(self._longer(rows), progress)
+        again = type(self)(self.declared, posterior, self.chosen)
+        if found is not None:
+            again.__dict__ |= {"_basis": found.basis, "weighted": found.weighted}
         return again
+
+    @cached_property
+    def weighted(self) -> Posterior:
+        """The posterior for expectations over hyperparameters: after an update the draws that it reweighted, with their weights."""
+        return self.posterior
 
     def _longer(self, rows: More | Sequence[More]) -> Problem:
         """The problem with more rows and the priors of this fit."""
@@ -78,8 +83,8 @@ class Updating(Fitted):
 
         return Basis.of(self.posterior)
 
-    def _conditioned(self, problem: Problem, progress: bool) -> tuple[Posterior, Basis | None]:
-        """Draws given the rows of a longer problem, and the basis that they were reweighted from."""
+    def _conditioned(self, problem: Problem, progress: bool) -> tuple[Posterior, Reweighted | None]:
+        """Draws given the rows of a longer problem, and how they were reweighted."""
         facts = {**self.facts, "updates": int(self.facts.get("updates", 0)) + 1}
         why = self._not_reweighted(problem)
         if not why:
@@ -87,7 +92,7 @@ class Updating(Fitted):
 
             found = reweighted(self._basis, problem, {**facts, "update": "reweighted"}, int(facts["seed"]))
             if found.posterior is not None:
-                return found.posterior, found.basis
+                return found.posterior, found
             why = f"k-hat {found.k_hat:.2f}, efficiency {found.efficiency:.0%}"
         made = choice.run(problem, str(facts["engine"]), int(facts["draws"]), int(facts["chains"]), int(facts["seed"]), progress)
         new = {**made.facts, "updates": facts["updates"], "update": f"fitted anew: {why}"}

@@ -41,15 +41,24 @@ class Draws:
 
 @dataclass(frozen=True)
 class Posterior:
-    """A problem and draws from its posterior."""
+    """A problem and draws from its posterior.
+
+    Attributes
+    ----------
+    problem : Problem
+    draws : Draws
+    weights : array of shape (draws,), optional
+        What each draw counts, chains joined; all the same without. Only expectations over hyperparameters may ask for such draws.
+    """
 
     problem: Problem
     draws: Draws
+    weights: np.ndarray | None = None
 
     @classmethod
-    def on(cls, system: System, draws: Draws) -> Posterior:
+    def on(cls, system: System, draws: Draws, weights: np.ndarray | None = None) -> Posterior:
         """With the system of its problem, where that stands already."""
-        out = cls(system.problem, draws)
+        out = cls(system.problem, draws, weights)
         out.__dict__["system"] = system
         return out
 
@@ -61,7 +70,7 @@ class Posterior:
         realmat.ModelError
             If there is no such property.
         """
-        return self if response == self.problem.response else Posterior(self.problem.of(response), self.draws)
+        return self if response == self.problem.response else Posterior(self.problem.of(response), self.draws, self.weights)
 
     @property
     def shape(self) -> tuple[int, int]:

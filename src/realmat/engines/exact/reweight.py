@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,10 +22,9 @@ from realmat.algebra import System
 from realmat.algebra.lifted import slices
 from realmat.engines import exact
 from realmat.engines.exact import chain
-from realmat.engines.exact.space import Density
 from realmat.posterior.draws import Draws, Posterior
 from realmat.posterior.prior_draws import hyperparameters
-from realmat.support.threads import one_blas_thread
+from realmat.support.threads import one_blas_thread, workers
 from realmat.terms.problem import Problem
 
 ENOUGH = 0.25  # share of the draws that must stay effective
@@ -70,9 +70,14 @@ class Basis:
 
 @dataclass(frozen=True)
 class Reweighted:
-    """What became of draws given more rows: a posterior, or None where the weights are not to be trusted; and the basis they come from."""
+    """What became of draws given more rows: a posterior, or None where the weights are not to be trusted; and the basis they come from.
+
+    `weighted` is the same posterior as draws of the basis with weights, for expectations: what two updates of one basis expect differs by
+    what was measured between, not by chance.
+    """
 
     posterior: Posterior | None
+    weighted: Posterior | None
     basis: Basis
     k_hat: float
     efficiency: float
@@ -87,7 +92,7 @@ def reweighted(basis: Basis, problem: Problem, facts: Mapping[str, Any], seed: i
     log_weight = _log_marginals(system, basis.params, basis.log_marginal.shape) - basis.log_marginal
     k_hat, efficiency = exact.judge(log_weight)
     if k_hat > exact.K_HAT_LIMIT or efficiency < ENOUGH:
-        return Reweighted(None, basis, k_hat, efficiency)
+        return Reweighted(None, None, basis, k_hat, efficiency)
     rng = np.random.default_rng([seed, 22])
     order = _started(log_weight, rng)
     weight = np.take_along_axis(log_weight, order, axis=1)
@@ -102,7 +107,9 @@ def reweighted(basis: Basis, problem: Problem, facts: Mapping[str, Any], seed: i
         "seconds": round(time.perf_counter() - started, 4),
     }
     draws = Draws(params, Later(system, params, chosen.shape, seed), {}, {"accepted": accepted}, {**facts, **told})
-    return Reweighted(Posterior.on(system, draws), basis, k_hat, efficiency)
+    share = np.exp(log_weight - log_weight.max()).ravel()
+    same = Draws(basis.params, Later(system, basis.params, chosen.shape, seed))
+    return Reweighted(Posterior.on(system, draws), Posterior.on(system, same, share), basis, k_hat, efficiency)
 
 
 class Later(Mapping[str, np.ndarray]):
@@ -137,14 +144,14 @@ def _log_marginals(system: System, params: Mapping[str, np.ndarray], shape: tupl
     values = _batch(params, size)
     flat = np.concatenate([v.reshape(-1, size) for v in values.values()]) if values else np.zeros((1, size))
     changed = np.flatnonzero(np.append(True, (flat[:, 1:] != flat[:, :-1]).any(axis=0)))
-    density, found = Density(system), np.empty(len(changed))
+    found = np.empty(len(changed))
 
     def work(where: slice) -> None:
         some = changed[where]
         found[where] = system.many.at({name: v[..., some] for name, v in values.items()}, len(some)).log_marginal
 
-    for _ in density.map(work, slices(len(changed), system.many.most)):
-        pass
+    with ThreadPoolExecutor(workers()) as pool:
+        list(pool.map(work, slices(len(changed), system.many.most)))
     return found[np.cumsum(np.isin(np.arange(size), changed)) - 1].reshape(shape)
 
 
