@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
+import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -154,3 +156,69 @@ def test_a_dask_worker_killed_in_the_middle_loses_nothing() -> None:
     assert list(far) == list(models)
     for name in models:
         same(here[name], far[name])
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_cancels_what_has_not_begun(tmp_path: Path) -> None:
+    """Of eight tasks on one worker the first is done when the user stops: those that wait never run."""
+    with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
+        run(mark, {str(k): (str(tmp_path / str(k)),) for k in range(8)}, pool, interrupt)
+    assert 1 <= len(list(tmp_path.iterdir())) <= 3
+
+
+def mark(path: str) -> None:
+    """A task that leaves a trace, slower than whoever looks."""
+    time.sleep(0.1)
+    Path(path).write_text("done")
+
+
+def test_progress_counts_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step for each fit and fold, failed ones too."""
+    steps: list[str] = []
+    monkeypatch.setattr("realmat.engines.progress.Progress.advance", lambda bar, steps_=1: steps.append(bar.what))
+    df = materials()
+    with ThreadPoolExecutor(2) as threads:
+        with pytest.raises(SomeFailedError):
+            rm.fit_many({"a": IDEAL, "b": REAL, "c": IDEAL}, df, engine="neither", seed=1, executor=threads)
+        rm.cross_validate(IDEAL, df, 3, seed=1, draws=20, executor=threads)
+    assert [steps.count(what) for what in ("3 fits", "3 folds")] == [3, 3]
+
+
+def test_calibration_is_the_same_here_and_on_an_executor() -> None:
+    df = materials()
+    here = rm.testing.sbc(IDEAL, df, 20, draws=30, ranked=20, seed=3)
+    with ThreadPoolExecutor(2) as threads:
+        there = rm.testing.sbc(IDEAL, df, 20, draws=30, ranked=20, seed=3, executor=threads)
+    pd.testing.assert_frame_equal(here.ranks, there.ranks)
+    assert here.passed
+    assert here.ranks.gt(0).all(axis=None)
+    assert here.ranks.lt(1).all(axis=None)
+    assert {"noise_scale[0]", "calibrated_slope[0]", "log p(y|psi)"} <= set(here.table.index)
+    with pytest.raises(rm.ModelError, match="at least 20"):
+        rm.testing.sbc(IDEAL, df, 5)
+
+
+def test_calibration_finds_what_is_not_uniform() -> None:
+    """Ranks of draws too narrow by half are found; coverage is the share inside, counted by hand."""
+    rng = np.random.default_rng(2)
+    truth = rng.normal(size=400)
+    draws = rng.normal(size=(99, 400))
+    right, narrow = (pd.Series(((x < truth).sum(axis=0) + rng.random(400)) / 100) for x in (draws, 0.5 * draws))
+    found = rm.testing.SBC(pd.DataFrame({"right": right, "narrow": narrow}), "y")
+    assert found.failed == ("narrow",)
+    assert "not uniform for narrow" in found.text
+    assert found.table.loc["narrow", "coverage_80"] == np.mean([0.1 <= r <= 0.9 for r in narrow])
+
+
+@pytest.mark.validate
+def test_cards_are_the_same_on_workers() -> None:
+    """The figures of a model card, here and on an executor."""
+    where = importlib.util.spec_from_file_location("cards", Path(__file__).parents[1] / "tools" / "cards.py")
+    cards = importlib.util.module_from_spec(where)
+    where.loader.exec_module(cards)
+    template = rm.templates.get("interlaboratory")
+    with ThreadPoolExecutor(2) as threads:
+        assert cards.figures(template, threads) == cards.figures(template)

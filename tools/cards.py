@@ -1,12 +1,17 @@
 """Measure how well the templates predict what they have not seen, and write it into their model cards: python tools/cards.py [NAME ...]
 
-Each card keeps a block between two marks, which is written anew; the rest of the card is not touched.
+Each card keeps a block between two marks, which is written anew; the rest of the card is not touched. With --workers N, or --scheduler and
+the address of a Dask scheduler, fits and folds run there; the figures are the same.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -22,22 +27,22 @@ FOLDS = {"formation_enthalpy": (10, 1), "hydration": (5, 3)}  # cross-validation
 THINGS = {"material": "material", "lab": "laboratory or paper"}
 
 
-def figures(template: rm.templates.Template) -> str:
+def figures(template: rm.templates.Template, executor: Executor | None = None) -> str:
     """Give the block: held-out scores of every variant, what follows from them, and the budget of `real`."""
     data = template.data()
     models = {variant: template.model(variant, table=data) for variant in template.variants}
-    fits = {variant: model.fit(data, seed=SEED, progress=False) for variant, model in models.items()}
+    fits = rm.fit_many(models, data, seed=SEED, executor=executor)
     real = fits["real"]
-    parts = [held_out(fits, data, by) for by in LEFT_OUT.get(template.name, ("material",))]
+    parts = [held_out(fits, data, by, executor) for by in LEFT_OUT.get(template.name, ("material",))]
     if template.name in FOLDS:
-        parts.append(cross_validation(models["real"], data, *FOLDS[template.name]))
+        parts.append(cross_validation(models["real"], data, *FOLDS[template.name], executor))
     parts.append(layers(real))
     return "\n\n".join(parts)
 
 
-def held_out(fits: dict[str, rm.Fit], data: pd.DataFrame, by: str) -> str:
+def held_out(fits: dict[str, rm.Fit], data: pd.DataFrame, by: str, executor: Executor | None = None) -> str:
     """Leave out each value of a level: the scores of every variant, and what follows from them."""
-    comparison = rm.compare(fits, by=by)
+    comparison = rm.compare(fits, by=by, executor=executor)
     real = fits["real"].model
     column = real.levels[by]
     return "\n\n".join(
@@ -93,9 +98,10 @@ def verdict(comparison: Any) -> str:
     return f"**The real-material layer does not help here**: it changes {change}, which is within the error; {ratio}."
 
 
-def cross_validation(model: rm.Model, data: pd.DataFrame, folds: int, seeds: int) -> str:
+def cross_validation(model: rm.Model, data: pd.DataFrame, folds: int, seeds: int, executor: Executor | None = None) -> str:
     """Give the scores of refits, over several seeds."""
-    found = pd.DataFrame([rm.cross_validate(model, data, folds, seed=seed).scores() for seed in range(1, seeds + 1)])
+    every = [rm.cross_validate(model, data, folds, seed=seed, executor=executor) for seed in range(1, seeds + 1)]
+    found = pd.DataFrame([each.scores() for each in every])
     mean = found.mean()
     covered = ", ".join(f"{mean[f'coverage_{p}']:.1%} of the {p} % intervals" for p in (50, 80, 95))
     over = f"seeds 1 to {seeds}" if seeds > 1 else "seed 1"
@@ -120,7 +126,7 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def write(template: rm.templates.Template) -> None:
+def write(template: rm.templates.Template, executor: Executor | None = None) -> None:
     """Replace the block in the card."""
     path = template.path.with_name("README.md")
     before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
@@ -128,11 +134,37 @@ def write(template: rm.templates.Template) -> None:
     if not (begin and end):
         raise SystemExit(f"{path} lacks the marks {BEGIN} and {END}.")
     started = time.perf_counter()
-    path.write_text(f"{before}{BEGIN}\n\n{figures(template)}\n\n{END}{after}", encoding="utf-8")
+    path.write_text(f"{before}{BEGIN}\n\n{figures(template, executor)}\n\n{END}{after}", encoding="utf-8")
     print(f"{path.name} of {template.name}: {time.perf_counter() - started:.0f} s", flush=True)
 
 
-if __name__ == "__main__":
+@contextmanager
+def working(workers: int, scheduler: str) -> Iterator[Executor | None]:
+    """Give what runs the fits: this process, so many of this machine, or a cluster."""
+    if scheduler:
+        from distributed import Client
+
+        with Client(scheduler) as client:
+            yield client.get_executor()
+    elif workers > 1:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+            yield executor
+    else:
+        yield None
+
+
+def main() -> None:
+    """Write the cards that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--scheduler", default="", help="address of a Dask scheduler")
+    asked = parser.parse_args()
     listed = rm.templates.list()
-    for name in sys.argv[1:] or listed[listed["source"] == "gallery"]["name"]:
-        write(rm.templates.get(name))
+    with working(asked.workers, asked.scheduler) as executor:
+        for name in asked.names or listed[listed["source"] == "gallery"]["name"]:
+            write(rm.templates.get(name), executor)
+
+
+if __name__ == "__main__":
+    main()

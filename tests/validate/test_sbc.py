@@ -1,8 +1,4 @@
-"""Simulation-based calibration of the exact engine: truths drawn from the prior rank uniformly among draws from the posterior.
-
-Talts et al., arXiv:1804.06788. Besides the unknowns, log p(y | psi) is ranked where it has a closed form: a quantity that depends on
-the data finds faults that unknowns alone hide (Modrak et al., Bayesian Analysis 20, 461, 2025).
-"""
+"""Simulation-based calibration of the exact engine: truths drawn from the prior rank uniformly among draws from the posterior."""
 
 from __future__ import annotations
 
@@ -11,13 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from arviz_stats.base import array_stats
 
 import realmat as rm
-from realmat.engines import exact
-from realmat.posterior.draws import Posterior
 from realmat.terms.problem import Problem
-from realmat.testing.simulate import simulate
+from realmat.testing.sbc import rank, replicate, uniformity
 
 REPLICATES = 500
 P = rm.Prior
@@ -78,35 +71,6 @@ MODELS: dict[str, tuple[Callable[[], Problem], int, int]] = {
 }
 
 
-def ranked(problem: Problem, draws: int, most: int, seed: int) -> tuple[pd.Series, pd.DataFrame]:
-    """Truth, and `most` draws thinned over two chains, of every hyperparameter and of some coefficients of every block."""
-    true = simulate(problem, seed)
-    posterior = Posterior(true.problem, exact.sample(true.problem, draws, 2, seed, progress=False))
-    kept = posterior.thin(most)
-    truth, found = {}, {}
-    for q in problem.params:
-        draws_of = posterior.param(q.name).reshape(posterior.size, -1)
-        for k, t in enumerate(np.atleast_1d(true.values[q.name])):
-            truth[f"{q.name}[{k}]"], found[f"{q.name}[{k}]"] = t, draws_of[kept, k]
-    for name, b in true.coefficients.items():
-        for k in {0, len(b) - 1}:
-            truth[f"{name}[{k}]"], found[f"{name}[{k}]"] = b[k], posterior.block(name, kept)[:, k]
-    if not posterior.system.augmented:
-        truth["log p(y|psi)"] = posterior.system.log_marginal(true.values)
-        found["log p(y|psi)"] = np.array([posterior.system.log_marginal(posterior.values(int(i))) for i in kept])
-    return pd.Series(truth), pd.DataFrame(found)
-
-
-def pit(truth: pd.Series, draws: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
-    """Ranks of the truth among the draws, on (0, 1), ties and gaps filled at random."""
-    return ((draws < truth).sum() + rng.random(len(truth))) / (len(draws) + 1)
-
-
-def probabilities(pits: pd.DataFrame) -> pd.Series:
-    """p-value of uniformity of each quantity: pointwise order tests, combined (Tesso et al., arXiv:2603.02928, 2026)."""
-    return pd.Series({name: float(array_stats.uniformity_test(pits[name].to_numpy())[0]) for name in pits})
-
-
 @pytest.mark.validate
 @pytest.mark.parametrize("name", MODELS)
 def test_truths_rank_uniformly_among_posterior_draws(name: str) -> None:
@@ -115,10 +79,10 @@ def test_truths_rank_uniformly_among_posterior_draws(name: str) -> None:
     problem, rng = make(), np.random.default_rng(0)
     pits: dict[str, list[pd.Series]] = {"right": [], "wide": [], "narrow": []}
     for seed in range(REPLICATES):
-        truth, found = ranked(problem, draws, most, seed)
+        truth, found = replicate(problem, "exact", draws, 2, most, seed)
         for kind, factor in (("right", 1.0), ("wide", 1.25), ("narrow", 0.8)):
-            pits[kind].append(pit(truth, found.mean() + factor * (found - found.mean()), rng))
-    p = pd.DataFrame({kind: probabilities(pd.DataFrame(rows)) for kind, rows in pits.items()})
+            pits[kind].append(rank(truth, found.mean() + factor * (found - found.mean()), rng))
+    p = pd.DataFrame({kind: uniformity(pd.DataFrame(rows)) for kind, rows in pits.items()})
     print(f"\n{name}\n{p}")
     assert p["right"].min() > 0.001 / len(p)
     unknowns = p.drop(index="log p(y|psi)", errors="ignore")

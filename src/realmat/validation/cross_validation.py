@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from realmat.engines.progress import Progress
 from realmat.errors import ModelError
 from realmat.support.jobs import run
 from realmat.support.shown import Shown, percent, significant
@@ -106,8 +107,10 @@ def cross_validate(
         Of each fit.
     tick : callable, optional
         Called after each fold.
-    engine, progress, latents, sampler, tune
+    engine, latents, sampler, tune
         Of each fit, as of `Model.fit`.
+    progress : bool
+        Whether to show a bar.
     executor : concurrent.futures.Executor, optional
         Runs the folds, as of `fit_many`; the numbers are the same.
 
@@ -139,9 +142,16 @@ def cross_validate(
         raise ModelError(f"folds={folds}: there are {len(values)} values of {by!r}, so between 2 and {len(values)} folds are possible.")
     fold = np.random.default_rng(seed).permutation(np.arange(len(values)) % folds)[codes]
     own = {"latents": latents, "sampler": sampler, "tune": tune}
-    options = {"engine": engine, "draws": draws, "chains": chains, "seed": seed, "progress": progress, **own}
+    options = {"engine": engine, "draws": draws, "chains": chains, "seed": seed, "progress": False, **own}
     tasks = {f"fold {k}": (model, table, fold == k, options) for k in range(folds)}
-    parts = run(_scores, tasks, executor, tick, "folds")
+    with Progress(progress, f"{folds} folds", folds) as bar:
+
+        def done() -> None:
+            bar.advance()
+            if tick is not None:
+                tick()
+
+        parts = run(_scores, tasks, executor, done, "folds")
     rows = pd.concat([scores.assign(fold=k, group=group[fold == k]) for k, scores in enumerate(parts.values())])
     rows = rows[["fold", "group", "y", "mean", "sd", "pit", "crps"]]
     return CrossValidation(rows.loc[table.index], model.response, model.unit, by, seed)
