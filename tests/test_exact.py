@@ -7,7 +7,7 @@ from arviz_stats.base import array_stats
 
 import realmat as rm
 from realmat.engines import exact
-from realmat.engines.progress import Progress
+from realmat.support.progress import Progress
 
 # Davies & Goldsmith, Statistical Methods in Research and Production, 1972, table 6.1: yields of dyestuff from six batches
 DYESTUFF = [

@@ -178,7 +178,7 @@ def mark(path: str) -> None:
 def test_progress_counts_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step for each fit and fold, failed ones too."""
     steps: list[str] = []
-    monkeypatch.setattr("realmat.engines.progress.Progress.advance", lambda bar, steps_=1: steps.append(bar.what))
+    monkeypatch.setattr("realmat.support.progress.Progress.advance", lambda bar, steps_=1: steps.append(bar.what))
     df = materials()
     with ThreadPoolExecutor(2) as threads:
         with pytest.raises(SomeFailedError):

@@ -17,9 +17,9 @@ import numpy as np
 from realmat.algebra import System
 from realmat.algebra.family import example_values
 from realmat.algebra.space import Space
-from realmat.engines.progress import Progress
 from realmat.errors import FitError
 from realmat.posterior.draws import Draws
+from realmat.support.progress import Progress
 from realmat.support.threads import one_blas_thread
 from realmat.terms.problem import Problem
 from realmat.terms.term import OwnUpdate

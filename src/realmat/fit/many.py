@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from realmat.engines import choice
-from realmat.engines.progress import Progress
 from realmat.errors import ModelError, RealmatError
 from realmat.fit.result import Fit
 from realmat.joint import Joint
 from realmat.model import Model
 from realmat.posterior.draws import Draws, Posterior
 from realmat.support.jobs import SomeFailedError, run
+from realmat.support.progress import Progress
 from realmat.table.reading import ReadTable
 from realmat.table.table import Table
 

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from realmat.engines import choice
-from realmat.engines.progress import Progress
 from realmat.errors import ModelError
 from realmat.joint import Joint
 from realmat.model import Model
 from realmat.posterior.draws import Posterior
 from realmat.support.jobs import run
+from realmat.support.progress import Progress
 from realmat.support.shown import Shown, percent, significant
 from realmat.table.table import Table
 from realmat.terms.problem import Problem, nonlinear_terms

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from realmat.engines.progress import Progress
 from realmat.errors import ModelError
 from realmat.support.jobs import run
+from realmat.support.progress import Progress
 from realmat.support.shown import Shown, percent, significant
 from realmat.table.labels import one_spelling
 from realmat.table.table import Table

@@ -18,8 +18,8 @@ from realmat.engines.chains import agreement
 from realmat.engines.chains.coordinates import Coordinates
 from realmat.engines.chains.hamilton import Chains
 from realmat.engines.chains.target import Target
-from realmat.engines.progress import Progress
 from realmat.errors import FitError
+from realmat.support.progress import Progress
 
 TOGETHER = 32
 _STAGES = (25, 30, 40)

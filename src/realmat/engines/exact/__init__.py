@@ -14,10 +14,10 @@ from realmat.algebra import System
 from realmat.engines.exact import chain, chained, ensemble, fields
 from realmat.engines.exact.explore import explore
 from realmat.engines.exact.store import Store
-from realmat.engines.progress import Progress
 from realmat.errors import FitError
 from realmat.posterior.draws import Draws
 from realmat.support import pareto
+from realmat.support.progress import Progress
 from realmat.support.threads import one_blas_thread
 from realmat.terms.problem import Problem, nonlinear_terms
 

@@ -18,9 +18,9 @@ from scipy import linalg, optimize
 
 from realmat.algebra.space import Space
 from realmat.engines.exact.field_rows import MeasuredRows
-from realmat.engines.progress import Progress
 from realmat.errors import FitError
 from realmat.posterior.draws import Draws
+from realmat.support.progress import Progress
 from realmat.support.threads import one_blas_thread
 from realmat.terms.problem import Problem, nonlinear_terms
 
