@@ -11,6 +11,7 @@ from realmat.errors import DataError, ModelError
 from realmat.model import Model
 from realmat.support.attached import attached
 from realmat.support.checks import listed
+from realmat.table.labels import with_joined
 from realmat.table.table import Column, Table
 from realmat.table.validated import as_frame, validated
 from realmat.terms.binding import bind_together
@@ -221,13 +222,14 @@ class Joint:
         return out
 
     def wide(self, data: pd.DataFrame) -> pd.DataFrame:
-        """A long table with a column for each property; any other as it is.
+        """A long table with a column for each property, any other as it is; with the labels that several columns make together.
 
         Raises
         ------
         realmat.DataError
             If rows are of a property that has no model.
         """
+        data = with_joined(data, [c.name for m in self.members for c in m.columns(response=False) if c.kind == "label"])
         if self.long is None or not set(self.long) <= set(data.columns):
             return data
         which, value = self.long

@@ -12,6 +12,7 @@ import pandas as pd
 from realmat.errors import ModelError
 from realmat.observation import Normal
 from realmat.support.attached import attached
+from realmat.table.labels import joined, with_joined
 from realmat.table.table import RESPONSE, Column, Table
 from realmat.table.validated import as_frame, validated
 from realmat.terms.arguments import fits
@@ -44,7 +45,8 @@ class Model:
         The scale on which layers add up. With ``"log"`` contributions are relative; ``"logit"`` is for fractions. Counts, fractions and
         strengths have a link of their own, which need not be given.
     levels : dict, optional
-        Which columns name the ``material``, the ``specimen`` (a physical piece) and the ``lab`` of a row. All optional.
+        Which columns name the ``material``, the ``specimen`` (a physical piece) and the ``lab`` of a row. All optional. Several columns
+        may be one name together: ``{"specimen": ["day", "run"]}`` where runs are counted anew every day.
     theory, material : Component or list of Component
         The ideal material; what makes the real one differ from it.
     observation : Component, optional
@@ -94,6 +96,9 @@ class Model:
         for field in ("levels", "units", "labels"):
             given = getattr(self, field)
             object.__setattr__(self, field, {} if given is None else given)
+        if isinstance(self.levels, Mapping):
+            one = {k: joined(v) if isinstance(v, (list, tuple)) and fits(v, tuple[str, ...]) else v for k, v in self.levels.items()}
+            object.__setattr__(self, "levels", one)
         natural = getattr(self.observation, "natural", None)
         if natural and self.link == "identity":
             object.__setattr__(self, "link", natural)
@@ -254,9 +259,13 @@ class Model:
         realmat.DataError
             With every problem, column and row.
         """
-        frame = as_frame(data)
+        frame = self.framed(data)
         own = {**self.units, **(units or {})}
         return validated(frame, self.further_columns(frame), self.levels, own, self.response, self.link)
+
+    def framed(self, data: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
+        """A table with the labels that several of its columns make together."""
+        return with_joined(as_frame(data), [c.name for c in self.columns(response=False) if c.kind == "label"])
 
     def further_columns(self, frame: pd.DataFrame) -> list[Column]:
         """Of rows that join those of a fit, the columns that the model reads."""
@@ -279,7 +288,7 @@ class Model:
         """
         if isinstance(data, Table):
             return data
-        frame = self.named(as_frame(data))
+        frame = self.named(self.framed(data))
         own = {**self.units, **(units or {})}
         return validated(frame, self.prediction_columns(frame), self.levels, own, self.response, self.link)
 

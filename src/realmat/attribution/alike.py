@@ -82,11 +82,16 @@ def looks_nested(problem: Problem) -> list[str]:
                 first = table.level(inner).values.min()
                 said.append(
                     f"{inner} counts from {first} within every {outer}: if it starts anew there, its values are "
-                    f"others, and need labels of their own: data[{column!r}] = data[{outer_column!r}].astype(str) + '/' + "
-                    f"data[{column!r}].astype(str)."
+                    f"others: say {_said(table, inner, outer_column, column)}."
                 )
                 break
     return said
+
+
+def _said(table: Table, inner: str, outer: str, column: str) -> str:
+    """How a model says that labels of one column count within another."""
+    both = f'["{outer}", "{column}"]'
+    return f'levels={{"{inner}": {both}}}' if inner in table.levels else f"by={both}"
 
 
 def _counts(values: np.ndarray) -> bool:

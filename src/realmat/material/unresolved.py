@@ -23,7 +23,8 @@ class Unresolved(Component):
     Parameters
     ----------
     by : str
-        A level (``"material"``, ``"specimen"``), a column, or ``"row"``.
+        A level (``"material"``, ``"specimen"``), a column, or ``"row"``; several columns are one grouping together, as in
+        ``by=["day", "run"]`` where runs are counted anew every day.
     scale : Prior or float, optional
         Standard deviation of the effects; default a half normal of the size of what theory leaves.
     nu : Prior, float or bool, optional
@@ -53,7 +54,7 @@ class Unresolved(Component):
 
     def __post_init__(self) -> None:
         if not isinstance(self.by, str):
-            raise ModelError(f"Unresolved: by= takes one level or column name, not {self.by!r}.")
+            raise ModelError(f"Unresolved: by= takes a level, a column or a list of columns, not {self.by!r}.")
         self.prior("scale", 0.0)
 
     def needs(self) -> list[Column]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from realmat.errors import ModelError
+from realmat.table.labels import joined
 from realmat.terms.priors import Prior
 
 _SHOWN = 60
@@ -23,7 +24,8 @@ _WORDS = {str: "a name (text)", float: "a number", int: "a whole number", bool: 
 def check_arguments(declared: Any) -> None:
     """Raise one error that names every argument whose type is not what its annotation says; lists become tuples.
 
-    A scale given as a number must be positive, and one given as a prior must live on positive numbers; degrees of freedom stay above 2.
+    Several columns where one grouping is meant are one by all of them together. A scale given as a number must be positive, and one
+    given as a prior must live on positive numbers; degrees of freedom stay above 2.
 
     Raises
     ------
@@ -35,6 +37,10 @@ def check_arguments(declared: Any) -> None:
         value = getattr(declared, name)
         if isinstance(value, list) or (_takes_many(hint) and hasattr(value, "tolist") and np.ndim(value) == 1):
             value = tuple(value if isinstance(value, list) else np.asarray(value).tolist())
+            object.__setattr__(declared, name, value)
+        if name.endswith("by") and isinstance(value, tuple):
+            value = tuple(joined(v) if isinstance(v, (list, tuple)) and fits(v, tuple[str, ...]) else v for v in value)
+            value = joined(value) if not _takes_many(hint) and value and fits(value, tuple[str, ...]) else value
             object.__setattr__(declared, name, value)
         if not fits(value, hint):
             problems.append(f"{name}={_short(value)} must be {_words(hint)}.")
