@@ -59,11 +59,12 @@ def test_labels_that_count_within_another_are_asked_about() -> None:
     model = rm.Model("y", theory=rm.theory.Constant(), material=[rm.material.Unresolved(by="day"), rm.material.Unresolved(by="run")])
     text = model.check(df).text
     assert "run counts from 1 within every day" in text
-    code = text[text.index("data[") : text.index(".astype(str).", text.index("data[")) + len(".astype(str)")]
-    scope = {"data": df.copy()}
-    exec(code, scope)
-    assert scope["data"]["run"].nunique() == 12
-    assert "counts from" not in model.check(scope["data"]).text
+    code = text[text.index("by=") : text.index("]", text.index("by=")) + 1]
+    nested = eval(f"[rm.material.Unresolved(by='day'), rm.material.Unresolved({code})]", {"rm": rm})
+    assert nested[1].by == "day / run"
+    again = rm.Model("y", theory=rm.theory.Constant(), material=nested)
+    assert again.table(df).level("day / run").size == 12
+    assert "counts from" not in again.check(df).text
     labs = df.assign(run=df["run"].map({1: "north", 2: "south"}))
     assert "counts from" not in model.check(labs).text
 
