@@ -77,7 +77,8 @@ def test_readings_and_factor_are_the_density_of_the_calculations(errors: str, nu
 
 
 @pytest.mark.validate
-def test_the_sampler_keeps_the_joint_distribution() -> None:
+@pytest.mark.parametrize("errors", ["full", "families"])
+def test_the_sampler_keeps_the_joint_distribution(errors: str) -> None:
     """Geweke's test: sweeps that also draw the data anew must leave every parameter in its prior (Geweke 2004).
 
     Successive-conditional draws of scales, in ranks of their prior: 12 chains of 250 sweeps, thinned; bound 4.5 standard errors of the
@@ -89,7 +90,7 @@ def test_the_sampler_keeps_the_joint_distribution() -> None:
     df = df[df[NAMES].notna().any(axis=1)].reset_index(drop=True)
     bounded = {n: rm.Prior("LogNormal", mu=-1.0, sigma=0.5) for n in ("bias_scale", "slope_scale", "family", "spread")}
     own = rm.Prior("LogNormal", mu=-1.0, sigma=0.5)
-    theory = rm.theory.Consensus(NAMES, errors="full", families=FAMILIES, nu=6.0, own=own, **bounded)
+    theory = rm.theory.Consensus(NAMES, errors=errors, families=FAMILIES, nu=6.0, own=own, **bounded)
     problem = rm.Model("y", levels={"material": "solid"}, theory=theory).bind(df)
     update = problem.terms[0].update
     rng = np.random.default_rng(5)
@@ -115,7 +116,7 @@ def test_the_sampler_keeps_the_joint_distribution() -> None:
                 update.errors,
                 update.priors,
                 update.nu,
-                update.steps,
+                update.lengths,
                 0.5 if sweep < 50 else 0.0,
             )
             out.append(one.draw({n: v[c : c + 1] for n, v in state.items()}, t[c : c + 1], rng))

@@ -140,6 +140,12 @@ class Calculations:
         flat = np.ascontiguousarray(weights).reshape(-1, *weights.shape[-3:])
         return np.asarray(applied(flat, self.which, np.ascontiguousarray(v).reshape(-1, *v.shape[-2:])).reshape(v.shape))
 
+    def scatter(self, v: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Weighted sums of v v' over the materials of each pattern, v of shape (C, M, n): shape (C, patterns, n, n)."""
+        from realmat.theory.consensus_kernels import scatter
+
+        return np.asarray(scatter(np.ascontiguousarray(v), np.ascontiguousarray(weight), self.which, len(self.patterns)))
+
     def told(self, weights: np.ndarray) -> np.ndarray:
         """W x of each material, shape (C, M, K)."""
         return self.applied(weights, np.repeat(self._zeroed[None], len(weights), axis=0))

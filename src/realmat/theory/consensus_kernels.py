@@ -83,3 +83,82 @@ def one_by_one(
                 for b in range(k):
                     inverse[c, a, b] -= more / grown * half[a] * half[b]
     return taken
+
+
+@njit(f"float64[:, :, :, ::1]({STACK}, {MATRIX}, int64[::1], int64)", **FAST)
+def scatter(errors: np.ndarray, weight: np.ndarray, which: np.ndarray, patterns: int) -> np.ndarray:
+    """Sums of e e' times the weight over the materials of each pattern: errors (C, M, K), zero where not run; (C, patterns, K, K)."""
+    chains, materials, k = errors.shape
+    out = np.zeros((chains, patterns, k, k))
+    for c in range(chains):
+        for m in range(materials):
+            if which[m] < 0:
+                continue
+            e, there = errors[c, m], out[c, which[m]]
+            for i in range(k):
+                value = e[i] * weight[c, m]
+                if value != 0.0:
+                    for j in range(k):
+                        there[i, j] += value * e[j]
+    return out
+
+
+@njit(f"{MATRIX}({MATRIX}, {MATRIX}, {MATRIX}, float64[:, :, :, ::1], float64[:, :, :, ::1], int64[::1], {MATRIX})", **FAST)
+def one_by_one_of_patterns(
+    here: np.ndarray,
+    there: np.ndarray,
+    allowed: np.ndarray,
+    weights: np.ndarray,
+    squares: np.ndarray,
+    members: np.ndarray,
+    directions: np.ndarray,
+) -> np.ndarray:
+    """As `one_by_one`, where ``S = sum_j s_j^2 v_j v_j'`` itself is the covariance of errors of which each pattern shows some.
+
+    Parameters
+    ----------
+    here, there, allowed : arrays of shape (C, J)
+    weights, squares : arrays of shape (C, patterns, K, K)
+        Inverse of S over the theories that were run, zero for the others, which is changed; and the errors' `scatter`.
+    members : int array of shape (patterns,)
+        Materials of each.
+    directions : array of shape (J, K)
+    """
+    chains, count = here.shape
+    patterns, k = weights.shape[1:3]
+    taken = np.zeros((chains, count))
+    half, reach = np.zeros((patterns, k)), np.zeros(patterns)
+    for c in range(chains):
+        for j in range(count):
+            more = there[c, j] ** 2 - here[c, j] ** 2
+            change, possible = 0.0, True
+            for p in range(patterns):
+                w, g, total = weights[c, p], squares[c, p], 0.0
+                for a in range(k):
+                    value = 0.0
+                    for b in range(k):
+                        value += w[a, b] * directions[j, b]  # zero where not run, in rows and columns
+                    half[p, a] = value
+                    total += value * directions[j, a]
+                reach[p] = total
+                grown = 1.0 + more * total
+                if grown <= 0.0:
+                    possible = False
+                    break
+                form = 0.0
+                for a in range(k):
+                    if half[p, a] != 0.0:
+                        for b in range(k):
+                            form += half[p, a] * g[a, b] * half[p, b]
+                change += -0.5 * members[p] * np.log(grown) + 0.5 * more / grown * form
+            if not possible or allowed[c, j] >= change:
+                continue
+            taken[c, j] = 1.0
+            here[c, j] = there[c, j]
+            for p in range(patterns):
+                share = more / (1.0 + more * reach[p])
+                for a in range(k):
+                    if half[p, a] != 0.0:
+                        for b in range(k):
+                            weights[c, p, a, b] -= share * half[p, a] * half[p, b]
+    return taken

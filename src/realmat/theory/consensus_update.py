@@ -53,7 +53,7 @@ class Update:
     errors: Errors
     priors: Mapping[str, Prior]
     nu: float | None
-    steps: dict[str, np.ndarray] = field(default_factory=dict)
+    lengths: dict[str, np.ndarray] = field(default_factory=dict)
     learning: float = 0.5
 
     def begin(self, medians: Mapping[str, Any], chains: int, rng: np.random.Generator) -> State:
@@ -151,7 +151,9 @@ class Update:
         self._population(state, ideal, rng)
         self._hardness(state, ideal, rng)
         weight = np.ones_like(ideal) if self.nu is None else 1 / state[f"{self.name}_hardness"]
-        (self._full if self.errors.full else self._families)(state, weight, ideal, rng)
+        self._lines(state, weight, ideal, rng)
+        errors = self.calculations.errors(state[f"{self.name}_bias"], state[f"{self.name}_slope"], ideal)
+        (self._full if self.errors.full else self._families)(state, errors, weight, rng)
         self._pools(state, rng)
         del state["_weights"]
         return state
@@ -178,19 +180,7 @@ class Update:
         degrees = self.nu + 1 + self.calculations.count
         state[f"{self.name}_hardness"] = (self.nu + square) / rng.chisquare(degrees, square.shape)
 
-    # --- errors that may go together in any way -------------------------------------------------------------------------------------
-
-    def _full(self, state: State, weight: np.ndarray, ideal: np.ndarray, rng: np.random.Generator) -> None:
-        self._lines(state, weight, ideal, rng)
-        errors = self.calculations.errors(state[f"{self.name}_bias"], state[f"{self.name}_slope"], ideal)
-        whole = self.calculations.completed(errors, state["_covariance"], state["_weights"], 1 / weight, rng)
-        told = self.calculations.count > 0
-        whole = whole[:, told] * np.sqrt(weight[:, told])[..., None]
-        own, family = state[f"{self.name}_own"], self._family(state)
-        covariance = self.errors.draw(whole.swapaxes(1, 2) @ whole, whole.shape[1], own, family, rng)
-        self._one_by_one(state, np.linalg.inv(covariance), rng)
-        state["_covariance"] = covariance
-        state |= self.errors.factored(covariance, state[f"{self.name}_own"], self._family(state))
+    # --- lines and errors of the theories -------------------------------------------------------------------------------------------
 
     def _lines(self, state: State, weight: np.ndarray, ideal: np.ndarray, rng: np.random.Generator) -> None:
         """Biases and slopes of all theories at once: normal, given the calculations that were run.
@@ -199,10 +189,9 @@ class Update:
         """
         chains, k = len(ideal), self.errors.size
         z = np.stack([np.ones_like(ideal), ideal - self.calculations.centre], axis=-1)
-        weighted = z * weight[..., None]
-        gram = np.stack([weighted[:, p.members].swapaxes(1, 2) @ z[:, p.members] for p in self.calculations.patterns], axis=1)
+        gram = self.calculations.scatter(z, weight)
         told = self.calculations.told(state["_weights"])
-        side = (weighted.swapaxes(1, 2) @ told).reshape(chains, 2 * k)
+        side = ((z * weight[..., None]).swapaxes(1, 2) @ told).reshape(chains, 2 * k)
         matrix = np.einsum("cpij,cpkl->cikjl", gram, state["_weights"]).reshape(chains, 2 * k, 2 * k)
         prior = np.repeat(np.stack([state[f"{self.name}_bias_scale"], state[f"{self.name}_slope_scale"]], axis=1) ** -2.0, k, axis=1)
         side[:, k:] += prior[:, k:]  # slopes are around 1, biases around 0
@@ -212,41 +201,30 @@ class Update:
         drawn = np.linalg.solve(factor.swapaxes(1, 2), half)[..., 0]
         state[f"{self.name}_bias"], state[f"{self.name}_slope"] = drawn[:, :k], drawn[:, k:]
 
-    # --- errors with family parts ---------------------------------------------------------------------------------------------------
+    def _full(self, state: State, errors: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> None:
+        """Errors that go together in any way: S given those of the calculations that were not run, too, and the scales of S0 given S."""
+        from realmat.theory.consensus_kernels import one_by_one
 
-    def _families(self, state: State, weight: np.ndarray, ideal: np.ndarray, rng: np.random.Generator) -> None:
-        """Family parts are drawn for each material; given them every theory is a regression of its own."""
-        ran = np.isfinite(self.calculations.x)
-        errors = self.calculations.errors(state[f"{self.name}_bias"], state[f"{self.name}_slope"], ideal)
-        shared = self._shared(state, errors, weight, ran, rng) if self.errors.membership.shape[1] else 0.0
-        tau = ideal - self.calculations.centre
-        values = errors + state[f"{self.name}_bias"][:, None] + state[f"{self.name}_slope"][:, None] * tau[..., None] - shared
-        w = np.where(ran, weight[..., None] / state[f"{self.name}_own"][:, None] ** 2, 0.0)
-        a = np.stack([w.sum(1), (w * tau[..., None]).sum(1), (w * tau[..., None] ** 2).sum(1)])
-        a[0] += state[f"{self.name}_bias_scale"][:, None] ** -2.0
-        a[2] += state[f"{self.name}_slope_scale"][:, None] ** -2.0
-        side = (w * values).sum(1), (w * values * tau[..., None]).sum(1) + state[f"{self.name}_slope_scale"][:, None] ** -2.0
-        det = a[0] * a[2] - a[1] ** 2
-        mean = (a[2] * side[0] - a[1] * side[1]) / det, (a[0] * side[1] - a[1] * side[0]) / det
-        slope = mean[1] + np.sqrt(a[0] / det) * rng.standard_normal(det.shape)
-        bias = mean[0] - a[1] / a[0] * (slope - mean[1]) + rng.standard_normal(det.shape) / np.sqrt(a[0])
-        state[f"{self.name}_bias"], state[f"{self.name}_slope"] = bias, slope
-        left = np.where(ran, values - bias[:, None] - slope[:, None] * tau[..., None], 0.0)
-        square, count = (weight[..., None] * left**2).sum(1), ran.sum(0)
-        self._step(state, f"{self.name}_own", _of_scale(count, square), rng)
+        whole = self.calculations.completed(errors, state["_covariance"], state["_weights"], 1 / weight, rng)
+        told = self.calculations.count > 0
+        whole = whole[:, told] * np.sqrt(weight[:, told])[..., None]
+        own, family = state[f"{self.name}_own"], self._family(state)
+        covariance = self.errors.draw(whole.swapaxes(1, 2) @ whole, whole.shape[1], own, family, rng)
+        inverse, precision = np.linalg.inv(self.errors.centre(own, family)), np.linalg.inv(covariance)
+        degrees, scale = float(self.errors.degrees), self.errors.scale
+        self._scales(state, lambda here, there, allowed, v: one_by_one(here, there, allowed, inverse, precision, v, degrees, scale), rng)
+        state["_covariance"] = covariance
+        state |= self.errors.factored(covariance, state[f"{self.name}_own"], self._family(state))
+
+    def _families(self, state: State, errors: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> None:
+        """Errors that go together by family: S is S0, whose scales move given the errors of the calculations that were run."""
+        from realmat.theory.consensus_kernels import one_by_one_of_patterns
+
+        members = np.array([len(p.members) for p in self.calculations.patterns])
+        squares = self.calculations.scatter(errors, weight)
+        weights = np.array(state["_weights"], order="C")
+        self._scales(state, lambda here, there, allowed, v: one_by_one_of_patterns(here, there, allowed, weights, squares, members, v), rng)
         state["_covariance"] = self.errors.centre(state[f"{self.name}_own"], self._family(state))
-
-    def _shared(self, state: State, errors: np.ndarray, weight: np.ndarray, ran: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The family parts of the errors, shape (C, M, K), and the families' scales given them."""
-        member = self.errors.membership
-        inside = (ran[None] / state[f"{self.name}_own"][:, None] ** 2) @ member  # (C, M, families)
-        side = (errors / state[f"{self.name}_own"][:, None] ** 2) @ member
-        precision = inside + state[f"{self.name}_family"][:, None] ** -2.0
-        part = side / precision + rng.standard_normal(side.shape) / np.sqrt(precision * weight[..., None])
-        touched = (ran.astype(float) @ member > 0)[None]
-        square, count = (weight[..., None] * part**2 * touched).sum(1), touched[0].sum(0)
-        self._step(state, f"{self.name}_family", _of_scale(count, square), rng)
-        return np.asarray(part @ member.T)
 
     # --- what theories have in common -----------------------------------------------------------------------------------------------
 
@@ -274,7 +252,7 @@ class Update:
         return np.asarray(self.priors[name].logpdf(value, lookup))
 
     def _length(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        return self.steps.setdefault(name, np.full(shape, np.log(0.3)))
+        return self.lengths.setdefault(name, np.full(shape, np.log(0.3)))
 
     def _step(self, state: State, name: str, log_likelihood: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> None:
         """A step of every number of a parameter by itself, where they are independent given the rest."""
@@ -287,21 +265,15 @@ class Update:
         state[name] = np.where(taken, there, here)
         length += self.learning * (taken.mean(axis=0) - _TARGET)
 
-    def _one_by_one(self, state: State, precision: np.ndarray, rng: np.random.Generator) -> None:
+    def _scales(self, state: State, move: Callable[..., np.ndarray], rng: np.random.Generator) -> None:
         """A step of each own scale and each family's, one after the other: their squares enter S0 by a matrix of rank one each."""
-        from realmat.theory.consensus_kernels import one_by_one
-
-        own, family = state[f"{self.name}_own"], self._family(state)
-        inverse = np.linalg.inv(self.errors.centre(own, family))
-        k = self.errors.size
-        for name, directions in ((f"{self.name}_own", np.eye(k)), (f"{self.name}_family", np.ascontiguousarray(self.errors.membership.T))):
+        for name, directions in ((f"{self.name}_own", np.eye(self.errors.size)), (f"{self.name}_family", self.errors.membership.T)):
             if not len(directions):
                 continue
             here = state[name].copy()
             length = self._length(name, here.shape[1:])
             there = here * np.exp(np.exp(length) * rng.standard_normal(here.shape))
             prior = np.log(there / here) + self._log_prior(state, name, there) - self._log_prior(state, name, here)
-            allowed = np.log(rng.random(here.shape)) - prior
-            taken = one_by_one(here, there, allowed, inverse, precision, directions, float(self.errors.degrees), self.errors.scale)
+            taken = move(here, there, np.log(rng.random(here.shape)) - prior, np.ascontiguousarray(directions))
             length += self.learning * (taken.mean(axis=0) - _TARGET)
             state[name] = here
