@@ -1,11 +1,13 @@
 """Tables that need not fit into memory: Parquet, and every lazy frame that narwhals knows, reduced to cells where they live.
 
-Rows alike in every column but the response need only their number, the mean of the response and its centred sum of squares, which engines
-compute in one pass by updating means (Welford, Technometrics 4, 419, 1962; Chan, Golub & LeVeque, Am. Stat. 37, 242, 1983).
+Rows alike in every column but the response need only their number, the mean of the response and its centred sum of squares, which most
+engines compute in one pass by updating means (Welford, Technometrics 4, 419, 1962; Chan, Golub & LeVeque, Am. Stat. 37, 242, 1983). Dask
+sums squares: the mean of all rows is taken off first, so that nothing cancels far from zero.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,9 @@ def _opened(data: Any) -> Any:
 
     if isinstance(data, (str, Path)):
         return nw.from_native(_scan(Path(data)))
-    found: Any = nw.from_native(data, pass_through=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # narwhals on where its support of Dask will be
+        found: Any = nw.from_native(data, pass_through=True)
     return found if isinstance(found, (nw.LazyFrame, nw.DataFrame)) else None
 
 
@@ -127,8 +131,9 @@ def reduced(data: Any, columns: Sequence[str], response: str, link: str) -> tupl
         raise DataError(f"column {response!r} holds {schema[response]}, no numbers. Cast it, or read the file with rm.read_table.")
     keys = [c for c in dict.fromkeys(columns) if c != response]
     y = nw.col(response).cast(nw.Float64)
-    _refuse_bad(frame, keys, response, link)
     g = y.log() if link == "log" else y
+    middle = _middle(frame, g, keys, response, link)
+    g = g - middle
     of_cell = [nw.len().alias(_NUMBER), nw.col(_MEAN).mean(), nw.col(_MEAN).var(ddof=0).alias(_VARIANCE)]
     some = frame.select(*[nw.col(c) for c in keys], g.alias(_MEAN))
     cells = _pandas(some.group_by(keys).agg(*of_cell).head(_CELLS + 1)) if keys else _pandas(some.select(*of_cell))
@@ -137,21 +142,25 @@ def reduced(data: Any, columns: Sequence[str], response: str, link: str) -> tupl
     cells = cells.sort_values(keys, kind="stable", ignore_index=True) if keys else cells
     count = cells[_NUMBER].to_numpy(dtype=float)
     within = np.nan_to_num(cells[_VARIANCE].to_numpy(dtype=float)) * count
-    mean = cells[_MEAN].to_numpy(dtype=float)
+    mean = cells[_MEAN].to_numpy(dtype=float) + middle
     out = cells[keys].assign(**{response: np.exp(mean) if link == "log" else mean})
     out.index = pd.Index([", ".join(f"{k}={v}" for k, v in zip(keys, row, strict=True)) for row in cells[keys].itertuples(index=False)])
     return out, count, within
 
 
-def _refuse_bad(frame: Any, keys: Sequence[str], response: str, link: str) -> None:
-    """Refuse a response that is empty, not finite, or not above zero where its logarithm is taken: counted, the first rows named."""
+def _middle(frame: Any, g: Any, keys: Sequence[str], response: str, link: str) -> float:
+    """The mean of g(y).
+
+    A response that is empty, not finite, or not above zero where its logarithm is taken is refused: counted, the first rows named.
+    """
     import narwhals as nw
 
     y = nw.col(response).cast(nw.Float64)
     bad = {"empty": y.is_null() | y.is_nan(), "infinite": (y.abs() > 1e100).fill_null(False)}
     if link == "log":
         bad["not above 0"] = (y <= 0).fill_null(False)
-    found = _pandas(frame.select(*[expr.cast(nw.Int64).sum().alias(name) for name, expr in bad.items()])).iloc[0]
+    counted = [expr.cast(nw.Int64).sum().alias(name) for name, expr in bad.items()]
+    found = _pandas(frame.select(*counted, g.mean().alias(_MEAN))).iloc[0]
     problems = []
     for name, expr in bad.items():
         if found[name] > 0:
@@ -160,6 +169,7 @@ def _refuse_bad(frame: Any, keys: Sequence[str], response: str, link: str) -> No
             problems.append(f"column {response!r}: {name} response in {int(found[name]):,} rows, such as those of {rows}.")
     if problems:
         raise DataError("the table does not fit the model.", problems)
+    return float(found[_MEAN])
 
 
 def _too_many(frame: Any, keys: Sequence[str]) -> str:
