@@ -148,6 +148,13 @@ class Space:
         parts = [axis.coordinate(values[axis.param.name].reshape(n, -1).T, self.powers[axis.where][:, None]).T for axis in self._axes]
         return np.concatenate(parts, axis=1) if parts else np.zeros((n, 0))
 
+    def of_draws(self, draws: Mapping[str, np.ndarray], most: int) -> np.ndarray:
+        """theta, shape (n, size), of at most `most` draws, evenly chosen from arrays of shape (chain, draw, ...)."""
+        flat = {q.name: draws[q.name].reshape(-1, q.size) for q in self.params}
+        n = min((len(value) for value in flat.values()), default=0)
+        at = np.unique(np.linspace(0, n - 1, min(most, n)).astype(int))
+        return self.thetas({name: value[at] for name, value in flat.items()}, len(at))
+
     @property
     def positive(self) -> np.ndarray:
         """Which coordinates belong to parameters with a lower end and no upper one, shape (size,)."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from realmat.engines import exact, gibbs
 from realmat.errors import FitError, ModelError
@@ -31,8 +34,17 @@ def choose(problem: Problem, engine: str = "auto") -> tuple[str, str]:
     return "exact", "exact: given its hyperparameters the model is linear and Gaussian"
 
 
-def run(problem: Problem, engine: str, draws: int, chains: int, seed: int, progress: bool, **options: Any) -> Draws:
-    """Sample a problem with the engine that fits it.
+def run(
+    problem: Problem,
+    engine: str,
+    draws: int,
+    chains: int,
+    seed: int,
+    progress: bool,
+    start: Mapping[str, np.ndarray] | None = None,
+    **options: Any,
+) -> Draws:
+    """Sample a problem with the engine that fits it; the exact engine from draws of the hyperparameters given fewer rows, say.
 
     Raises
     ------
@@ -47,9 +59,9 @@ def run(problem: Problem, engine: str, draws: int, chains: int, seed: int, progr
     if unknown:
         raise FitError(f"engine {name!r} takes {', '.join(takes)}, not {', '.join(unknown)}.")
     if name == "exact" and gibbs.needed(problem):
-        out = gibbs.sample(problem, draws, chains, seed, progress=progress)
+        out = gibbs.sample(problem, draws, chains, seed, progress=progress, start=start)
     elif name == "exact":
-        out = exact.sample(problem, draws, chains, seed, progress=progress, **options)
+        out = exact.sample(problem, draws, chains, seed, progress=progress, start=start, **options)
     else:
         if progress and engine == "auto":
             print(reason, file=sys.stderr)

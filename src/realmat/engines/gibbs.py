@@ -9,6 +9,7 @@ stand side by side in arrays.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,18 +22,22 @@ from realmat.errors import FitError
 from realmat.posterior.draws import Draws
 from realmat.support.progress import Progress
 from realmat.support.threads import one_blas_thread
+from realmat.terms.own_update import OwnUpdate
 from realmat.terms.problem import Problem
-from realmat.terms.term import OwnUpdate
 
 States = list[dict[str, np.ndarray]]
 
 _SIDE_BY_SIDE = 16
-_WARM = 150  # sweeps
+_WARM, _WARM_STILL = 150, 40  # sweeps: from the priors' medians, and from where chains have been
 _PLACES = 4  # to go to
 _TARGET = 0.6  # of the sweeps that leave where they were
 _ESS = 400.0  # of the least well known hyperparameter; sweeps go on until it is reached
 _FEW = 60  # numbers up to which a parameter's effective size is looked at
 _LONGEST = 8  # times as many sweeps as draws were asked for
+
+
+Psi = Mapping[str, np.ndarray]
+"""Draws of hyperparameters by name, arrays of shape (chain, draw, ...)."""
 
 
 def needed(problem: Problem) -> bool:
@@ -41,7 +46,7 @@ def needed(problem: Problem) -> bool:
 
 
 @one_blas_thread()
-def sample(problem: Problem, draws: int, chains: int, seed: int, progress: bool = True) -> Draws:
+def sample(problem: Problem, draws: int, chains: int, seed: int, progress: bool = True, start: Psi | None = None) -> Draws:
     """Draw from the posterior of a problem with a term that draws parameters of its own.
 
     Parameters
@@ -51,6 +56,8 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, progress: bool 
         As asked for; inside, chains stand side by side and are laid one behind the other, whole ones to each chain asked for.
     seed : int
     progress : bool
+    start : mapping of name to array of shape (chain, draw, ...), optional
+        Hyperparameters from which to go on: draws given other rows, say.
 
     Raises
     ------
@@ -65,8 +72,11 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, progress: bool 
     each = max(1, round(_SIDE_BY_SIDE / chains))
     length = -(-draws // each)
     run = _Run(system, updates, each * chains, np.random.default_rng([seed, 31]))
-    with Progress(progress, "warming up", _WARM) as bar:
-        run.warm(bar)
+    if start is not None:
+        run.begin(start)
+    sweeps = _WARM if start is None else _WARM_STILL
+    with Progress(progress, "warming up", sweeps) as bar:
+        run.warm(sweeps, bar)
         bar.restart("sweeping", length)
         run.keep(length, bar)
     facts: dict[str, Any] = {"engine": "exact", "method": "collapsed Gibbs", "latents": "draws", "sweeps": len(run.kept)}
@@ -191,10 +201,17 @@ class _Run:
             total[k] += sum(update.log_density(state) for update, state in zip(self.updates, states, strict=True))
         return np.where(np.isfinite(total), total, -np.inf)
 
-    def warm(self, bar: Progress) -> None:
+    def begin(self, start: Psi) -> None:
+        """Stand at some draws of the hyperparameters."""
+        flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in start.items()}
+        at = self.rng.integers(len(next(iter(flat.values()))), size=self.count)
+        self.theta = self.space.thetas({q.name: flat[q.name][at] for q in self.space.params}, self.count)
+        self.states = [{name: flat[name][at] for name in update.names} for update in self.updates]
+
+    def warm(self, sweeps: int, bar: Progress) -> None:
         """Find the posterior, and the sizes of the steps in it."""
         history: list[np.ndarray] = []
-        for k in range(_WARM):
+        for k in range(sweeps):
             self.sweep(0.5 / (1 + k / 20))
             history.append(self.coordinates())
             if k % 30 == 29:

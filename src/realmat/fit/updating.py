@@ -94,9 +94,17 @@ class Updating(Fitted):
             if found.posterior is not None:
                 return found.posterior, found
             why = f"k-hat {found.k_hat:.2f}, efficiency {found.efficiency:.0%}"
-        made = choice.run(problem, str(facts["engine"]), int(facts["draws"]), int(facts["chains"]), int(facts["seed"]), progress)
+        asked = int(facts["draws"]), int(facts["chains"]), int(facts["seed"])
+        made = choice.run(problem, str(facts["engine"]), *asked, progress, start=self._start(problem))
         new = {**made.facts, "updates": facts["updates"], "update": f"fitted anew: {why}"}
         return Posterior(problem, Draws(made.params, made.coefficients, made.summary, made.stats, new)), None
+
+    def _start(self, problem: Problem) -> Mapping[str, np.ndarray] | None:
+        """Draws of this fit, from which a new one starts."""
+        from realmat.engines.exact.reweight import widened
+
+        params = self.posterior.draws.params
+        return widened(params, problem, self.posterior.shape, int(self.facts["seed"])) if params else None
 
     def _not_reweighted(self, problem: Problem) -> str:
         """Why draws of this fit cannot be reweighted; empty where they can."""

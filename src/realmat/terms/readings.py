@@ -172,12 +172,24 @@ def rows_in(other: Table, fitted: Table) -> np.ndarray:
     return np.where(found, codes, -1)
 
 
+def first_within(table: Table, by: str, column: str) -> np.ndarray:
+    """The first value of a column in each group, shape (groups,); NaN where a group has none."""
+    codes, values = table.level(by).codes, table.numeric(column)
+    there = np.flatnonzero(np.isfinite(values) & (codes >= 0))
+    out = np.full(table.level(by).size, np.nan)
+    out[codes[there[::-1]]] = values[there[::-1]]
+    return out
+
+
 def constant_within(table: Table, by: str, *columns: str) -> bool:
-    """Whether columns take one value within each group."""
+    """Whether columns take one value within each group, in the rows that hold one."""
     codes = table.level(by).codes
-    first = np.full(codes.max() + 1, -1)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
-    return all(np.array_equal(table.numeric(c), table.numeric(c)[first[codes]], equal_nan=True) for c in columns)
+    for column in columns:
+        values = table.numeric(column)
+        there = np.isfinite(values) & (codes >= 0)
+        if not np.array_equal(values[there], first_within(table, by, column)[codes[there]]):
+            return False
+    return True
 
 
 def listed(names: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:

@@ -14,12 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
 from realmat.terms.density import Density, Parameter
+from realmat.terms.own_update import OwnUpdate
 from realmat.terms.priors import Prior
 
 if TYPE_CHECKING:
@@ -259,45 +260,6 @@ def measured(name: str, y: np.ndarray, pieces: tuple[Piece, ...], noise: Noise, 
     """Rows of single measurements, as a component declares them for the characterisation of its state."""
     n = len(y)
     return Rows(name, y, tuple((owner, piece) for piece in pieces), (), noise, np.ones(n), np.zeros(n))
-
-
-class OwnUpdate(Protocol):
-    """Draws parameters of a term given its coefficients, many chains side by side: arrays have the chains as first axis.
-
-    Attributes
-    ----------
-    names : tuple of str
-        The parameters it draws; others of the problem it neither reads nor changes.
-    block : str
-        The coefficients they are drawn given.
-    learning : float
-        How fast its steps adapt; 0 once the chains are warm.
-    """
-
-    names: tuple[str, ...]
-    block: str
-    learning: float
-
-    def begin(self, medians: Values, chains: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Starting values."""
-
-    def derived(self, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Functions of them that the term's pieces, offsets and scales take from among the values where they stand there."""
-
-    def along(self, state: dict[str, np.ndarray]) -> np.ndarray:
-        """Coordinates, shape (chains, n), that would move slowly given the coefficients: they also move with these integrated out."""
-
-    def moved(self, state: dict[str, np.ndarray], along: np.ndarray) -> dict[str, np.ndarray]:
-        """The parameters with those coordinates elsewhere."""
-
-    def log_density(self, state: dict[str, np.ndarray]) -> np.ndarray:
-        """Log density of the coordinates, shape (chains,), but for the marginal likelihood and what does not change along them."""
-
-    def settled(self, state: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """A state where the chains stay after they moved there from another: all its parameters, where `moved` does what is needed."""
-
-    def draw(self, state: dict[str, np.ndarray], b: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """New values given coefficients of shape (chains, size)."""
 
 
 @dataclass(frozen=True)

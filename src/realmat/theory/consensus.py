@@ -12,7 +12,7 @@ from realmat.errors import DataError, ModelError
 from realmat.table.table import ROW, Column, Table, rows_text
 from realmat.terms.component import Component, PriorLike, Scale, freeze, indicator, reject_unknown
 from realmat.terms.priors import Prior
-from realmat.terms.readings import constant_within, rows_in
+from realmat.terms.readings import constant_within, first_within, rows_in
 from realmat.terms.term import Coefficients, Contribution, Fresh, Noise, Param, Piece, Term, Values, measured
 from realmat.theory.calculations import Calculations
 from realmat.theory.consensus_errors import Errors
@@ -128,7 +128,7 @@ class Consensus(Component):
         realmat.DataError
             If a theory has no value anywhere.
         """
-        level = self._level(table)
+        level = self._level(table.whole)  # a row that holds a calculation need not hold a measurement
         calculations = self._calculations(table, level, scale.level)
         empty = [c for k, c in enumerate(self.columns) if not np.isfinite(calculations.x[:, k]).any()]
         if empty:
@@ -148,10 +148,11 @@ class Consensus(Component):
         return [c for c in self.columns if c in table.columns]
 
     def _calculations(self, table: Table, level: str, centre: float) -> Calculations:
-        codes = table.level(level).codes
-        first = np.full(table.level(level).size, -1)
-        first[codes[::-1]] = np.arange(len(codes))[::-1]
-        return self.calculations(table, first, centre)
+        """What was calculated of each value of a level, in whichever row it stands."""
+        whole, values = table.whole, table.whole.level(level).values
+        known = {c: first_within(whole, level, c) for c in self._given(whole)}
+        every = Table({c: np.full(len(values), np.nan) for c in self.columns} | known, {}, values, link=table.link)
+        return self.calculations(every, np.arange(len(values)), centre)
 
     def calculations(self, table: Table, rows: np.ndarray, centre: float) -> Calculations:
         """What was calculated, of some rows of a table, on the scale of the link; a theory that the table lacks was not run."""

@@ -79,6 +79,8 @@ class Start:
         Weighted draws to start from: all modes that were found are among them.
     known : bool
         Whether `root` is a better guess of the covariance than the curvature of the joint density.
+    warm : bool
+        Whether the draws are nearly those that are looked for, so that the first stages of warm-up can be left out.
     """
 
     centre: np.ndarray
@@ -86,6 +88,7 @@ class Start:
     thetas: np.ndarray | None = None
     weights: np.ndarray | None = None
     known: bool = False
+    warm: bool = False
 
 
 class Sampler:
@@ -121,13 +124,14 @@ class Sampler:
         if not np.isfinite(self.running.value).any():
             raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
         self.stages: list[int] = []
+        self._lengths = _STAGES[-1:] if start.warm else _STAGES
 
     def run(self, draws: int, progress: bool) -> Run:
         """Warm up and draw, at least `draws` of each of the user's chains, and until they are worth enough."""
         each = -(-draws // self.parts)
         goal = min(_ENOUGH, draws * self.chains)
-        with Progress(progress, "warming up", sum(_STAGES)) as bar:
-            for length in _STAGES:
+        with Progress(progress, "warming up", sum(self._lengths)) as bar:
+            for length in self._lengths:
                 self._stage(length, bar)
             return self._draw(draws, each, goal, bar)
 

@@ -6,6 +6,7 @@ It never imports PyMC and compiles nothing but a few cached loops.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,15 @@ def refusal(problem: Problem) -> str | None:
 
 
 @one_blas_thread()
-def sample(problem: Problem, draws: int, chains: int, seed: int, latents: str | None = None, progress: bool = True) -> Draws:
+def sample(
+    problem: Problem,
+    draws: int,
+    chains: int,
+    seed: int,
+    latents: str | None = None,
+    progress: bool = True,
+    start: Mapping[str, np.ndarray] | None = None,
+) -> Draws:
     """Draw from the posterior of a conditionally Gaussian problem.
 
     Parameters
@@ -49,6 +58,8 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, latents: str | 
     latents : {"draws", "summary"}, optional
         "summary" keeps mean and sd of every coefficient instead of draws; by default it is chosen where draws would need over 1 GB.
     progress : bool
+    start : mapping of name to array of shape (chain, draw, ...), optional
+        Hyperparameters near those that are looked for: draws given fewer rows, say.
 
     Raises
     ------
@@ -65,11 +76,11 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, latents: str | 
     if latents is None:
         latents = "summary" if draws * chains * system.size * 8 > _STORED_BYTES and not system.augmented else "draws"
     if why := chained.reason(system):
-        out = chained.sample(system, draws, chains, seed, latents, progress, why)
+        out = chained.sample(system, draws, chains, seed, latents, progress, why, known=start)
     elif not problem.params:
         out = _fixed(system, draws, chains, seed)
     else:
-        out = _explored(system, draws, chains, seed, latents, progress)
+        out = _explored(system, draws, chains, seed, latents, progress, start)
     facts = {**out.facts, "engine": "exact", "seconds": round(time.perf_counter() - started, 4), "latents": latents}
     return Draws(out.params, out.coefficients, out.summary, out.stats, facts)
 
@@ -82,9 +93,11 @@ def _fixed(system: System, draws: int, chains: int, seed: int) -> Draws:
     return Draws({}, {name: b[..., where] for name, where in system.columns.items()}, facts={"method": "independent exact draws"})
 
 
-def _explored(system: System, draws: int, chains: int, seed: int, latents: str, progress: bool) -> Draws:
+def _explored(
+    system: System, draws: int, chains: int, seed: int, latents: str, progress: bool, start: Mapping[str, np.ndarray] | None
+) -> Draws:
     with Progress(progress, "exploring hyperparameters", None) as bar:
-        explored = explore(system, np.random.default_rng([seed, 0]))
+        explored = explore(system, np.random.default_rng([seed, 0]), start)
         system = explored.density.system
         store = Store(system, chains, draws, latents)
         facts: dict[str, Any] = {"evaluations": explored.density.evaluations}

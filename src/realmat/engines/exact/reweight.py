@@ -51,21 +51,26 @@ class Basis:
 
     def for_problem(self, problem: Problem, seed: int) -> Basis:
         """With every hyperparameter of a longer table: those of a new laboratory, say, are drawn from their prior."""
-        chains, draws = self.log_marginal.shape
-        kept = [q.name for q in problem.params if q.name in self.params and q.size == _size(self.params[q.name])]
-        known = {name: self.params[name].reshape(chains * draws, *self.params[name].shape[2:]) for name in kept}
-        fresh = hyperparameters(problem.params, chains * draws, np.random.default_rng([seed, 21]), known)
-        params = {}
-        for q in problem.params:
-            old = self.params.get(q.name)
-            if old is not None and _size(old) == q.size:
-                params[q.name] = old
-                continue
-            new = fresh[q.name].reshape(chains, draws, *fresh[q.name].shape[1:])
-            if old is not None:  # values of a level keep their places, new ones follow
-                new[..., : old.shape[-1]] = old
-            params[q.name] = new
-        return replace(self, params=params)
+        return replace(self, params=widened(self.params, problem, self.log_marginal.shape, seed))
+
+
+def widened(params: Mapping[str, np.ndarray], problem: Problem, shape: tuple[int, ...], seed: int) -> dict[str, np.ndarray]:
+    """Draws, `shape` (chain, draw), of every hyperparameter of a longer problem: what is new in it is drawn from its prior."""
+    chains, draws = shape
+    kept = [q.name for q in problem.params if q.name in params and q.size == _size(params[q.name])]
+    known = {name: params[name].reshape(chains * draws, *params[name].shape[2:]) for name in kept}
+    fresh = hyperparameters(problem.params, chains * draws, np.random.default_rng([seed, 21]), known)
+    out = {}
+    for q in problem.params:
+        old = params.get(q.name)
+        if old is not None and _size(old) == q.size:
+            out[q.name] = old
+            continue
+        new = fresh[q.name].reshape(chains, draws, *fresh[q.name].shape[1:])
+        if old is not None:  # values of a level keep their places, new ones follow
+            new[..., : old.shape[-1]] = old
+        out[q.name] = new
+    return out
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,8 @@ class Later(Mapping[str, np.ndarray]):
         out = np.empty((size, self._system.size))
         values = _batch(self._params, size)
         for where in slices(size, self._system.many.most):
-            solved = self._system.many.at({name: v[..., where] for name, v in values.items()}, where.stop - where.start)
+            own, _ = _told(self._system.problem, {name: v[..., where] for name, v in values.items()})
+            solved = self._system.many.at(own, where.stop - where.start)
             out[where] = solved.draw(np.random.default_rng([self._seed, 2, where.start]))
         return out.reshape(*self._shape, -1)
 
@@ -148,11 +154,23 @@ def _log_marginals(system: System, params: Mapping[str, np.ndarray], shape: tupl
 
     def work(where: slice) -> None:
         some = changed[where]
-        found[where] = system.many.at({name: v[..., some] for name, v in values.items()}, len(some)).log_marginal
+        own, beyond = _told(system.problem, {name: v[..., some] for name, v in values.items()})
+        found[where] = system.many.at(own, len(some)).log_marginal + beyond
 
     with ThreadPoolExecutor(workers()) as pool:
         list(pool.map(work, slices(len(changed), system.many.most)))
     return found[np.cumsum(np.isin(np.arange(size), changed)) - 1].reshape(shape)
+
+
+def _told(problem: Problem, values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray | float]:
+    """Values, with what terms that draw parameters of their own make of them, and the density of the data of these beyond their rows."""
+    beyond: np.ndarray | float = 0.0
+    for term in problem.all_terms:
+        if term.update is not None:
+            state = {name: np.moveaxis(values[name], -1, 0) for name in term.update.names}
+            values = values | {name: np.moveaxis(v, 0, -1) for name, v in term.update.derived(state).items()}
+            beyond = beyond + term.update.beyond(state)
+    return values, beyond
 
 
 def _batch(params: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
