@@ -101,7 +101,7 @@ def test_several_properties() -> None:
     rest = rm.material.Unresolved(by="specimen")
     members = [rm.Model(r, levels={"specimen": "piece"}, theory=rm.theory.Constant(), material=rest) for r in "ab"]
     joint = rm.Joint(members, correlate=["unresolved_specimen"]).fit(df, draws=300, chains=2, seed=1, progress=False)
-    campaign = rm.Campaign(joint.of("b"), df.loc[10:, ["piece", "a"]], actions=["property", "repeat"], costs={"a": 50.0})
+    campaign = rm.Campaign(joint.of("b"), df.loc[10:, ["piece", "a"]], actions=["property", "repeat"], costs={"a": 50.0, "repeat": 3.0})
     todo = campaign.ask(2)
     assert list(todo["measure"]) == ["b", "b"]
     assert set(todo["action"]) == {"property"}

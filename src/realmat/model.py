@@ -17,7 +17,7 @@ from realmat.table.table import RESPONSE, Column, Table
 from realmat.table.validated import as_frame, validated
 from realmat.terms.arguments import fits
 from realmat.terms.binding import Member, bind_together
-from realmat.terms.component import Component, Scale, reject_unknown
+from realmat.terms.component import Component, Scale, described, reject_unknown
 from realmat.terms.problem import LINKS, Problem
 
 if TYPE_CHECKING:
@@ -394,13 +394,5 @@ class Model:
             + (f", {self.link} link" if self.link != "identity" else "")
         ]
         lines += [f"  levels: {', '.join(f'{k} = {v}' for k, v in self.levels.items())}"] if self.levels else []
-        for component in self.components:
-            lines.append(f"  {component.layer:<12}{component.label}: {type(component).__name__}")
-            for name, default in component.default_priors().items():
-                given = getattr(component, name, None)
-                if isinstance(given, (int, float)) and not isinstance(given, bool):
-                    shown = f"= {given:g}"
-                else:
-                    shown = f"~ {default} (default)" if given is None or isinstance(given, bool) else f"~ {given!r}"
-                lines.append(f"              {name} {shown}")
+        lines += [line for component in self.components for line in described(component)]
         return "\n".join(lines)

@@ -306,8 +306,10 @@ def table_rows(posterior: Posterior, target: Sequence[Any], wanted: Sequence[Any
     split = len(target)
     to_predict = Rows("predict", [str(label) for label in target], "table", stream=stream, cells=stream.cell[:split]) if split else None
     what = [f"row {label} of the candidates" for label in wanted]
-    to_measure: list[Lines] = [Rows("measure", what, "table", stream=stream, cells=stream.cell[split:])] if len(wanted) else []
-    return to_predict, to_measure
+    if not len(wanted):
+        return to_predict, []
+    response = posterior.problem.response
+    return to_predict, [Rows("measure", what, "table", response, stream=stream, cells=stream.cell[split:])]
 
 
 def fitted_rows(posterior: Posterior, rows: np.ndarray) -> Lines:

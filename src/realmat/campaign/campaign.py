@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from realmat.attribution.advise import Actions, costs_of, lines_of, thinned_to_most, wanted_of
+from realmat.attribution.advise import KINDS, Actions, costs_of, lines_of, thinned_to_most, wanted_of
 from realmat.attribution.candidates import Lines
 from realmat.attribution.covariances import Sums, greedy
 from realmat.campaign import actions as rows_of
@@ -20,6 +20,7 @@ from realmat.campaign.targets import Parameter, Passing, as_aim, gain_of
 from realmat.errors import DataError, FileError, ModelError
 from realmat.support.shown import significant
 from realmat.support.threads import one_blas_thread
+from realmat.terms.component import reject_unknown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,10 +112,12 @@ class Campaign:
         begun = self.record.of("start")
         if begun and begun[0]["data"] != fit.problem.table.whole.digest:
             raise FileError(f"{path} is the record of a campaign that began with other data than this fit.")
+        self._check_costs()
         if not begun:
             self.record.add("start", data=fit.problem.table.whole.digest, response=fit.problem.response, target=aim.said)
         if told:
             self.fit = fit.update(told)
+            self.__dict__.pop("_possible", None)
 
     # --- what is possible -------------------------------------------------------------------------------------------------------
 
@@ -127,7 +130,7 @@ class Campaign:
         goal, lines, _, _ = lines_of(fit.posterior, wanted, self.aim.rows, lambda rows: fit.model.prediction_table(rows, units))
         goal = self.aim.lines(fit.posterior) or goal
         lines, _ = thinned_to_most(rows_of.fillable(fit, lines))
-        cost = costs_of(lines, {name: c for name, c in self.costs.items() if name in self._named(lines)})
+        cost = costs_of(lines, {name: c for name, c in self.costs.items() if name in _named(lines)})
         left = np.inf if self.budget is None else self.budget - self.spent + 1e-9 * self.budget
         once = {what for step in self.record.of("tell") for what in step["what"]}
         fresh = [line.kind != "measure" or w not in once for line in lines for w in line.what]
@@ -146,9 +149,15 @@ class Campaign:
         with one_blas_thread():
             return Sums.alone(self.fit.weighted, self._possible[0])
 
-    @staticmethod
-    def _named(lines: list[Lines]) -> set[str]:
-        return {name for line in lines for name in (line.kind, *line.what)} | {"repeat", "characterise", "theory", "specimen", "measure"}
+    def _check_costs(self) -> None:
+        """Refuse costs of what is no action.
+
+        Raises
+        ------
+        realmat.ModelError
+            With the names, and those that were likely meant.
+        """
+        reject_unknown(list(self.costs), list(_named(self._possible[1])), "action in costs=")
 
     # --- the loop ---------------------------------------------------------------------------------------------------------------
 
@@ -267,3 +276,8 @@ class Campaign:
         told = sum(len(s["what"]) or len(next(iter(s["rows"].values()), [])) for s in self.record.of("tell"))
         of = f" of {self.budget:g}" if self.budget is not None else ""
         return f"<Campaign for {self.aim.said}: {told} actions told, {self.spent:g}{of} spent>"
+
+
+def _named(lines: Sequence[Lines]) -> dict[str, None]:
+    """What costs may be given by: kinds of action, what they measure, and each by its words."""
+    return dict.fromkeys([*KINDS, *(name for line in lines for name in (line.kind, line.measures, *line.what) if name)])

@@ -81,12 +81,18 @@ def report(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Picture: PNG, SVG or PDF.", show_default=False)] = None,
 ) -> None:
     """What was asked and spent, and how the uncertainty fell; with -o as a picture."""
+    import realmat as rm
     from realmat.cli.show import grid, say
+    from realmat.support.places import writable
 
     going = _opened(record)
     say(repr(going)[1:-1], grid(going.history), f"The uncertainty is {going.uncertainty:.4g}.")
     if out is not None:
-        going.plot().savefig(out)
+        picture = going.plot()
+        known = picture.canvas.get_supported_filetypes()
+        if out.suffix.removeprefix(".").lower() not in known:
+            raise rm.FileError(f"{out}: a picture is written as {', '.join(known)}, as its name ends.")
+        picture.savefig(writable(out))
         say("", f"Written: {out}")
 
 
