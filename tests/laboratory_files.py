@@ -136,6 +136,105 @@ FILES = [
 ]
 
 
+def hidden(path: Path) -> None:
+    """A workbook whose first sheet is hidden."""
+    from openpyxl import Workbook
+
+    made = Workbook()
+    made.active.append(["secret", "x"])
+    made.active.append(["q", 1])
+    made.active.sheet_state = "hidden"
+    page = made.create_sheet("Data")
+    for row in CELLS:
+        page.append(row)
+    made.active = 1
+    made.save(path)
+
+
+def errors(path: Path) -> None:
+    """A workbook with errors among its numbers, and a column of formulas that nobody calculated."""
+    from openpyxl import Workbook
+
+    made = Workbook()
+    for row in (["Lab", "YS", "sum"], ["A", 300, "=B2+1"], ["B", "#DIV/0!", "=B3+1"], ["C", "#N/A", "=B4+1"], ["D", 301.5, "=B5+1"]):
+        made.active.append(row)
+    made.active["B3"].data_type = made.active["B4"].data_type = "e"
+    made.save(path)
+
+
+YS2 = {"YS": [300.0, 310.0, 305.0], "UTS": [420.0, 430.0, 428.0]}
+UGLY = [
+    File(
+        "two_headers.csv",
+        text("Sample,Tensile,,Hardness\nID,YS (MPa),UTS (MPa),HV\ns1,300,420,120\ns2,310,430,125\ns3,305,428,122\n"),
+        {"ID": ["s1", "s2", "s3"], **YS2, "HV": [120, 125, 122]},
+        {"YS": "MPa", "UTS": "MPa"},
+        said=("Rows 1 and 2 are one header",),
+    ),
+    File(
+        "two_groups.csv",
+        text("ID,Rolled,,Forged,\n,YS (MPa),UTS (MPa),YS (MPa),UTS (MPa)\ns1,300,420,310,430\ns2,301,421,311,431\n"),
+        {"ID": ["s1", "s2"], "Rolled YS": [300, 301], "Rolled UTS": [420, 421], "Forged YS": [310, 311], "Forged UTS": [430, 431]},
+        {"Rolled YS": "MPa"},
+    ),
+    File(
+        "merged_header.xlsx",
+        book(
+            {"Data": [["lab", "Strength", None], [None, "YS (MPa)", "UTS (MPa)"], ["A", 300, 420], ["B", 301, 421]]},
+            ["A1:A2", "B1:C1"],
+            "Data",
+        ),
+        {"lab": ["A", "B"], "YS": [300, 301], "UTS": [420, 421]},
+        {"UTS": "MPa"},
+    ),
+    File("two_headers_no_gap.csv", text("a,b,c\nx,y,z\n1,2,3\n4,5,6\n"), said=("'y' in row 2 is no number",)),
+    File(
+        "comments.csv", text("# Zwick\nlab,ys\nA,300.1\n# pause\nB,301.2\n"), {"lab": ["A", "B"], "ys": [300.1, 301.2]}, said=("'# pause'",)
+    ),
+    File("hash_labels.csv", text("piece,ys\n#1,300.1\n#2,301.2\n"), {"piece": ["#1", "#2"], "ys": [300.1, 301.2]}),
+    File("utf16be.txt", text("\ufeffLab;YS\nA;1,5\nB;2,5\n", "utf-16-be"), {"Lab": ["A", "B"], "YS": [1.5, 2.5]}),
+    File("shift_jis.csv", text("試料,硬さ\nA,300\nB,301\n", "shift_jis"), {"試料": ["A", "B"], "硬さ": [300, 301]}),
+    File("mac_lines.csv", text("lab,ys\rA,300\rB,301\r"), {"lab": ["A", "B"], "ys": [300, 301]}),
+    File("trailing_columns.csv", text("lab;ys;;;\nA;300,1;;;\nB;301,2;;;\n;;;;\n"), {"lab": ["A", "B"], "ys": [300.1, 301.2]}),
+    File("doubled.csv", text("lab,ys,ys\nA,300,301\nB,302,303\n"), {"ys": [300, 302], "ys (2)": [301, 303]}, said=("second column 'ys'",)),
+    File("percent.csv", text("lab,C\nA,0.05%\nB,0.12 %\nC,<0.02%\n"), {"C": [0.05, 0.12, "<0.02"]}, {"C": "%"}),
+    File(
+        "fixed_width.txt",
+        text("Lab     Piece   YS/MPa\nLab A   s 1     300.1\nLab B   s 2     301.2\n"),
+        {"Lab": ["Lab A", "Lab B"], "Piece": ["s 1", "s 2"], "YS": [300.1, 301.2]},
+    ),
+    File(
+        "summed.csv",
+        text("lab,ys\nA,300\nB,302\nMean,301\nStd. dev.,1.41\n"),
+        {"lab": ["A", "B"], "ys": [300, 302]},
+        said=("Rows 4, 5 sum up",),
+    ),
+    File("summary_only.csv", text("what,ys\nmin,300\nmax,302\nmean,301\n"), {"what": ["min", "max", "mean"]}),
+    File("wide_row.csv", text("lab,x\nA,0.5\nB,0,7\n"), refused=("row 3 holds more", "quotes")),
+    File("wide_rows.dat", text("lab ys\nlab A 300\nlab B 301\n"), refused=("rows 2, 3 hold more", "name every column")),
+    File(
+        "german_dates.csv",
+        text("Datum;ys\n02.01.2026;300,5\n13.02.2026;301,5\n"),
+        {"Datum": ["02.01.2026", "13.02.2026"], "ys": [300.5, 301.5]},
+    ),
+    File("mixed_dates.csv", text("date,ys\n2026-01-02,300\n03.02.2026,301\n2/3/2026,302\n"), {"ys": [300, 301, 302]}, said=("2026-01-31",)),
+    File("leading_zeros.csv", text("heat,ys\n00123,300\n00456,301\n"), {"heat": ["00123", "00456"]}),
+    File("infinite.csv", text("lab,ys\nA,inf\nB,301\nC,1e400\n"), said=("'inf', '1e400' in rows 2, 4",)),
+    File("powers_of_ten.csv", text("lab;D\nA;1,2E-05\nB;2,0·10⁻⁵\n"), {"D": [1.2e-5, 2.0e-5]}),
+    File("words_for_limits.csv", text("lab;x\nA;<LOD\nB;0,5\nC;< 0,2\nD;0,7\n"), said=("'<LOD' in row 2", "'< 0,2'")),
+    File("hidden.xlsx", hidden, said=("Sheet 'Data' is read",)),
+    File(
+        "errors.xlsx",
+        errors,
+        said=("'#DIV/0!' in row 3", "'#N/A' read as missing", "'=B2+1', '=B3+1', '=B4+1' and 1 more in rows 2, 3, 4, 5 were never"),
+    ),
+    File("html.xls", text("<html><table><tr><td>A</td></tr></table></html>"), refused=("save it as .xlsx or .csv",)),
+    File("text_numbers.xlsx", book({"Data": [["lab", "ys"], ["A", "300.5"], ["B", "301,5"], ["C", 302]]}), {"ys": [300.5, 301.5, 302.0]}),
+    File("empty.csv", text(""), refused=("no row of column names",)),
+    File("only_header.csv", text("lab,ys\n"), refused=("no rows below its header",)),
+]
+
+
 def same(found: pd.Series, meant: Sequence[Any]) -> bool:
     """Whether a column holds exactly what was meant."""
     return len(found) == len(meant) and all(a == b or (pd.isna(a) and pd.isna(b)) for a, b in zip(found, meant, strict=True))

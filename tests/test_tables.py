@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laboratory_files import FILES, File, same
+from laboratory_files import FILES, UGLY, File, same
 
 import realmat as rm
 
@@ -19,7 +19,7 @@ def test_there_are_forty_files() -> None:
     assert len(FILES) == len({f.name for f in FILES}) == 40
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: f.name)
+@pytest.mark.parametrize("file", [*FILES, *UGLY], ids=lambda f: f.name)
 def test_a_file_is_read_as_it_is_meant_or_refused(file: File, tmp_path: Path) -> None:
     path = tmp_path / file.name
     file.write(path)

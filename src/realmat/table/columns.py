@@ -89,8 +89,17 @@ class Cells:
         good = sum(isinstance(w, (int, float, Written)) and not isinstance(w, bool) for w in written)
         if self.unit or not there:
             return bool(good)
+        if all(_dated(c) for c in there):
+            return False
         codes = any(isinstance(c, str) and re.fullmatch(r"0\d+", c) for c in there)
         return 2 * good >= len(there) and good > 0 and not codes
+
+
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}(?:[T ].*)?|\d{1,2}([./])\d{1,2}\1\d{2}(?:\d{2})?")
+
+
+def _dated(cell: Any) -> bool:
+    return isinstance(cell, datetime.date) or (isinstance(cell, str) and _DATE.fullmatch(cell) is not None)
 
 
 def _trimmed(cell: Any) -> Any:
@@ -143,8 +152,22 @@ def _labels(column: Cells) -> Read:
     values = np.empty(len(column.cells), dtype=object)
     values[:] = [None if isinstance(c, str) and c.lower() in _NOTHING else c for c in column.cells]
     values, notes = one_spelling(values)
+    forms = {re.sub(r"\d+", "", c[:8]) if isinstance(c, str) else "date" for c in there}
+    if there and all(_dated(c) for c in there) and len(forms) > 1:
+        notes.append("dates in several forms stay as they are written; write all of them as 2026-01-31")
     notes += [f"{_shown(said)} {'is' if len(said) == 1 else 'are'} read as missing"] if said else []
-    return Read({column.name: values}, "label", "", notes)
+    formulas = [k for k, c in enumerate(column.cells) if isinstance(c, str) and re.match(r"=[A-Z$.(]", c)]
+    return Read({column.name: values}, "label", "", notes, [_uncalculated(column, formulas)] if formulas else [])
+
+
+def _uncalculated(column: Cells, which: list[int]) -> str:
+    there = Counter(str(column.cells[k]) for k in which)
+    way = "were never calculated. Open the workbook where it was made, and save it."
+    return f"{_shown(there)} in {_places([column.rows[k] for k in which])} {way}"
+
+
+def _places(rows: Sequence[int]) -> str:
+    return ("row " if len(rows) == 1 else "rows ") + ", ".join(map(str, rows[:6])) + (", ..." if len(rows) > 6 else "")
 
 
 class _Numbers:
@@ -263,8 +286,7 @@ class _Numbers:
     def _refused(self) -> list[str]:
         out = []
         for why, cells in self.bad.items():
-            rows = [self.column.rows[k] for k in cells]
-            where = ("row " if len(rows) == 1 else "rows ") + ", ".join(map(str, rows[:6])) + (", ..." if len(rows) > 6 else "")
+            where = _places([self.column.rows[k] for k in cells])
             way = next((way for words, way in _WAYS.items() if why.startswith(words)), "").format(name=self.column.name)
             out.append(f"{_shown(Counter(cells.values()))} in {where} {_singular(why) if len(cells) == 1 else why}. {way}")
         return out

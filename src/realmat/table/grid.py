@@ -66,6 +66,9 @@ def columns_of(cells: list[list[Any]], first: int, what: str) -> Grid:
     if of_row is not None:
         grid.notes.append(f"Row {body[0][0]} holds units")
         body = body[1:]
+    elif (above := _over(header, body)) is not None:
+        grid.notes.append(f"Rows {first + at} and {body[0][0]} are one header: {_quoted([n for n in above if n])}")
+        header, body = above, body[1:]
     body = _cleaned(body, cells[at], grid.notes)
     if not body:
         raise DataError(f"{what} has no rows below its header in row {first + at}.")
@@ -92,17 +95,62 @@ def _unit_row(body: list[tuple[int, list[Any]]]) -> list[str | None] | None:
     return out if numeric and len(numeric) == sum(unit is not None for unit in out) else None
 
 
+def _over(header: list[str | None], body: list[tuple[int, list[Any]]]) -> list[str | None] | None:
+    """The names of a header of two rows: groups above, which may span several columns, and names below; None where there is no second.
+
+    A second row of names stands under every column of numbers, some of which have no name above.
+    """
+    if len(body) < 3:
+        return None
+    below = [" ".join(str(c).split()) if isinstance(c, str) else None for c in body[0][1]]
+    numbers = [k for k in range(len(below)) if 2 * sum(_is_number(row[k]) for _, row in body[1:]) > len(body) - 1]
+    names = [n for n in below if n is not None]
+    told = numbers and all(below[k] is not None and not _is_number(below[k]) for k in numbers)
+    if not told or any(_is_number(c) for c in body[0][1]) or not any(header[k] is None for k in numbers):
+        return None
+    out: list[str | None] = []
+    group = None
+    for k, (upper, lower) in enumerate(zip(header, below, strict=True)):
+        group = upper if upper is not None else group
+        plain = lower is None or upper == lower
+        out.append((upper if k not in numbers or upper else lower) if plain else f"{group} {lower}" if names.count(lower) > 1 else lower)
+    return out
+
+
+_SUMMARIES = re.compile(
+    "mean|average|avg|mittel|mittelwert|moyenne|median|sd|std|stdev|std ?dev|rsd|cv|min|max|minimum|maximum|sum|total|summe|"
+    "standard ?deviation|standardabweichung|ecart ?type"
+)
+
+
+def _summed(body: list[tuple[int, list[Any]]], notes: list[str]) -> list[tuple[int, list[Any]]]:
+    """Without rows at the end that sum up those above: their mean, their standard deviation."""
+    end = len(body)
+    while end and _SUMMARIES.fullmatch(re.sub(r"[^a-z ]", "", str(next((c for c in body[end - 1][1] if c is not None), "")).lower())):
+        end -= 1
+    if end == len(body) or end < 2:
+        return body
+    named = _quoted([str(next(c for c in row if c is not None)) for _, row in body[end:]])
+    one = len(body) - end == 1
+    rows = _rows([k for k, _ in body[end:]])
+    notes.append(f"{rows[0].upper()}{rows[1:]} {'sums' if one else 'sum'} up those above and {'is' if one else 'are'} left out: {named}")
+    return body[:end]
+
+
 def _cleaned(body: list[tuple[int, list[Any]]], header: list[Any], notes: list[str]) -> list[tuple[int, list[Any]]]:
     """Without empty rows, headers that are repeated, and notes below the table."""
-    kept, again, below = [], [], []
+    kept, again, below, comments = [], [], [], []
     gap = False
-    wide = sum(c is not None for c in header) > 2
+    named = sum(c is not None for c in header)
+    wide = named > 2
     for row, cells in body:
         filled = [c for c in cells if c is not None]
         if not filled:
             gap = True
         elif cells == header:
             again.append(row)
+        elif named > 1 and len(filled) == 1 and isinstance(filled[0], str) and filled[0].startswith(("# ", "//")):
+            comments.append(filled[0])
         elif gap and wide and len(filled) == 1 and isinstance(filled[0], str):
             below.append((row, cells))
         else:
@@ -112,11 +160,13 @@ def _cleaned(body: list[tuple[int, list[Any]]], header: list[Any], notes: list[s
         notes.append(f"The header is repeated in {_rows(again)}")
     if below:
         notes.append(f"Below the table, and not read: {_quoted([str(next(c for c in cells if c is not None)) for _, cells in below])}")
-    empty = len(body) - len(kept) - len(again) - len(below)
+    if comments:
+        notes.append(f"Comments, and not read: {_quoted(comments)}")
+    empty = len(body) - len(kept) - len(again) - len(below) - len(comments)
     inside = sum(row < kept[-1][0] for row, cells in body if not any(c is not None for c in cells)) if kept else 0
     if empty and inside:
         notes.append(f"{inside} empty row{'s are' if inside > 1 else ' is'} left out")
-    return kept
+    return _summed(kept, notes)
 
 
 def _name(grid: Grid, header: list[str | None], of_row: list[str | None] | None, body: list[tuple[int, list[Any]]]) -> None:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from realmat.errors import FileError
+from realmat.errors import DataError, FileError
+from realmat.table import unvalued
 
 TEXT = (".csv", ".tsv", ".txt", ".dat")
 BOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 KINDS = (*TEXT, *BOOKS, ".parquet")
 
-_SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "spaces"}
+_SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", "  ": "two spaces or more", " ": "spaces"}
 _ENCODINGS = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "mac_roman", "shift_jis", "gb18030", "euc_kr", "utf_16_le", "utf_16_be"]
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\x00\x00", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
@@ -48,6 +49,7 @@ def of_text(path: Path, header: Callable[[list[list[Any]]], int | None]) -> Shee
     if said:
         text, first = text[said.end() :], 2
     rows, separator = _split(text, said[1] if said else None, header)
+    _refuse_wide(rows, header(rows), first, path)
     if separator not in ("", ","):
         notes.append(f"Columns are separated by {_SEPARATORS.get(separator, repr(separator))}")
     return Sheet(_square(rows), first, notes, separator)
@@ -91,7 +93,7 @@ def _split(text: str, given: str | None, header: Callable[[list[list[Any]]], int
             continue
         width = len(rows[at])
         share = sum(n for w, n in wide.items() if w == width) / sum(wide.values())
-        score = (separator != " ", share > 0.5, -order)
+        score = (bool(separator.strip(" ")), share > 0.5, -order)
         if best is None or score > best[0]:
             best = score, rows, separator
     if best is not None:
@@ -101,8 +103,8 @@ def _split(text: str, given: str | None, header: Callable[[list[list[Any]]], int
 
 def _rows(text: str, separator: str) -> Iterator[list[Any]]:
     """One list of cells for each line of the text; a quoted cell may hold line breaks, whose lines count as empty rows after it."""
-    if separator == " ":
-        yield from (line.split() for line in text.splitlines())
+    if not separator.strip(" "):
+        yield from (re.split(rf"\s{{{len(separator)},}}", line.strip()) if line.strip() else [] for line in text.splitlines())
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     done = 0
@@ -111,6 +113,26 @@ def _rows(text: str, separator: str) -> Iterator[list[Any]]:
         for _ in range(reader.line_num - done - 1):
             yield []
         done = reader.line_num
+
+
+def _refuse_wide(rows: list[list[Any]], at: int | None, first: int, path: Path) -> None:
+    """Rows that hold more than the header names are read wrongly: a decimal comma among commas, a space within a label.
+
+    Raises
+    ------
+    realmat.DataError
+        With the rows, and the way out.
+    """
+    if at is None:
+        return
+    width = len(rows[at])
+    wide = [first + k for k, row in enumerate(rows) if k > at and any(cell is not None for cell in row[width:])]
+    if wide:
+        where = ("row " if len(wide) == 1 else "rows ") + ", ".join(map(str, wide[:6])) + (", ..." if len(wide) > 6 else "")
+        raise DataError(
+            f"{path}: the header in row {first + at} names {width} columns, but {where} {'holds' if len(wide) == 1 else 'hold'} more. Put "
+            "quotes around cells that hold the separator, or name every column in the header."
+        )
 
 
 def _square(rows: list[list[Any]]) -> list[list[Any]]:
@@ -133,11 +155,17 @@ def of_book(path: Path, sheet: str | int | None) -> Sheet:
         names = list(book.sheet_names)
         name = _chosen(names, sheet, path)
         if name is None:
-            name = next((n for n in names if book.get_sheet_by_name(n).to_python(skip_empty_area=True)), names[0])
+            shown = {m.name: str(m.visible).endswith(".Visible") for m in book.sheets_metadata}
+            wanted = sorted(names, key=lambda n: not shown.get(n, True))  # hidden sheets last
+            name = next((n for n in wanted if book.get_sheet_by_name(n).to_python(skip_empty_area=True)), wanted[0])
         page = book.get_sheet_by_name(name)
         cells = [list(row) for row in page.to_python(skip_empty_area=False)]
     except (CalamineError, OSError) as error:
-        raise FileError(f"{path} cannot be read as {path.suffix.lstrip('.')}: {error}") from error
+        ways = "Open it where it was made, and save it as .xlsx or .csv."
+        raise FileError(f"{path} cannot be read as {path.suffix.lstrip('.')}: {error}. {ways}") from error
+    for (row, column), text in unvalued.cells(path, name).items():
+        if row < len(cells) and column < len(cells[row]) and cells[row][column] in ("", None):
+            cells[row][column] = text
     filled = _merged(cells, getattr(page, "merged_cell_ranges", None) or [])
     cells = [[_plain(cell) for cell in row] for row in cells]
     notes = []
