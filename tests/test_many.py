@@ -79,10 +79,12 @@ def test_fits_are_the_same_here_in_threads_and_in_processes() -> None:
     pd.testing.assert_frame_equal(*folds)
 
 
-def test_every_model_may_have_its_own_table() -> None:
+def test_every_model_may_have_its_own_table(tmp_path: Path) -> None:
     df = materials()
-    fits = rm.fit_many({"a": IDEAL, "b": IDEAL}, {"a": df, "b": df.iloc[:20]}, draws=20, seed=1)
-    assert [len(fit.problem.table) for fit in fits.values()] == [60, 20]
+    df.iloc[:30].to_parquet(tmp_path / "c.parquet")
+    tables = {"a": df, "b": df.iloc[:20], "c": tmp_path / "c.parquet"}
+    fits = rm.fit_many(dict.fromkeys(tables, IDEAL), tables, draws=20, seed=1)
+    assert [len(fit.problem.table) for fit in fits.values()] == [60, 20, 30]
 
 
 def test_a_fit_that_fails_is_named_and_the_others_are_kept() -> None:

@@ -17,6 +17,7 @@ from realmat.model import Model
 from realmat.posterior.draws import Draws, Posterior
 from realmat.support.jobs import SomeFailedError, run
 from realmat.support.progress import Progress
+from realmat.table.lazy import is_lazy
 from realmat.table.reading import ReadTable
 from realmat.table.table import Table
 
@@ -71,8 +72,7 @@ def fit_many(
     """
     if not isinstance(models, Mapping) or not models:
         raise ModelError("fit_many takes a mapping of names to models, as in rm.fit_many({'ideal': a, 'real': b}, data).")
-    tabular = (pd.DataFrame, ReadTable, Mapping)
-    own = isinstance(data, Mapping) and set(data) == set(models) and all(isinstance(v, tabular) for v in data.values())
+    own = isinstance(data, Mapping) and set(data) == set(models) and all(map(_is_table, data.values()))
     number = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
     given = {"latents": latents, "sampler": sampler, "tune": tune}
     options = {name: value for name, value in given.items() if value is not None}
@@ -91,6 +91,10 @@ def fit_many(
             error.done = {name: _fit(models[name], tables[name], own_draws) for name, own_draws in error.done.items()}
             raise
     return {name: _fit(models[name], tables[name], found[name]) for name in models}
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, (pd.DataFrame, ReadTable, Mapping)) or is_lazy(value)
 
 
 def _draws(model: Model | Joint, table: Table, engine: str, draws: int, chains: int, seed: int, options: Mapping[str, Any]) -> Draws:

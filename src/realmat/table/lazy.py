@@ -86,7 +86,7 @@ def collected(data: Any, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """
     frame, rows = _opened(data), rows_of(data)
     if rows > _READ:
-        raise DataError(f"here every row is needed, and the table has {rows:,}; give up to {_READ:,} at a time.")
+        raise DataError(f"here every row is read, and the table has {rows:,}; up to {_READ:,} can be. Give a part of them.")
     names = frame.collect_schema().names()
     return _pandas(frame.select(names if columns is None else [c for c in names if c in set(columns)]))
 

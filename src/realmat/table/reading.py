@@ -129,9 +129,10 @@ def read_table(
     """Read a table as laboratories write them, and say what was read as what.
 
     Encodings, separators and decimal commas are found. Titles above the header, headers of two rows, rows of units, empty and repeated
-    rows, comments, and rows at the end that sum up those above are seen as what they are; ``Name (unit)``, ``Name [unit]`` and ``Name / unit`` give units; merged cells hold their value in each of their rows. In
-    columns of numbers ``12.3 ± 0.4`` and ``12.3(4)`` become the value and a column ``<name>_u``; ``<5`` and ``>5`` are limits; ``5 %``
-    gives a unit; ``n.d.`` and the like are missing. Labels that differ only in case, spaces or Unicode form are one label.
+    rows, comments, and rows at the end that sum up those above are seen as what they are; ``Name (unit)``, ``Name [unit]`` and
+    ``Name / unit`` give units; merged cells hold their value in each of their rows. In columns of numbers ``12.3 ± 0.4`` and
+    ``12.3(4)`` become the value and a column ``<name>_u``; ``<5`` and ``>5`` are limits; ``5 %`` gives a unit; ``n.d.`` and the like
+    are missing. Labels that differ only in case, spaces or Unicode form are one label.
 
     Parameters
     ----------
@@ -155,8 +156,8 @@ def read_table(
     realmat.FileError
         If the file is not there, or is none of these.
     realmat.DataError
-        If it holds no table, or rows hold more cells than the header names. Cells that cannot be read are not guessed: they stay as text, the text names their rows, and a model that
-        needs the column refuses them.
+        If it holds no table, or rows hold more cells than the header names. Cells that cannot be read are not guessed: they stay as text,
+        the text names their rows, and a model that needs the column refuses them.
 
     Examples
     --------
