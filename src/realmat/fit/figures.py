@@ -58,6 +58,14 @@ class Figures(Attribution, Validation, Updating):
 
         return plot_calibration(self._seen(of).posterior, by, left_out, dark)
 
+    @one_blas_thread()
+    def plot_curve(self, by: str | None = None, dark: bool = False, *, of: str | None = None) -> Figure:
+        """Data, law and residuals over a theory's one number column (see `realmat.plots.curve.plot_curve`)."""
+        from realmat.plots.curve import plot_curve
+
+        own = self._seen(of)
+        return plot_curve(own.model, own.posterior, by, dark)
+
     def plot_model(self, dark: bool = False, *, of: str | None = None) -> Figure:
         """The model as a picture of its layers; of a joint fit without `of`, which state informs which property."""
         from realmat.plots.joint import plot_joint

@@ -83,10 +83,14 @@ class Fit(Figures):
         return [n for n in dict.fromkeys(names) if n in stored]
 
     def _repr_html_(self) -> str:
-        """The fit and its hyperparameters, in a notebook."""
+        """The fit and its hyperparameters, in a notebook; of a law over one column also its picture."""
         from html import escape
 
-        return f"<p>{escape(repr(self))}</p>{self.summary(most=12).to_html(border=0, max_rows=40)}"
+        from realmat.plots import curve, style
+
+        law = self.chosen and curve.shows_itself(self.model, self.problem)
+        drawn = style.svg(self.plot_curve(), "Measurements, the law with its band, and what is left") if law else ""
+        return f"<p>{escape(repr(self))}</p>{self.summary(most=12).to_html(border=0, max_rows=40)}{drawn}"
 
     @one_blas_thread()
     def report(self, path: str | Path, by: str | None = None) -> Path:

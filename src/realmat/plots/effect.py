@@ -74,8 +74,8 @@ def plot_effect(component: Component, fit: Fit | None = None, axes: Axes | None 
         labels, frame = _columns(needs)
     else:
         limit = getattr(component, "below", None)
-        frame = _curve(posterior.problem, main, needs, limit if isinstance(limit, (int, float)) else -np.inf)
-    effect = _effect(component, posterior, frame)
+        frame = grid(posterior.problem, main, needs, limit if isinstance(limit, (int, float)) else -np.inf)
+    effect = effect_on(component, posterior, frame)
     unit = "sd of the response" if fit is None else fit.model.unit or ("log" if posterior.problem.link == "log" else "response")
     with style.theme():
         drawn = style.figure(3.2 if labels is None else 0.9 + 0.2 * len(labels), 4.6).subplots() if axes is None else axes
@@ -124,7 +124,7 @@ def _columns(needs: list[Column]) -> tuple[list[str], pd.DataFrame]:
     return names, pd.DataFrame(np.eye(len(names)), columns=names)
 
 
-def _curve(problem: Problem, main: Column, needs: list[Column], limit: float) -> pd.DataFrame:
+def grid(problem: Problem, main: Column, needs: list[Column], limit: float) -> pd.DataFrame:
     """A grid over the main column above its detection limit; other numbers at their medians, exact readings, new specimens."""
     table = problem.table
     seen = table.numeric(main.name)
@@ -145,7 +145,7 @@ def _curve(problem: Problem, main: Column, needs: list[Column], limit: float) ->
     return frame
 
 
-def _effect(component: Component, posterior: Posterior, frame: pd.DataFrame) -> np.ndarray:
+def effect_on(component: Component, posterior: Posterior, frame: pd.DataFrame) -> np.ndarray:
     """The component's contribution to the rows of a table, shape (draws, rows), what is drawn anew at its mean."""
     problem = posterior.problem
     columns = {name: values.to_numpy(dtype=float if values.dtype.kind in "fi" else object) for name, values in frame.items()}

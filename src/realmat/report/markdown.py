@@ -50,7 +50,7 @@ def _figures(found: Findings, made: Mapping[str, Any]) -> tuple[Figures, list[tu
     if left is not None:
         figures["parity"] = partial(parity.plot_parity, found.posterior, left_out=left, unit=found.model.unit)
         figures["calibration"] = partial(calibration.plot_calibration, found.posterior, left_out=left)
-    drawings = [made["ranks"], made["densities"], made["predictive"], (made["predictions"] or {}).get("pit")]
+    drawings = [made["ranks"], made["densities"], made["predictive"], made["curve"], (made["predictions"] or {}).get("pit")]
     for drawing in drawings:
         if drawing is not None:
             figures[drawing.name] = partial(getattr, drawing, "figure")

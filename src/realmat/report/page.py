@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from realmat.plots import curve
 from realmat.plots import model as picture
 from realmat.report import bayes, charts, predictions, tables, words
-from realmat.report.bayes import Bayes
+from realmat.report.bayes import Bayes, Drawing
 from realmat.report.findings import Findings
 from realmat.report.reproduce import facts_table, snippet
+from realmat.support import intervals
 from realmat.terms.term import LAYERS
 
 if TYPE_CHECKING:
@@ -61,11 +63,24 @@ def context(found: Findings) -> dict[str, Any]:
         "ranks": drawn.ranks(),
         "densities": drawn.prior_posterior(),
         "predictive": drawn.predictive(),
+        "curve": _curve(found),
         "priors": priors,
         "narrowed": words.narrowed({row[0].text: float(row[-1].sort or 0.0) for row in priors.rows}),
         "reproduce": facts_table(found.fit),
         "code": snippet(found.fit),
     }
+
+
+def _curve(found: Findings) -> Drawing | None:
+    """The law over its column; None where the theory is no such law."""
+    if not curve.shows_itself(found.model, found.problem):
+        return None
+    return Drawing(
+        "curve",
+        curve.plot_curve(found.model, found.posterior),
+        "Measurements and the law with its interval over its column; below, measurements less the law.",
+        f"Measurements, and the law with its {intervals.words()}; below, what the law leaves of them.",
+    )
 
 
 def bands(model: Any, problem: Any) -> list[tuple[str, str, list[picture.Card]]]:
