@@ -1,4 +1,4 @@
-"""Six kinds of models on one simulated laboratory, written in any unit and counted from any zero: answers must not tell."""
+"""Seven kinds of models on one simulated laboratory, written in any unit and counted from any zero: answers must not tell."""
 
 from __future__ import annotations
 
@@ -58,6 +58,13 @@ def states(u: Units) -> tuple[rm.Model, pd.DataFrame]:
     return model, df.assign(x=u.column * measured)
 
 
+def uncertain_theory(u: Units) -> tuple[rm.Model, pd.DataFrame]:
+    """A theory with a numerical error of known size: states in the unit of the response."""
+    theory, noise = rm.theory.Calibrated("t", u=0.3 * u.response), rm.observation.Normal(bias_by="lab")
+    model = rm.Model("y", levels={"lab": "lab"}, theory=theory, observation=noise)
+    return model, _table(u, _Y)
+
+
 def limits(u: Units) -> tuple[rm.Model, pd.DataFrame]:
     """Readings below a limit."""
     model = rm.Model("y", levels=_LEVELS, theory=rm.theory.Calibrated("t"), observation=rm.observation.Normal(below="low", bias_by="lab"))
@@ -112,6 +119,7 @@ def _table(u: Units, y: np.ndarray) -> pd.DataFrame:
 MODELS: dict[str, Callable[[Units], tuple[rm.Model, pd.DataFrame]]] = {
     "laboratories": laboratories,
     "states": states,
+    "uncertain theory": uncertain_theory,
     "limits": limits,
     "tails": tails,
     "curve": curve,

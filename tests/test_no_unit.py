@@ -19,6 +19,7 @@ _CHEAP = [
     ("laboratories", Units(response=1e-12)),
     ("laboratories", Units(offset=1e9)),
     ("states", Units(offset=1e6, column=1e-9)),
+    ("uncertain theory", Units(response=1e9, offset=1e6)),
     ("limits", Units(response=1e9)),
     ("tails", Units(response=1e-9, offset=1e3)),
     ("curve", Units(offset=1e6, column=1e9)),

@@ -43,6 +43,8 @@ class Family:
         Least variance of rows whose noise is an inferred scale alone.
     own : tuple of csr and int array
         The matrix and the scales of its entries as they were declared: natural order, no column centred.
+    own_offsets : sequence of Function
+        The offsets before what a reference adds to them.
     """
 
     name: str
@@ -64,9 +66,10 @@ class Family:
     centre: np.ndarray | float = 0.0
     least: np.ndarray | float = 0.0
     own: tuple[sparse.csr_matrix, np.ndarray] = field(init=False)
+    own_offsets: Sequence[Function] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.own = self.matrix, self.scale_of
+        self.own, self.own_offsets = (self.matrix, self.scale_of), self.offsets
 
     def framed(self, frame: Frame, place: np.ndarray | None = None) -> Family:
         """The same rows with centred columns, and in another order: `place` says where each column goes."""
@@ -98,14 +101,16 @@ class Family:
         return inside, np.repeat(np.arange(len(self.y)), np.diff(self.matrix.indptr))[inside]
 
     def recentre(self, shift: np.ndarray) -> None:
-        """Subtract A b0 of a reference `shift` b0 (zero on every column that a scale multiplies) from the values."""
-        self.centre = self.matrix @ shift
-        self.y = self.y - self.centre
-
-    @property
-    def scaled_columns(self) -> np.ndarray:
-        """Columns that some scale multiplies."""
-        return np.unique(self.matrix.indices[self.scale_of > 0])
+        """Measure from A(psi) b0 of a reference `shift` b0: what no scale multiplies moves the values, the rest becomes an offset."""
+        m = self.matrix
+        for k, scale in enumerate(self.scales):
+            own = sparse.csr_matrix((np.where(self.scale_of == k, m.data, 0.0), m.indices, m.indptr), shape=m.shape)
+            moved = own @ shift
+            if scale is None:
+                self.centre = moved
+                self.y = self.y - moved
+            elif moved.any():
+                self.offsets = [*self.offsets, _times(scale, moved)]
 
     @cached_property
     def _alike(self) -> bool:
@@ -153,6 +158,10 @@ class Family:
             return self.matrix
         scaled = self.matrix.data * self.scale_values(p)[self.scale_of]
         return sparse.csr_matrix((scaled, self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape)
+
+
+def _times(scale: Function, values: np.ndarray) -> Function:
+    return lambda p, xp: scale(p, xp) * values
 
 
 def of_rows(rows: Rows, places: Mapping[str, np.ndarray], size: int) -> Family:

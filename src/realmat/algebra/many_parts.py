@@ -117,13 +117,13 @@ class ManyPriors:
 
 
 class LiftedRows:
-    """What a family's rows have from psi, for a batch: scales, offsets, and variances by key."""
+    """What a family's rows have from psi, for a batch: scales, offsets (from the reference, or as declared), and variances by key."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Family, declared: bool = False) -> None:
         self.family = family
         self._noise = Lifted(family.noise.scales) if family.noise.scales is not None else None
         self._scales = [Lifted(1.0 if scale is None else scale) for scale in family.scales]
-        self._offsets = [Lifted(offset) for offset in family.offsets]
+        self._offsets = [Lifted(offset) for offset in (family.own_offsets if declared else family.offsets)]
 
     def variance(self, values: Batch, n: int) -> np.ndarray:
         """Variance of a single measurement by key, shape (n, keys)."""

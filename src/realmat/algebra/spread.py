@@ -47,7 +47,7 @@ class Response:
     def __init__(self, system: System, cells: np.ndarray) -> None:
         family = system.families[0]
         self.family, self.cells = family, cells
-        self._given = LiftedRows(family)
+        self._given = LiftedRows(family, declared=True)
         declared, scale_of = family.own
         ptr = declared.indptr
         size = np.diff(ptr)[cells]

@@ -120,14 +120,12 @@ class System:
         self.place[mine] = len(others) + np.arange(int(mine.sum()))
 
     def _recentre(self) -> None:
-        """Measure coefficients from their solution at the reference psi (only those that no scale multiplies)."""
+        """Measure coefficients from their solution at the reference psi."""
         values = {**self.reference, **self.example_auxiliary()}
         try:
             reference = self.at(values).centred.copy()
         except FitError:  # typical values may be impossible for this design; then the origin is as good
             return
-        for family in self.families:
-            reference[family.scaled_columns] = 0.0
         reference[self.rest :] = 0.0  # the leaf keeps its prior mean of zero
         self.shift = reference
         self._fix_moments()
@@ -219,7 +217,9 @@ class System:
         family = self.families[0]
         own, scale_of = family.own
         matrix = sparse.csr_matrix((own.data * family.scale_values(values)[scale_of], own.indices, own.indptr), shape=own.shape)
-        offset = np.broadcast_to(np.asarray(family.known + family.offset(values), dtype=float), (len(family.y),))
+        offset = np.broadcast_to(
+            np.asarray(family.known + sum((f(values, np) for f in family.own_offsets), 0.0), dtype=float), (len(family.y),)
+        )
         return matrix, offset, family.row_variance(values)
 
     def design(self, contribution: Contribution, rows: int, values: Values) -> sparse.csr_matrix:

@@ -116,8 +116,10 @@ class _Moments:
         mean = self.first / self.draws
         between = np.maximum(self.second - self.first * mean, 0.0) / max(self.draws - 1, 1)
         sd = np.sqrt(between + self.within / self.draws)
+        if not self.log:
+            return self.reference + mean, sd
         scale = np.exp(self.reference)
-        return (scale * mean, scale * sd) if self.log else (self.reference + mean, sd)
+        return scale * mean, scale * sd
 
 
 @dataclass

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -266,9 +267,13 @@ def _as_before(term: Term, before: Problem) -> Term:
         was = blocks.get(now.name)
         if was is None:
             return now
-        same = {k: getattr(was, k) for k in ("sd", "mean") if not callable(getattr(was, k)) and np.ndim(getattr(was, k)) == 0}
+        same: dict[str, Any] = {
+            k: getattr(was, k) for k in ("sd", "mean") if not callable(getattr(was, k)) and np.ndim(getattr(was, k)) == 0
+        }
         if was.size == now.size:
             same |= {k: getattr(was, k) for k in ("sd", "mean") if not callable(getattr(was, k))}
+        if was.size == now.size == 1 and [name for name, _ in was.parents] == [name for name, _ in now.parents]:
+            same["parents"] = was.parents  # the line's middle is that of the first rows
         return replace(now, **same)
 
     params = tuple(replace(q, prior=priors.get(q.name, q.prior)) for q in term.params)

@@ -287,7 +287,7 @@ def typical(prior: Prior | float) -> float:
     return prior.median(dict.fromkeys(prior.references, 1.0)) if isinstance(prior, Prior) else float(prior)
 
 
-def counted_from(name: str, about: tuple[float, float], x: float, slope: Parameter | Function, slope_name: str) -> Parameter:
+def counted_from(name: str, about: tuple[float, float], x: float, slope: Parameter, slope_name: str) -> Parameter:
     """An intercept whose default prior is that of the line's value at `x`: ``intercept | slope ~ N(centre - slope * x, width^2)``.
 
     Parameters
@@ -296,18 +296,17 @@ def counted_from(name: str, about: tuple[float, float], x: float, slope: Paramet
     about : tuple of float
         Centre and width.
     x : float
-    slope : Parameter, or the function of psi that gives its value
+    slope : Parameter
+        A coefficient or a number.
     slope_name : str
         Its variable.
     """
     centre, width = about
-    if isinstance(slope, Parameter) and slope.coefficients:
+    if slope.coefficients:
         block = Coefficients(name, 1, width, mean=centre, parents=((slope_name, sparse.csr_matrix([[-x]])),))
-    elif isinstance(slope, Parameter):
-        value = slope.on(np.ones(1))[1]
-        block = Coefficients(name, 1, width, mean=lambda p, xp: centre - x * (value(p, xp)[0] if value is not None else 0.0))
     else:
-        block = Coefficients(name, 1, width, mean=lambda p, xp: centre - x * slope(p, xp))
+        value = slope.on(np.ones(1))[1]
+        block = Coefficients(name, 1, width, mean=centre - x * float(value({}, np)[0] if value is not None else 0.0))
     return Parameter((), (block,), lambda values: ((Piece(name, sparse.csr_matrix(np.asarray(values, dtype=float)[:, None])),), None))
 
 

@@ -32,6 +32,8 @@ class Calibrated(Component):
         Defaults: a slope around 1, and an intercept with which the line passes through the middle of the data, ``intercept | slope ~
         N(mean(response) - slope * mean(theory), (2.5 sd(response))^2)``: weak normals scaled by the data, which do not depend on where
         a unit has its zero. A number fixes the parameter.
+        Where the slope is no Normal, or u is given, `<name>_centre` takes the place of a default intercept: the line at the mean of the
+        column.
     name : str, optional
         Component name; ``calibrated`` by default.
 
@@ -84,16 +86,18 @@ class Calibrated(Component):
         slope_prior = self.prior("slope", Prior("Normal", mu=1.0, sigma=2.5 * scale.spread / sd_x))
         name, slope_name = f"{self.label}_intercept", f"{self.label}_slope"
         given = None if self.intercept is None else linear(name, self.prior("intercept", 0.0))
-        if self.u is not None:
-            slope_params, slope_of = hyper(slope_name, slope_prior)
-            intercept = given or counted_from(name, scale.intercept(self.label), centre, slope_of, slope_name)
-            return self._latent(table, intercept, slope_params, slope_of)
         slope = linear(slope_name, slope_prior)
-        intercept = given or counted_from(name, scale.intercept(self.label), centre, slope, slope_name)
+        if given is None and (self.u is not None or slope.params):  # intercept and slope would cancel in every evaluation
+            about, width = scale.intercept(self.label)
+            intercept, start = linear(f"{self.label}_centre", Prior("Normal", mu=about, sigma=width)), centre
+        else:
+            intercept, start = given or counted_from(name, scale.intercept(self.label), centre, slope, slope_name), 0.0
+        if self.u is not None:
+            return self._latent(table, intercept, start, *hyper(slope_name, slope_prior))
 
         def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
             a, a0 = intercept.on(np.ones(len(other)))
-            b, b0 = slope.on(self._values(other))
+            b, b0 = slope.on(self._values(other) - start)
             return Contribution((*a, *b), join(a0, b0))
 
         params, blocks = (*intercept.params, *slope.params), (*intercept.coefficients, *slope.coefficients)
@@ -114,7 +118,8 @@ class Calibrated(Component):
             )
         return table.link_values(self.column)
 
-    def _latent(self, table: Table, intercept: Parameter, slope_params: tuple[Param, ...], slope: Function) -> Term:
+    def _latent(self, table: Table, intercept: Parameter, centre: float, slope_params: tuple[Param, ...], slope: Function) -> Term:
+        """With a slope that is a hyperparameter; `intercept` is the line's value at `centre`."""
         columns = [self.column] + ([self.u] if isinstance(self.u, str) else [])
         levels = [level for level in ("material", "specimen") if level in table.levels]
         level = next((level for level in levels if constant_within(table, level, *columns)), table.piece)
@@ -123,7 +128,9 @@ class Calibrated(Component):
         state = spec.bind(table)
 
         def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
-            return added(Contribution(*intercept.on(np.ones(len(other)))), state.on(other, fresh_levels, slope))
+            pieces, offset = intercept.on(np.ones(len(other)))
+            back = (lambda p, xp: -centre * slope(p, xp) * np.ones(len(other))) if centre else None
+            return added(Contribution(pieces, join(offset, back)), state.on(other, fresh_levels, slope))
 
         term = state_term(self, state, (*intercept.params, *slope_params), contribute)
         return dataclasses.replace(term, coefficients=(*intercept.coefficients, *term.coefficients))

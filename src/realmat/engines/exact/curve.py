@@ -17,6 +17,7 @@ from realmat.algebra.lifted import Lifted
 from realmat.algebra.many_parts import LiftedRows
 from realmat.engines.exact.modes import widths
 from realmat.engines.exact.space import Density
+from realmat.terms.term import evaluate
 
 _MOST = 200  # evaluations of one search
 _FAR = 1e150
@@ -51,12 +52,14 @@ class Curve:
     def __init__(self, density: Density) -> None:
         self.density = density
         family = density.system.families[0]
-        values = _Seen(density.system.example)
-        for offset in family.offsets:
-            with np.errstate(all="ignore"):
+        values, linear = _Seen(density.system.example), _Seen(density.system.example)
+        with np.errstate(all="ignore"):
+            for offset in family.own_offsets:
                 offset(values, np)
+            for scale in family.scales:  # the slope of a state counts from the middle of its column, too
+                evaluate(scale, linear)
         where = {q.name: s for q, s in zip(density.space.params, density.space.slices, strict=True)}
-        bent = [np.arange(where[name].start, where[name].stop) for name in sorted(values.asked) if name in where]
+        bent = [np.arange(where[name].start, where[name].stop) for name in sorted(values.asked - linear.asked) if name in where]
         self.index = np.sort(np.concatenate(bent)) if bent and not density.system.augmented else np.zeros(0, dtype=int)
         self.rest = np.setdiff1d(np.arange(density.space.size), self.index)
         self.scales = [k for k in self.rest if density.space.logarithmic[k]]
