@@ -101,7 +101,7 @@ def test_the_problem(fits) -> None:
 
 
 ANSWERS = {
-    "summary": lambda fit: fit.summary(round_to="none"),
+    "summary": lambda fit: fit.summary(kind="stats", round_to="none"),
     "budget": lambda fit: fit.budget().table,
     "budget of a new piece": lambda fit: fit.budget(new="specimen").table,
     "budget of a new material": lambda fit: fit.budget(new="material").table,
@@ -142,7 +142,7 @@ def test_predictions_of_the_cells(fits) -> None:
         np.testing.assert_allclose(again[name], found[name], rtol=1e-12)
 
 
-@pytest.mark.parametrize("by", ["material", "specimen", "lab"])
+@pytest.mark.parametrize(("fits", "by"), [("identity", "material"), ("log", "specimen"), ("identity", "lab")], indirect=["fits"])
 def test_left_out_groups(fits, by: str) -> None:
     """Densities are those of all readings, in response units."""
     df, whole, cells, loaded, _ = fits
@@ -216,10 +216,11 @@ def test_updates(fits) -> None:
     want, found, again = (fit.update(new) for fit in (whole, cells, loaded))
     assert found.problem.table.readings == len(df) + 2
     assert found.facts["update"] == want.facts["update"] == "reweighted"
-    near(*(fit.summary(round_to="none")[["mean", "sd"]] for fit in (want, found)), rtol=1e-5)
-    near(found.summary(round_to="none"), again.summary(round_to="none"), rtol=1e-10)
+    near(*(fit.summary(kind="stats", round_to="none")[["mean", "sd"]] for fit in (want, found)), rtol=1e-5)
+    near(found.summary(kind="stats", round_to="none"), again.summary(kind="stats", round_to="none"), rtol=1e-10)
 
 
+@pytest.mark.parametrize("fits", ["log"], indirect=True)
 def test_pymc(fits) -> None:
     """The readable model has the density of the rows, but for the Jacobian and what does not depend on unknowns."""
     df, whole, _, _, folder = fits
@@ -232,13 +233,16 @@ def test_pymc(fits) -> None:
 
 @pytest.mark.parametrize("fits", ["identity"], indirect=True)
 def test_reports_and_pictures(fits) -> None:
-    df, _, cells, loaded, folder = fits
+    df, _, _, loaded, folder = fits
     page = loaded.report(folder / "report.html").read_text(encoding="utf-8")
     assert f"{len(df):,}".replace(",", " ") in page or f"{len(df)}" in page
     assert "reduced to 36 cells" in page
-    for fit in (cells, loaded):
-        for draw in (fit.plot_budget, fit.plot_gap, fit.plot_parity, fit.plot_calibration, fit.plot_model):
-            assert draw().axes
+    left = loaded.left_out("specimen", draws=100)
+    parity, calibration = loaded.plot_parity(left_out=left), loaded.plot_calibration(left_out=left)
+    for made in (parity, calibration, loaded.plot_budget(), loaded.plot_gap(), loaded.plot_model()):
+        assert made.axes
+    assert "n = 36" in parity.axes[0].get_title(loc="left")
+    assert "means of cells" in parity.axes[0].get_xlabel()
 
 
 @pytest.mark.parametrize("fits", ["identity"], indirect=True)

@@ -54,9 +54,8 @@ def plot_parity(
     layer, by_row = rows["layer"].values, rows["share"].sum("kind").transpose("row", "component").values
     layers = {name: by_row[:, layer == name].sum(axis=1) for name in LAYER_COLOURS}
     shares = pd.DataFrame(layers, index=rows["row"].values).reindex(table.index)
-    return parity(
-        table, shares, posterior.problem.said(posterior.problem.response), made.by, posterior.problem.link == "log", unit, k, dark
-    )
+    response = posterior.problem.said(posterior.problem.response) + (", means of cells" if made.means else "")
+    return parity(table, shares, response, made.by, posterior.problem.link == "log", unit, k, dark)
 
 
 def parity(
