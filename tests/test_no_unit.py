@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -147,14 +148,39 @@ def two_decays(x, a, b, c, d, e):  # type: ignore[no-untyped-def]
     return a + b * np.exp(-c * x) + d * np.exp(-e * x)
 
 
-def test_a_law_without_a_value_anywhere_is_an_error() -> None:
-    """Overflow at some draws is no probability there; at all of them it is an error."""
+def test_a_law_without_a_value_anywhere_is_an_error_that_shows_its_priors() -> None:
     df = pd.DataFrame({"x": np.linspace(1, 2, 12), "y": np.linspace(1, 2, 12)})
     model = rm.Model("y", theory=rm.theory.Function(grows, columns=["x"], params={"rate": rm.Prior("Normal", mu=900, sigma=0.1)}))
-    with pytest.raises(rm.RealmatError, match="not finite"):
+    with pytest.raises(rm.RealmatError, match=r"not finite.*rate ~ .*900"):
         model.fit(df, seed=1, progress=False)
+
+
+@pytest.mark.parametrize("name", ["grows", "of_python", "of_positive"])
+def test_where_a_law_has_no_value_there_is_no_probability(name: str) -> None:
+    """Overflow, an error of Python's own numbers, no logarithm: at the medians, or at most draws of the priors."""
+    law, truth, prior = {
+        "grows": (grows, 0.02, rm.Prior("Normal", mu=4, sigma=2)),
+        "of_python": (of_python, 0.02, rm.Prior("Normal", mu=8, sigma=4)),
+        "of_positive": (of_positive, 2.0, rm.Prior("Normal", mu=-1, sigma=3)),
+    }[name]
+    x = np.linspace(1, 2, 25)
+    df = pd.DataFrame({"x": x, "y": law(x, truth) + 0.05 * np.random.default_rng(2).normal(size=25)})
+    fit = rm.Model("y", theory=rm.theory.Function(law, columns=["x"], params={"rate": prior})).fit(df, draws=300, seed=1, progress=False)
+    rate = fit.tree["posterior"]["function_rate"].values
+    assert abs(rate.mean() - truth) < 4 * rate.std()
+    assert rate.std() < 0.1
 
 
 def grows(x, rate):  # type: ignore[no-untyped-def]
     """An exponential."""
-    return np.exp(rate * x)
+    return np.exp(100 * rate * x)
+
+
+def of_python(x, rate):  # type: ignore[no-untyped-def]
+    """A line whose slope Python computes, with an error where it overflows."""
+    return x * math.exp(100 * rate)
+
+
+def of_positive(x, rate):  # type: ignore[no-untyped-def]
+    """A logarithm."""
+    return np.log(rate * x)

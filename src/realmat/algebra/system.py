@@ -31,6 +31,7 @@ from realmat.terms.term import Coefficients, Contribution, Values, evaluate
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _FLOOR = 3e-5  # of what a scale has to explain at b0: below, the density of psi drowns in rounding
+_FAR = 1e150  # its square is still a number
 _ROOM = 0.01  # of a scale, that the least one must stay below
 
 
@@ -123,8 +124,11 @@ class System:
         """Measure coefficients from their solution at the reference psi."""
         values = {**self.reference, **self.example_auxiliary()}
         try:
-            reference = self.at(values).centred.copy()
+            with np.errstate(all="ignore"):
+                reference = self.at(values).centred.copy()
         except FitError:  # typical values may be impossible for this design; then the origin is as good
+            return
+        if not np.isfinite(reference).all():  # as where a law has no value there
             return
         reference[self.rest :] = 0.0  # the leaf keeps its prior mean of zero
         self.shift = reference
@@ -135,7 +139,11 @@ class System:
             alone = (family.key_u2 == 0) & (family.key_group >= 0)
             with np.errstate(all="ignore"):  # a law may have no value at the reference
                 left = np.broadcast_to(family.y - family.offset(self.reference), family.y.shape)
-            family.least = np.where(alone, _floor(left[np.isfinite(left)]), 0.0)
+                far = np.clip(left[np.isfinite(left)], -_FAR, _FAR)
+            least = _floor(far)
+            if len(family.own_offsets):  # a law may lie anywhere at the reference
+                least = min(least, _floor(family.y + family.known + family.centre))
+            family.least = np.where(alone, least, 0.0)
         for part in self.parts:
             part.recentred()
         self._fix_rows()

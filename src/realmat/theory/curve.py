@@ -82,8 +82,12 @@ class Curve:
             for key, (codes, _) in placed.items():
                 seen = p[self.varied[key].name][np.maximum(codes, 0)]
                 given[key] = xp.where(codes >= 0, seen, anew[key]) if key in new else seen
-            made = self.fn(**given, **{key: of(p, xp) for key, of in self.single.items()})
-            made = xp.log(made) - xp.log1p(-made) if other.link == "logit" else xp.log(made) if other.link == "log" else made
+            with np.errstate(all="ignore"):  # far out in its priors a law may overflow, or have no value: no probability is there
+                try:
+                    made = self.fn(**given, **{key: of(p, xp) for key, of in self.single.items()})
+                except ArithmeticError:  # as Python's own numbers say it
+                    made = np.nan
+                made = xp.log(made) - xp.log1p(-made) if other.link == "logit" else xp.log(made) if other.link == "log" else made
             return made + np.zeros(len(other))
 
         fresh = [self._inputs(key, rows, value) for key in self.errors if (rows < 0).any()]

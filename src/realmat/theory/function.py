@@ -18,6 +18,8 @@ from realmat.terms.term import Term, Values
 from realmat.terms.varies import Varies
 from realmat.theory.curve import Curve
 
+_TRIED = 200  # draws of the priors, where a law has no value at their medians
+
 
 @dataclass(frozen=True)
 class Function(Component):
@@ -106,7 +108,7 @@ class Function(Component):
         Raises
         ------
         realmat.ModelError
-            If fn fails, or gives something that is not one finite number (positive with a log link) a row at the medians of the priors.
+            If fn fails, or gives nowhere in its priors one finite number (positive with a log link) for each row.
         """
         curve = Curve.of(self, table)
         values = {f"{self.label}_{key}": _median(prior) for key, prior in self.params.items()}
@@ -146,21 +148,45 @@ class Function(Component):
             )
 
     def _try(self, table: Table, values: Values) -> None:
+        """The law must have a value on every row, at the medians of the priors or at least at one of some draws of them."""
+        bad = self._without(table, values)
+        if not bad.any():
+            return
+        rng = np.random.default_rng(0)
+        for _ in range(_TRIED):
+            drawn = {f"{self.label}_{key}": _drawn(prior, rng) for key, prior in self.params.items()}
+            if not self._without(table, drawn).any():
+                return
+        what = "positive and finite, as the log link needs," if table.link == "log" else "finite"
+        told = ", ".join(f"{key} ~ {prior!r}" if isinstance(prior, Prior) else f"{key} = {prior!r}" for key, prior in self.params.items())
+        raise ModelError(
+            f"{self.label}: {self.fn.__name__}() is not {what} in {rows_text(table.index[bad])}, at the medians of the priors, nor on "
+            f"every row at any of {_TRIED} draws of them: {told}. Give priors whose values the function can take, or check its units."
+        )
+
+    def _without(self, table: Table, values: Values) -> np.ndarray:
+        """Rows on which the law has no value, bool of shape (rows,).
+
+        Raises
+        ------
+        realmat.ModelError
+            If it fails otherwise than by its arithmetic.
+        """
         known = {key: table.numeric(column) for key, column in self.arguments.items()}
         parameters = {key: values[f"{self.label}_{key}"] for key in self.params}
         try:
             with np.errstate(all="ignore"):
                 result = np.broadcast_to(np.asarray(self.fn(**known, **parameters), dtype=float), (len(table),))
+        except ArithmeticError:  # numbers of Python overflow, and divide by zero, with an error
+            return np.ones(len(table), dtype=bool)
         except Exception as error:
-            raise ModelError(
-                f"{self.label}: {self.fn.__name__}() fails at the medians of the priors: {type(error).__name__}: {error}."
-            ) from error
-        bad = ~np.isfinite(result) | ((result <= 0) & (table.link == "log"))
-        if bad.any():
-            what = "positive and finite, as the log link needs," if table.link == "log" else "finite"
-            raise ModelError(
-                f"{self.label}: {self.fn.__name__}() is not {what} in {rows_text(table.index[bad])}, at the medians of the priors."
-            )
+            raise ModelError(f"{self.label}: {self.fn.__name__}() fails at {parameters}: {type(error).__name__}: {error}.") from error
+        return ~np.isfinite(result) | ((result <= 0) & (table.link == "log"))
+
+
+def _drawn(prior: Any, rng: np.random.Generator) -> float:
+    """A draw from a prior; of a parameter that varies, its median."""
+    return float(prior.rvs(rng, None, dict.fromkeys(prior.references, 1.0))) if isinstance(prior, Prior) else _median(prior)
 
 
 def _median(prior: Any) -> float:

@@ -7,6 +7,7 @@ of laboratories, are moved together.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -130,9 +131,10 @@ class Derived:
             flags = 1.0 if np.ndim(values[name]) == 1 else np.ones((len(values[name]), 1))
             truth = self._difference(values, n, name, flags)
             try:
-                with np.errstate(all="ignore"):
+                with np.errstate(all="ignore"), warnings.catch_warnings():
+                    warnings.simplefilter("error", np.exceptions.ComplexWarning)
                     out = self._evaluate({**values, name: values[name] + 1j * STEP * flags}, n)
-            except (TypeError, ValueError, AttributeError):
+            except (TypeError, ValueError, AttributeError, np.exceptions.ComplexWarning):
                 return False
             found, size = np.imag(out) / STEP, np.max(np.abs(truth[np.isfinite(truth)]), initial=0.0)
             seen = np.isfinite(truth)

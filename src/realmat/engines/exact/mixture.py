@@ -12,7 +12,6 @@ _HEAVY = 4.0
 _SEEN = 0.999  # share of the weight that a mixture is fitted to: most draws of early rounds are the rest
 _RIDGE, _FINE_RIDGE = 1e-9, 1e-13  # of variances in units of the points' own, and of their correlations
 _LEAST = 0.02  # weight of a mode: as a normal its mass may be far too small
-_TINY = float(np.finfo(float).tiny)
 _SETTLED = 1e-3  # gain in mean log density below which EM has settled
 
 
@@ -131,7 +130,8 @@ def _frame(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     width = np.sqrt(np.diag(cov))
     alone = ~(width > 0)  # a coordinate in which the weighted points do not differ: all points then say how wide it may be
     if alone.any():
-        width[alone] = np.maximum(np.std(x[:, alone], axis=0), _TINY)
+        spread = np.std(x[:, alone], axis=0)
+        width[alone] = np.where(spread > 0, spread, 1.0)
     correlation = cov / np.outer(width, width) + _FINE_RIDGE * np.eye(len(mean))
     correlation[alone, alone] += 1.0
     return mean, width[:, None] * np.linalg.cholesky(correlation)

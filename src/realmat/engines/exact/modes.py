@@ -96,7 +96,7 @@ def widths(density: Density, at: np.ndarray) -> np.ndarray:
     out = np.ones(len(at))
     for _ in range(_PROBES):
         here, ahead, behind = density.around(at, np.diag(step))
-        with np.errstate(invalid="ignore", over="ignore"):
+        with np.errstate(all="ignore"):
             bend = (2 * here - ahead - behind) / step**2
             out = np.where(bend > 1.0, 1 / np.sqrt(bend), np.where(np.isfinite(bend), 1.0, _PROBE * step))
         coarse = out < _PROBE * step
