@@ -78,7 +78,7 @@ def _law(body: str, columns: list[str], names: list[str]) -> Callable[..., np.nd
         text = re.sub(rf"\b{function}\(", f"np.{function}(", text)
     text = text.replace("pi*", f"{np.pi}*").replace("/pi", f"/{np.pi}")
     space: dict[str, object] = {"np": np}
-    exec(f"def law({', '.join(columns + names)}):\n    return {text}\n", space)  # noqa: S102 - NIST's own formula
+    exec(f"def law({', '.join(columns + names)}):\n    return {text}\n", space)  # NIST's own formula
     return space["law"]  # type: ignore[return-value]
 
 
