@@ -117,9 +117,10 @@ def _posterior(source: Path, tree: xr.DataTree, model: Model | Joint) -> Posteri
 
     packed = tree.attrs["format"] == stored.FORMAT
     kept = stored.columns(tree) if packed else layout.read_columns(tree["constant_data"].to_dataset())
-    seen = (model.response, model.link) if isinstance(model, Model) else ()
+    response, link = (model.response, model.link) if isinstance(model, Model) else ("", "identity")
     units = json.loads(tree.attrs.get("units", "{}"))
-    table = Table(kept.columns, model.levels, kept.index, kept.limits, kept.count, *seen, within=kept.within, units=units)
+    stood = (kept.columns, model.levels, kept.index, kept.limits, kept.count)
+    table = Table(*stood, response, link, within=kept.within, units=units)
     if table.digest != tree.attrs["data_hash"]:
         raise FileError(f"{source}: the data in the file do not match their hash; the file is damaged or was edited.")
     if not packed:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -197,7 +198,8 @@ def _jsonable(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
 
 
-class Columns(NamedTuple):
+@dataclass(frozen=True)
+class Columns:
     """What a file keeps of a table: columns, row labels, limits; `count` and `within` of one that was reduced where it lives."""
 
     columns: dict[str, np.ndarray]

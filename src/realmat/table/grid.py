@@ -110,12 +110,12 @@ def _over(header: list[str | None], body: list[tuple[int, list[Any]]]) -> list[s
         return None
     out: list[str | None] = []
     group = None
-    for k, (upper, lower) in enumerate(zip(header, below, strict=True)):
+    for upper, lower in zip(header, below, strict=True):
         group = upper if upper is not None else group
-        plain = lower is None or upper == lower
-        out.append(
-            (upper if k not in numbers or upper else lower) if plain else f"{group} {lower}" if names.count(str(lower)) > 1 else lower
-        )
+        if lower is None:
+            out.append(upper)
+        else:
+            out.append(f"{group} {lower}" if names.count(lower) > 1 else lower)  # one name below several groups
     return out
 
 

@@ -78,7 +78,7 @@ class SBC(Shown):
         if self.passed:
             least = self.table["p"].idxmin()
             return f"The ranks are uniform (smallest p {significant(float(self.table['p'].min()))}, of {least}). {told}."
-        named = ", ".join(f"{name} (p {significant(float(self.table.loc[name, 'p']))})" for name in self.failed)
+        named = ", ".join(f"{name} (p {significant(float(self.table['p'][name]))})" for name in self.failed)
         return f"The ranks are not uniform for {named}: prior, likelihood and engine do not agree. {told}."
 
 

@@ -84,7 +84,7 @@ class _Scored:
     left_out: np.ndarray
     moments: Moments
 
-    def put(self, where: Any, members: Any, at: LeftOutDensities) -> None:
+    def put(self, where: Any, members: Any, at: LeftOutDensities | Moments) -> None:
         """Other moments of some pairs at some draws."""
         for name in ("mean", "variance", "noise"):
             getattr(self.moments, name)[where if members is None else np.ix_(where, members)] = getattr(at, name)
