@@ -28,8 +28,16 @@ def ladder(materials: int, seed: int, missing: float = 0.5, repeats: int = 1) ->
     return df, truth | {"t": t}
 
 
-def model(errors: str = "families", nu: float | None = None) -> rm.Model:
-    theory = rm.theory.Consensus(NAMES, errors=errors, families=FAMILIES, nu=nu)
+UNSURE = {"A": "A_u", "C": 0.3}  # a column with empty cells, and a number
+
+
+def with_u(df: pd.DataFrame) -> pd.DataFrame:
+    rng = np.random.default_rng(len(df))
+    return df.assign(A_u=np.where(rng.random(len(df)) < 0.5, np.nan, rng.uniform(0.1, 0.6, len(df))))
+
+
+def model(errors: str = "families", nu: float | None = None, u: object = None) -> rm.Model:
+    theory = rm.theory.Consensus(NAMES, u=u, errors=errors, families=FAMILIES, nu=nu)
     return rm.Model("y", unit="eV", levels={"material": "solid"}, theory=theory)
 
 
@@ -57,7 +65,7 @@ def dense_log_density(problem: Problem, p: dict[str, np.ndarray]) -> float:
         assert within[0] == 0
         loading = np.append(p["consensus_slope"][o], 1.0)
         cov = hard[m] * p["consensus_spread"] ** 2 * np.outer(loading, loading)
-        cov[:-1, :-1] += hard[m] * covariance[np.ix_(o, o)]
+        cov[:-1, :-1] += hard[m] * covariance[np.ix_(o, o)] + np.diag(calculations.variance[m, o])
         cov[-1, -1] += p["noise_scale"] ** 2 / count[0]
         off = p["consensus_mean"] - calculations.centre
         mean = np.append(p["consensus_bias"][o] + p["consensus_slope"][o] * off, p["consensus_mean"])
@@ -65,10 +73,14 @@ def dense_log_density(problem: Problem, p: dict[str, np.ndarray]) -> float:
     return total
 
 
+@pytest.mark.parametrize("u", [None, UNSURE])
 @pytest.mark.parametrize(("errors", "nu"), [("full", 4.0), ("families", None), ("one", 5.0)])
-def test_readings_and_factor_are_the_density_of_the_calculations(errors: str, nu: float | None) -> None:
-    df, _ = ladder(30, 1)
-    problem = model(errors, nu).bind(df[df[NAMES].notna().any(axis=1)])
+def test_readings_and_factor_are_the_density_of_the_calculations(errors: str, nu: float | None, u: object) -> None:
+    df = with_u(ladder(30, 1)[0])
+    problem = model(errors, nu, u).bind(df[df[NAMES].notna().any(axis=1)])
+    if u is not None:
+        column = df.loc[problem.table.index, "A_u"].where(df["A"].notna(), 0.0).fillna(0.0)
+        np.testing.assert_allclose(problem.terms[0].update.calculations.variance[:, 0], column**2)
     system, term = System(problem), problem.terms[0]
     for seed in range(4):
         p = some_psi(problem, seed)
@@ -77,8 +89,8 @@ def test_readings_and_factor_are_the_density_of_the_calculations(errors: str, nu
 
 
 @pytest.mark.validate
-@pytest.mark.parametrize("errors", ["full", "families"])
-def test_the_sampler_keeps_the_joint_distribution(errors: str) -> None:
+@pytest.mark.parametrize(("errors", "u"), [("full", None), ("families", None), ("full", UNSURE), ("families", UNSURE)])
+def test_the_sampler_keeps_the_joint_distribution(errors: str, u: object) -> None:
     """Geweke's test: sweeps that also draw the data anew must leave every parameter in its prior (Geweke 2004).
 
     Successive-conditional draws of scales, in ranks of their prior: 12 chains of 250 sweeps, thinned; bound 4.5 standard errors of the
@@ -86,11 +98,11 @@ def test_the_sampler_keeps_the_joint_distribution(errors: str) -> None:
     """
     from arviz_stats.base import array_stats
 
-    df, _ = ladder(24, 3, missing=0.4)
+    df = with_u(ladder(24, 3, missing=0.4)[0])
     df = df[df[NAMES].notna().any(axis=1)].reset_index(drop=True)
     bounded = {n: rm.Prior("LogNormal", mu=-1.0, sigma=0.5) for n in ("bias_scale", "slope_scale", "family", "spread")}
     own = rm.Prior("LogNormal", mu=-1.0, sigma=0.5)
-    theory = rm.theory.Consensus(NAMES, errors=errors, families=FAMILIES, nu=6.0, own=own, **bounded)
+    theory = rm.theory.Consensus(NAMES, u=u, errors=errors, families=FAMILIES, nu=6.0, own=own, **bounded)
     problem = rm.Model("y", levels={"material": "solid"}, theory=theory).bind(df)
     update = problem.terms[0].update
     rng = np.random.default_rng(5)
@@ -105,9 +117,10 @@ def test_the_sampler_keeps_the_joint_distribution(errors: str) -> None:
         t = state["consensus_mean"][:, None] + state["consensus_spread"][:, None] * np.sqrt(hard) * rng.standard_normal(hard.shape)
         e = np.sqrt(hard)[..., None] * (rng.standard_normal((*hard.shape, 4)) @ np.linalg.cholesky(covariance).swapaxes(1, 2))
         x = state["consensus_bias"][:, None] + state["consensus_slope"][:, None] * (t - calculations.centre)[..., None] + e
+        x = x + np.sqrt(calculations.variance) * rng.standard_normal(x.shape)
         out = []
         for c in range(chains):  # every chain has calculations of its own
-            mine = type(calculations)(np.where(ran, x[c], np.nan), calculations.centre)
+            mine = type(calculations)(np.where(ran, x[c], np.nan), calculations.centre, calculations.u, calculations.scaled)
             one = type(update)(
                 update.name,
                 update.block,
@@ -169,6 +182,26 @@ def test_a_new_material_is_predicted_by_the_normal_conditional() -> None:
         gain = v * np.linalg.solve(total, s) if o.any() else np.zeros(0)
         assert location[k] == pytest.approx(p["consensus_mean"] + gain @ (x[o] - expected))
         assert sd[k] == pytest.approx(np.sqrt(v - gain @ s * v))
+
+
+def test_calculations_of_a_monte_carlo_run_count_by_their_u() -> None:
+    """The reading of a new material has the u of its own calculation beside the error of the theory; a wrong u is refused."""
+    df = with_u(ladder(40, 4)[0])
+    problem = model("families", u={"A": "A_u"}).bind(df)
+    new = pd.DataFrame({"A": [2.0, 2.0], "A_u": [0.0, 0.5], "B": np.nan, "C": np.nan, "D": np.nan, "solid": ["n1", "n2"]})
+    contribution = problem.terms[0].contribute(model("families", u={"A": "A_u"}).prediction_table(new))
+    p = some_psi(problem, 7)
+    sd = sum(np.where(f.groups >= 0, f.sd(p, np), 0.0) for f in contribution.fresh)
+    s, v = p["consensus_slope"][0], p["consensus_spread"] ** 2
+    own = problem.terms[0].update.errors.covariance(p)[0, 0]
+    for k, u in enumerate((0.0, 0.5)):
+        assert sd[k] == pytest.approx(np.sqrt(1 / (s**2 / (own + u**2) + 1 / v)))
+    with pytest.raises(rm.ModelError, match="did you mean 'A'"):
+        model(u={"AA": 0.1})
+    with pytest.raises(rm.ModelError, match="0 or more"):
+        model(u=-1.0)
+    back = rm.Model.from_dict(model(u=UNSURE).to_dict())
+    assert back == model(u=UNSURE)
 
 
 def test_answers() -> None:

@@ -37,14 +37,22 @@ class Runs(Lines):
     def noise(self, posterior: Posterior, values: Values) -> np.ndarray:
         calculations, k = self.update.calculations, self.theory
         covariance, slope = self.update.errors.covariance(values), values[f"{self.update.name}_slope"]
-        weights = calculations.weights(covariance)
+        hard = None if self.update.nu is None else values[f"{self.update.name}_hardness"]
+        weights = calculations.weights(covariance, hard)
         gain = covariance[k] @ weights  # (patterns, K)
         absent = 1 - calculations.ran[:, k]
         own, left = slope[k] - gain @ slope, covariance[k, k] - gain @ covariance[:, k]
-        told = calculations.by_material(absent * own**2 / np.where(absent > 0, left, 1.0))
-        told[calculations.count == 0] = slope[k] ** 2 / covariance[k, k]
-        hard = 1.0 if self.update.nu is None else values[f"{self.update.name}_hardness"][self.materials]
-        return np.asarray(hard / np.maximum(told[self.materials], 1e-300))
+        own, left = calculations.by_material(absent * own), calculations.by_material(np.where(absent > 0, left, 1.0))
+        silent = calculations.count == 0
+        own[silent], left[silent] = slope[k], covariance[k, k]
+        scale = np.ones(len(own)) if hard is None else hard
+        told = own**2 / (scale * left + self._u2())
+        return np.asarray(1 / np.maximum(told[self.materials], 1e-300))
+
+    def _u2(self) -> float:
+        """u^2 that a calculation not yet run would have: that of its theory's others, in the middle."""
+        ran = np.isfinite(self.update.calculations.x[:, self.theory])
+        return float(np.median(self.update.calculations.variance[ran, self.theory]))
 
     def draws(self, posterior: Posterior, indices: np.ndarray) -> np.ndarray:
         return posterior.block(self.update.block, indices)[:, self.materials]

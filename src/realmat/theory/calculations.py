@@ -5,7 +5,9 @@ S)``. All that they tell of t is one *reading* z of it with precision h / lambda
 
     h = s' W s,    z = c + s' W (x - c - bias) / h,    W = S_oo^-1 over the theories o that were run
 
-(generalised least squares: Aitken, Proc. R. Soc. Edinb. 55, 42, 1935). Materials for which the same theories were run share W.
+(generalised least squares: Aitken, Proc. R. Soc. Edinb. 55, 42, 1935). Materials for which the same theories were run share W. Where a
+calculation has a standard uncertainty u of its own, such as that of a Monte Carlo run, its variance is lambda S_kk + u^2, and W is the
+inverse of S_oo + diag(u^2) / lambda.
 """
 
 from __future__ import annotations
@@ -53,19 +55,37 @@ class Calculations:
         Measured from `centre`.
     centre : float
         A typical ideal value, from which biases and slopes count.
+    u : array of shape (M, K), optional
+        Standard uncertainties of single calculations.
+    scaled : bool
+        Whether each material has a lambda of its own: then those whose calculations have a u share W with no other.
     """
 
     x: np.ndarray
     centre: float
+    u: np.ndarray | None = None
+    scaled: bool = False
     patterns: tuple[Pattern, ...] = field(init=False)
     count: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         ran = np.isfinite(self.x)
-        kinds, which = np.unique(ran, axis=0, return_inverse=True)
-        made = tuple(Pattern(np.flatnonzero(kind), np.flatnonzero(which == k)) for k, kind in enumerate(kinds))
+        kinds, which = np.unique(np.column_stack([ran, *self._apart(ran)]), axis=0, return_inverse=True)
+        made = tuple(Pattern(np.flatnonzero(kind[: ran.shape[1]]), np.flatnonzero(which == k)) for k, kind in enumerate(kinds))
         object.__setattr__(self, "patterns", tuple(p for p in made if len(p.ran)))
         object.__setattr__(self, "count", ran.sum(axis=1))
+
+    def _apart(self, ran: np.ndarray) -> list[np.ndarray]:
+        """What else tells materials apart for which the same theories were run: their u."""
+        if self.u is None:
+            return []
+        u = np.where(ran, self.u, 0.0)
+        return [u, np.where(u.any(axis=1), np.arange(len(u)), -1)] if self.scaled else [u]
+
+    @property
+    def noisy(self) -> bool:
+        """Whether any calculation that was run has a standard uncertainty of its own."""
+        return self.u is not None and bool(np.any(self.u[self._ran] > 0))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -96,17 +116,32 @@ class Calculations:
             out[k, pattern.ran] = 1.0
         return out
 
-    def weights(self, covariance: np.ndarray) -> np.ndarray:
-        """W of each pattern, zero for theories that were not run: shape (..., patterns, K, K) from S of shape (..., K, K)."""
-        both = self.ran[:, :, None] * self.ran[:, None, :]
-        alone = (1 - self.ran)[:, :, None] * np.eye(self.x.shape[1])
-        return np.asarray(np.linalg.inv(covariance[..., None, :, :] * both + alone) * both)
+    def weights(self, covariance: np.ndarray, hardness: np.ndarray | None = None) -> np.ndarray:
+        """W of each pattern, zero for theories that were not run: shape (..., patterns, K, K) from S of shape (..., K, K).
 
-    def log_det(self, covariance: np.ndarray) -> np.ndarray:
-        """Log determinant of S over the theories that were run of each pattern: shape (..., patterns)."""
+        `hardness`, shape (..., M), are the materials' lambda: they count where calculations have a u.
+        """
         both = self.ran[:, :, None] * self.ran[:, None, :]
-        alone = (1 - self.ran)[:, :, None] * np.eye(self.x.shape[1])
-        return np.asarray(np.linalg.slogdet(covariance[..., None, :, :] * both + alone)[1])
+        return np.asarray(np.linalg.inv(self._inside(covariance, hardness)) * both)
+
+    def log_det(self, covariance: np.ndarray, hardness: np.ndarray | None = None) -> np.ndarray:
+        """Log determinant of the inverse of W, over the theories that were run, of each pattern: shape (..., patterns)."""
+        return np.asarray(np.linalg.slogdet(self._inside(covariance, hardness))[1])
+
+    def _inside(self, covariance: np.ndarray, hardness: np.ndarray | None) -> np.ndarray:
+        """The inverse of W, with ones for theories that were not run."""
+        both = self.ran[:, :, None] * self.ran[:, None, :]
+        out = covariance[..., None, :, :] * both + (1 - self.ran)[:, :, None] * np.eye(self.x.shape[1])
+        if self.noisy:
+            first = np.array([pattern.members[0] for pattern in self.patterns])
+            own = self.variance[first] if hardness is None else self.variance[first] / hardness[..., first, None]
+            out = out + own[..., None] * np.eye(self.x.shape[1])
+        return np.asarray(out)
+
+    @cached_property
+    def variance(self) -> np.ndarray:
+        """u^2 of the calculations that were run, 0 for the others: shape (M, K)."""
+        return np.zeros(self.x.shape) if self.u is None else np.where(self._ran, self.u, 0.0) ** 2
 
     def by_material(self, of_pattern: np.ndarray) -> np.ndarray:
         """From the pattern of each material, 0 where nothing was run: shape (..., materials)."""
@@ -161,13 +196,24 @@ class Calculations:
     def completed(
         self, errors: np.ndarray, covariance: np.ndarray, weights: np.ndarray, hardness: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """Errors with those of calculations that were not run drawn given the others, shape (C, M, K).
+        """Errors of theories, those of calculations that were not run or have a u drawn given the others, shape (C, M, K).
 
         A draw n of all errors is moved by ``S W (e - n)``, which puts it right where they are known (Matheron's rule: Hoffman & Ribak,
         Astrophys. J. 380, L5, 1991; the step: Schafer, Analysis of Incomplete Multivariate Data, 1997, section 5.4).
         """
         noise = rng.standard_normal(errors.shape) @ np.linalg.cholesky(covariance).swapaxes(-1, -2)
         noise *= np.sqrt(hardness)[..., None]
-        noise += self.applied(weights, (errors - noise) * self._ran) @ covariance
-        np.copyto(noise, errors, where=self._ran)
+        exact = self._ran
+        away = errors - noise
+        if self.noisy:
+            away -= np.sqrt(self.variance) * rng.standard_normal(errors.shape)
+            exact = self._ran & (self.variance == 0)
+        noise += self.applied(weights, away * self._ran) @ covariance
+        np.copyto(noise, errors, where=exact)
         return noise
+
+    def squares(self, errors: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+        """e' S_oo^-1 e of each material from errors of shape (C, M, K), whatever the u of its calculations: shape (C, M)."""
+        known = errors * self._ran
+        plain = Calculations(self.x, self.centre)
+        return np.asarray(np.einsum("...k,...k->...", plain.applied(plain.weights(covariance), known), known))

@@ -20,6 +20,7 @@ from realmat.theory.consensus_update import Update
 
 ERRORS = ("auto", "full", "families", "one")
 _HELD = 5000  # draws
+_STEPS = 5
 _ENOUGH = 5  # materials for each theory from which the errors' covariance is learnt freely
 
 
@@ -31,6 +32,9 @@ class Consensus(Component):
     ----------
     columns : list of str
         Columns of calculated values in the response's unit, one a theory; a cell is empty where a theory was not run.
+    u : float, or dict of str to float or column, optional
+        Standard uncertainty of single calculations, of all theories or by theory, in the response's unit: convergence, or the statistical
+        error of a Monte Carlo run. It adds to the theories' own errors, which are inferred.
     errors : {"auto", "full", "families", "one"}
         How the errors e of theories go together: not at all (``"one"``: the ideal value is the one thing they share), through a part
         shared by each family, or in any way. ``"auto"`` is ``"full"`` from five times as many materials as theories on, else
@@ -62,6 +66,7 @@ class Consensus(Component):
 
     layer: ClassVar[str] = "theory"
     columns: tuple[str, ...]
+    u: float | Mapping[str, float | str] | None = None
     errors: str = "auto"
     families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     nu: float | None = None
@@ -82,6 +87,7 @@ class Consensus(Component):
         if self.errors not in ERRORS:
             raise ModelError(f"{self.label}: errors must be one of {', '.join(ERRORS)}, not {self.errors!r}.")
         self._check_families()
+        self._check_u()
         if self.nu is not None and not (isinstance(self.nu, (int, float)) and 2 < self.nu < np.inf):
             raise ModelError(f"{self.label}: nu={self.nu!r} must be a number above 2, or None for no heavy tails.")
         for argument in ("bias_scale", "slope_scale", "own", "family", "spread"):
@@ -97,12 +103,24 @@ class Consensus(Component):
         if twice:
             raise ModelError(f"{self.label}: {', '.join(twice)} stands in two families.")
 
+    def _check_u(self) -> None:
+        if isinstance(self.u, Mapping):
+            object.__setattr__(self, "u", dict(self.u))
+            reject_unknown(list(self.u), self.columns, f"theories in u= of {self.label}")
+        given = [] if self.u is None else list(self.u.values()) if isinstance(self.u, Mapping) else [self.u]
+        if any(not isinstance(v, str) and not 0 <= v < np.inf for v in given):
+            raise ModelError(f"{self.label}: u={self.u!r} must be 0 or more; a dict may also name columns.")
+
     def __hash__(self) -> int:
         return hash((self.columns, self.errors, tuple(self.families.items()), self.nu, self.name))
 
     def needs(self) -> list[Column]:
         """The theories' columns."""
-        return [Column(c, "theory", missing=True, optional=True) for c in self.columns]
+        theories = [Column(c, "theory", missing=True, optional=True) for c in self.columns]
+        return theories + [Column(c, "u of a theory", missing=True, lower=0.0, optional=True) for c in self._u_columns()]
+
+    def _u_columns(self) -> list[str]:
+        return [c for c in self.u.values() if isinstance(c, str)] if isinstance(self.u, Mapping) else []
 
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
@@ -145,7 +163,7 @@ class Consensus(Component):
         return next((level for level in levels if constant_within(table, level, *self._given(table))), table.piece)
 
     def _given(self, table: Table) -> list[str]:
-        return [c for c in self.columns if c in table.columns]
+        return [c for c in (*self.columns, *self._u_columns()) if c in table.columns]
 
     def _calculations(self, table: Table, level: str, centre: float) -> Calculations:
         """What was calculated of each value of a level, in whichever row it stands."""
@@ -162,7 +180,17 @@ class Consensus(Component):
             if c in table.columns and table.link == "log" and (low := table.numeric(c) <= 0).any():
                 raise DataError(f"column {c!r}: theory not above 0 in {rows_text(table.index[low])}; the log link needs its logarithm.")
             columns.append(table.link_values(c) if c in table.columns else missing)
-        return Calculations(np.column_stack(columns)[rows] - centre, centre)
+        x = np.column_stack(columns)[rows]
+        return Calculations(x - centre, centre, None if self.u is None else self._uncertainties(table, rows, x), self.nu is not None)
+
+    def _uncertainties(self, table: Table, rows: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """u of each calculation on the scale of the link, 0 where none is given: shape (rows, theories)."""
+        out = np.zeros(x.shape)
+        for k, c in enumerate(self.columns):
+            given = self.u.get(c, 0.0) if isinstance(self.u, Mapping) else self.u
+            own = np.nan_to_num(table.numeric(given)[rows] if given in table.columns else 0.0) if isinstance(given, str) else given
+            out[:, k] = own / np.exp(x[:, k]) if table.link == "log" else own  # to first order
+        return np.nan_to_num(out)
 
     def _params(self, scale: Scale, errors: Errors, level: Any) -> dict[str, Param]:
         name, theories = self.label, np.array(self.columns, dtype=object)
@@ -177,8 +205,9 @@ class Consensus(Component):
         add("bias", Prior("Normal", mu=0.0, sigma=f"{name}_bias_scale"), "theory", theories)
         add("slope_scale", self.prior("slope_scale", Prior("HalfNormal", sigma=0.5)))
         add("slope", Prior("Normal", mu=1.0, sigma=f"{name}_slope_scale"), "theory", theories)
-        add("own_location", Prior("Normal", mu=float(np.log(0.2 * scale.spread)), sigma=1.5))
-        add("own_spread", Prior("HalfNormal", sigma=1.0))
+        if self.own is None:  # theories of which little is known borrow from the others
+            add("own_location", Prior("Normal", mu=float(np.log(0.2 * scale.spread)), sigma=1.5))
+            add("own_spread", Prior("HalfNormal", sigma=1.0))
         add("own", self.prior("own", Prior("LogNormal", mu=f"{name}_own_location", sigma=f"{name}_own_spread")), "theory", theories)
         if self._shared:
             families = np.array(list(self._shared), dtype=object)
@@ -253,12 +282,17 @@ class _Bound:
         covariance = self.errors.covariance(p, xp)
         bias, slope = p[f"{self.name}_bias"], p[f"{self.name}_slope"]
         if xp is np:
-            read = self.calculations.reading(bias, slope, self.calculations.weights(covariance))
-            return read.z[told], read.h[told], read.rest[told], self.calculations.by_material(self.calculations.log_det(covariance))[told]
+            hard = p.get(f"{self.name}_hardness")
+            read = self.calculations.reading(bias, slope, self.calculations.weights(covariance, hard))
+            log_det = self.calculations.by_material(self.calculations.log_det(covariance, hard))
+            return read.z[told], read.h[told], read.rest[told], log_det[told]
         parts, members = [], []
         for pattern in self.calculations.patterns:
             o, m = pattern.ran, pattern.members
             own = covariance[o][:, o]
+            if self.calculations.noisy:
+                hard = 1.0 if self.declared.nu is None else p[f"{self.name}_hardness"][m[0]]
+                own = own + xp.diag(self.calculations.variance[m[0], o] / hard)
             solved = xp.dot(xp.linalg.inv(own), slope[o])
             h = xp.dot(slope[o], solved)
             away = self.calculations.x[np.ix_(m, o)] - bias[o]
@@ -322,18 +356,20 @@ class _Bound:
 
         With lambda integrated out: location as given lambda, scale^2 = variance at lambda = 1 times (nu + Q) / (nu + K), where Q is the
         squared distance of its K calculations from what the parameters expect (Gelman et al., Bayesian Data Analysis, 3rd ed., section
-        17.2).
+        17.2). Where calculations have a u the same holds at the lambda that it gives, found in a few steps.
         """
-        weights = calculations.weights(self.errors.covariance(p))
-        read = calculations.reading(p[f"{self.name}_bias"], p[f"{self.name}_slope"], weights)
-        mean, spread = p[f"{self.name}_mean"], p[f"{self.name}_spread"]
-        precision = read.h + spread**-2.0
-        location = (np.where(read.h > 0, read.h * read.z, 0.0) + mean * spread**-2.0) / precision
-        if self.declared.nu is None:
-            return location, precision**-0.5
-        square = read.rest + np.where(read.h > 0, (read.z - mean) ** 2 / (1 / np.where(read.h > 0, read.h, 1.0) + spread**2), 0.0)
-        nu = self.declared.nu
-        return location, np.sqrt((nu + square) / (nu + calculations.count) / precision)
+        covariance, mean, spread = self.errors.covariance(p), p[f"{self.name}_mean"], p[f"{self.name}_spread"]
+        nu, hard = self.declared.nu, np.ones(len(calculations.x))
+        for _ in range(_STEPS if calculations.noisy and nu is not None else 1):
+            weights = calculations.weights(covariance, hard)
+            read = calculations.reading(p[f"{self.name}_bias"], p[f"{self.name}_slope"], weights)
+            precision = read.h + spread**-2.0
+            location = (np.where(read.h > 0, read.h * read.z, 0.0) + mean * spread**-2.0) / precision
+            if nu is None:
+                return location, precision**-0.5
+            square = read.rest + np.where(read.h > 0, (read.z - mean) ** 2 / (1 / np.where(read.h > 0, read.h, 1.0) + spread**2), 0.0)
+            hard = (nu + square) / (nu + calculations.count)
+        return location, np.sqrt(hard / precision)
 
 
 class _Held:

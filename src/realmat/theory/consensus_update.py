@@ -96,7 +96,7 @@ class Update:
         if "_covariance" not in state:
             state["_covariance"] = self.covariance(state)
         if "_weights" not in state:
-            state["_weights"] = self.calculations.weights(state["_covariance"])
+            state["_weights"] = self.calculations.weights(state["_covariance"], state.get(f"{self.name}_hardness"))
             read = self.calculations.reading(state[f"{self.name}_bias"], state[f"{self.name}_slope"], state["_weights"])
             state["_z"], state["_h"], state["_rest"] = read.z, read.h, read.rest
             if self.errors.full:
@@ -186,9 +186,21 @@ class Update:
         if self.nu is None:
             return
         square = ((ideal - state[f"{self.name}_mean"][:, None]) / state[f"{self.name}_spread"][:, None]) ** 2
-        square += state["_rest"] + state["_h"] * (ideal - state["_z"]) ** 2  # e' W e
+        if self.calculations.noisy:
+            square += self._squares(state, ideal, rng)
+        else:
+            square += state["_rest"] + state["_h"] * (ideal - state["_z"]) ** 2  # e' W e
         degrees = self.nu + 1 + self.calculations.count
         state[f"{self.name}_hardness"] = (self.nu + square) / rng.chisquare(degrees, square.shape)
+        if self.calculations.noisy:
+            state["_weights"] = self.calculations.weights(state["_covariance"], state[f"{self.name}_hardness"])
+
+    def _squares(self, state: State, ideal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """e' S^-1 e of the theories' own errors, drawn given calculations that have a u: shape (C, M)."""
+        errors = self.calculations.errors(state[f"{self.name}_bias"], state[f"{self.name}_slope"], ideal)
+        hard = state[f"{self.name}_hardness"]
+        whole = self.calculations.completed(errors, state["_covariance"], state["_weights"], hard, rng)
+        return self.calculations.squares(whole, state["_covariance"])
 
     # --- lines and errors of the theories -------------------------------------------------------------------------------------------
 
@@ -244,6 +256,8 @@ class Update:
         for what, centre in (("bias", 0.0), ("slope", 1.0)):
             square = ((state[f"{name}_{what}"] - centre) ** 2).sum(axis=1)
             self._step(state, f"{name}_{what}_scale", _of_scale(self.errors.size, square), rng)
+        if f"{name}_own_spread" not in state:
+            return
         log = np.log(state[f"{name}_own"])
         prior = self.priors[f"{name}_own_location"].arguments()
         precision = self.errors.size / state[f"{name}_own_spread"] ** 2 + prior["sigma"] ** -2.0
