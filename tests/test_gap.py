@@ -15,6 +15,7 @@ from realmat.plots.calibration import calibration, coverage
 from realmat.plots.parity import parity
 from realmat.plots.style import svg
 from realmat.posterior.draws import Posterior
+from realmat.support.intervals import using
 
 DRAWS = 1000
 
@@ -63,6 +64,17 @@ def test_gap_adds_up_and_has_the_posterior_u() -> None:
     assert t["u(bias_lab)"][0] ** 2 * biased == pytest.approx(row[9:] @ cov[9:, 9:] @ row[9:])
     assert t["u(residual)"][0] ** 2 * biased == pytest.approx(row @ cov @ row)
     assert t["u(measured)"].to_numpy() ** 2 == pytest.approx(np.full(8, np.mean(posterior.param("noise_scale") ** 2) / 2))
+
+
+def test_bounds_of_the_gap_hold_the_draws_that_they_should() -> None:
+    """95 % bounds of a contribution against the quantiles of its draws, which are normal: within 30 % of u, 3.5 standard errors of a quantile."""
+    _, posterior, _ = two_labs()
+    with using(0.95):
+        data = gap(posterior).dataset.sel(step="unresolved_specimen")
+    low, high = np.quantile(posterior.block("unresolved_specimen", np.arange(DRAWS)), (0.025, 0.975), axis=0)
+    assert data.attrs["ci_prob"] == 0.95
+    np.testing.assert_allclose(data["lower"], low, atol=0.3 * float(data["u"].max()))
+    np.testing.assert_allclose(data["upper"], high, atol=0.3 * float(data["u"].max()))
 
 
 @pytest.mark.parametrize("by", ["material", "mat", None])

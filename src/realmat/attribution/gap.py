@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.special import ndtri
 
 from realmat.errors import DataError
 from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Posterior
 from realmat.support.attached import attached
+from realmat.support.intervals import settings
 from realmat.support.shown import Shown, percent, plus_minus, significant
 from realmat.table.table import ROW
 
@@ -35,7 +37,8 @@ class Gap(Shown):
         One row for each specimen (or group): `rows`, `theory`, the contribution of each further component, `residual`, `measured` and
         `gap` = measured - theory; each `u(<name>)` is a standard uncertainty. On the log scale with a log link.
     dataset : xarray.Dataset
-        The same, tidy: `value` and `u` along (specimen or group, step), with `layer` of each step.
+        The same, tidy: `value`, `u`, `lower` and `upper` along (specimen or group, step), with `layer` of each step. Bounds are those of
+        a normal distribution, value +- k u, at ``az.rcParams["stats.ci_prob"]``.
     posterior : Posterior
     unit : str
     """
@@ -238,14 +241,24 @@ def _assemble(
     columns = {column: v for step in values for column, v in ((step, values[step]), (f"u({step})", u[step]))}
     table = pd.DataFrame({"rows": rows.astype(int), **columns}, index=pd.Index(labels, name=name))
     steps = list(values)
+    value, own = np.column_stack([values[s] for s in steps]), np.column_stack([u[s] for s in steps])
+    prob = settings()[0]
+    reach = ndtri(0.5 + prob / 2) * own
     dataset = xr.Dataset(
         {
-            "value": ((name, "step"), np.column_stack([values[s] for s in steps])),
-            "u": ((name, "step"), np.column_stack([u[s] for s in steps])),
+            "value": ((name, "step"), value),
+            "u": ((name, "step"), own),
+            "lower": ((name, "step"), value - reach),
+            "upper": ((name, "step"), value + reach),
             "rows": (name, rows.astype(int)),
         },
         coords={name: labels, "step": steps, "layer": ("step", [layers[s] for s in steps])},
-        attrs={"response": posterior.problem.response, "scale": "log" if posterior.problem.link == "log" else "response", "unit": unit},
+        attrs={
+            "response": posterior.problem.response,
+            "scale": "log" if posterior.problem.link == "log" else "response",
+            "unit": unit,
+            "ci_prob": prob,
+        },
     )
     return Gap(table, dataset, posterior, unit)
 

@@ -75,13 +75,15 @@ class Attribution(Fitted):
             return budget(posterior, fresh, table, k, scale, together, own.model.unit, draws)
 
     @one_blas_thread()
-    def gap(self, by: str | Sequence[Any] | None = None, *, of: str | None = None) -> Gap:
+    def gap(self, by: str | Sequence[Any] | None = None, ci_prob: float | None = None, *, of: str | None = None) -> Gap:
         """From theory to measurement, specimen by specimen (see `realmat.attribution.gap.gap`).
 
         Parameters
         ----------
         by : str or sequence, optional
             Rows are averaged within groups: a level, a column of the model, or one label for each row; the specimens by default.
+        ci_prob : float, optional
+            Of the bounds in its dataset, as ArviZ is set by default.
         of : str, optional
             Of a joint fit: which property.
 
@@ -90,9 +92,11 @@ class Attribution(Fitted):
         Gap
         """
         from realmat.attribution.gap import gap
+        from realmat.support.intervals import using
 
         own = self._seen(of)
-        return gap(own.posterior, by, own.model.unit)
+        with using(ci_prob):
+            return gap(own.posterior, by, own.model.unit)
 
     @one_blas_thread()
     def repeatability(
