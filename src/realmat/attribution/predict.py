@@ -104,8 +104,9 @@ class _Moments:
             self.reference = mean[:, 0].copy()
         away = mean - self.reference[:, None]
         if self.log:
-            away = np.exp(away + variance / 2)
-            self.within += (away**2 * np.expm1(variance)).sum(axis=1)
+            with np.errstate(over="ignore"):  # a moment that no number holds is said to be infinite
+                away = np.exp(away + variance / 2)
+                self.within += (away**2 * np.expm1(variance)).sum(axis=1)
         else:
             self.within += variance.sum(axis=1)
         self.first += away.sum(axis=1)
@@ -118,7 +119,8 @@ class _Moments:
         sd = np.sqrt(between + self.within / self.draws)
         if not self.log:
             return self.reference + mean, sd
-        scale = np.exp(self.reference)
+        with np.errstate(over="ignore"):
+            scale = np.exp(self.reference)
         return scale * mean, scale * sd
 
 

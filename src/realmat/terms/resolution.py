@@ -21,7 +21,7 @@ _MOST = 2000  # coefficients up to which the readings are compared with all effe
 
 
 def refuse_exact(rows: Rows, terms: Sequence[Term], table: Table) -> None:
-    """Raise where one inferred scale of the noise has only readings that the effects reproduce exactly, more of them than effects.
+    """Raise where no reading is a number, or where effects, fewer than the readings, reproduce exactly all of one inferred scale.
 
     Raises
     ------
@@ -29,6 +29,11 @@ def refuse_exact(rows: Rows, terms: Sequence[Term], table: Table) -> None:
         With the way to state the resolution.
     """
     noise = rows.noise
+    if noise.density is None and noise.censored is not None and len(noise.censored) and bool((noise.censored != 0).all()):
+        raise DataError(
+            f"column {table.response!r}: every value is only a limit, so that the data say nothing of the response's size or scatter. "
+            "Give one measured value at least."
+        )
     alone = bool((noise.group >= 0).all()) and not noise.u.any() and len(np.unique(noise.group)) == 1
     if noise.density is not None or not alone or (noise.censored is not None and noise.censored.any()) or len(rows.y) == 0:
         return

@@ -27,6 +27,7 @@ _SPREAD = 0.7
 _ENOUGH, _AGREED, _NEAR = 400, 1.01, 1.03  # R-hat of the user's chains, and of those that they are made of
 _APART, _AGAIN = 1.1, 4  # R-hat from which a stage is taken for warm-up, and how often
 _FEWEST, _MOST = 40, 3000  # iterations of a chain
+_PATIENCE = 24  # times as many iterations as the draws that were asked for, 400 at least, before a posterior is given up
 _WATCHED = 32  # effects whose R-hat and effective sample size are looked at
 
 
@@ -156,6 +157,7 @@ class Sampler:
             np.unique(np.linspace(0, max(self.system.size - 1, 0), _WATCHED).astype(int)) if self.system.size else np.zeros(0, dtype=int)
         )
         trace, again, length = _Trace(watched, each, self.keep), 0, max(each, _FEWEST)
+        most = max(min(_MOST, _PATIENCE * each), 400, length)
         bar.restart("drawing", length)
         try:
             while True:
@@ -164,7 +166,7 @@ class Sampler:
                     trace.put(*self.coordinates.effects(self.running.q))
                     bar.advance()
                 apart, joined, ess = trace.judge(self.chains)
-                if (ess >= goal and apart < _NEAR and joined < _AGREED) or length >= _MOST:
+                if (ess >= goal and apart < _NEAR and joined < _AGREED) or length >= most:
                     break
                 if apart > _APART and again < _AGAIN:
                     again += 1
@@ -174,7 +176,7 @@ class Sampler:
                         self.running.move(adapt=True)
                     trace, length = _Trace(watched, each, self.keep), max(length, _FEWEST)
                 else:
-                    length = min(int(length * np.clip(1.1 * goal / ess, 1.3, 3.0)), _MOST)
+                    length = min(int(length * np.clip(1.1 * goal / ess, 1.3, 3.0)), most)
                 bar.restart("drawing", length)
         except KeyboardInterrupt:
             if len(trace.seen) < 4:

@@ -130,9 +130,9 @@ def _frame(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     width = np.sqrt(np.diag(cov))
     alone = ~(width > 0)  # a coordinate in which the weighted points do not differ: all points then say how wide it may be
     if alone.any():
-        spread = np.std(x[:, alone], axis=0)
-        width[alone] = np.where(spread > 0, spread, 1.0)
-    correlation = cov / np.outer(width, width) + _FINE_RIDGE * np.eye(len(mean))
+        own = np.std(x[:, alone], axis=0)
+        width[alone] = np.where(own > 0, own, 1.0)  # of a single point: as wide as priors are
+    correlation = cov / width[:, None] / width + _FINE_RIDGE * np.eye(len(mean))
     correlation[alone, alone] += 1.0
     return mean, width[:, None] * np.linalg.cholesky(correlation)
 
