@@ -67,7 +67,7 @@ def test_gap_adds_up_and_has_the_posterior_u() -> None:
 
 
 def test_bounds_of_the_gap_hold_the_draws_that_they_should() -> None:
-    """95 % bounds of a contribution against the quantiles of its draws, which are normal: within 30 % of u, 3.5 standard errors of a quantile."""
+    """95 % bounds of a contribution against the quantiles of its normal draws: within 30 % of u, 3.5 standard errors of a quantile."""
     _, posterior, _ = two_labs()
     with using(0.95):
         data = gap(posterior).dataset.sel(step="unresolved_specimen")
