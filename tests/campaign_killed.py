@@ -54,7 +54,7 @@ def killed(fit: rm.Fit, path: Path, rng: np.random.Generator) -> int:
             os._exit(1)
     os.close(out)
     select.select([into], [], [], 60)  # it is at work; then at any moment of the next steps
-    time.sleep(rng.uniform(0, 0.2))
+    time.sleep(rng.uniform(0, 0.1))
     os.kill(process, signal.SIGKILL)
     said = b""
     while part := os.read(into, 4096):
@@ -69,7 +69,7 @@ def main(path: Path, kills: int) -> None:
     warnings.filterwarnings("ignore", "This process", DeprecationWarning)  # has threads: the children use none of them
     rng, piece = np.random.default_rng(1), np.repeat(np.arange(6), 2)
     df = pd.DataFrame({"y": rng.normal(0, 1, 6)[piece] + rng.normal(0, 0.3, 12), "piece": [f"p{k}" for k in piece]})
-    fit = MODEL.fit(df, draws=50, chains=2, seed=1, progress=False)
+    fit = MODEL.fit(df, draws=20, chains=2, seed=1, progress=False)
     confirmed, unsaid = -1, 0
     for _ in range(kills):
         confirmed = max(confirmed, killed(fit, path, rng))

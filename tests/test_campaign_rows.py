@@ -109,3 +109,21 @@ def test_several_properties() -> None:
     campaign.tell(todo.assign(b=0.1))
     assert len(campaign.fit.problem.table) == 12
     assert len(campaign.fit.of("a").problem.table) == 30
+
+
+def test_whole_numbers_stay_labels() -> None:
+    """Candidates called by numbers beside a target that does not name pieces; and each is paid for by its own cost."""
+    rng = np.random.default_rng(6)
+    df = pd.DataFrame({"y": rng.normal(0, 1, 12), "alloy": np.arange(12) % 4, "piece": np.arange(12)})
+    rest = rm.material.Unresolved(by="material")
+    model = rm.Model("y", unit="MPa", levels={"material": "alloy", "specimen": "piece"}, theory=rm.theory.Constant(), material=rest)
+    pool = pd.DataFrame({"alloy": [0, 1], "piece": [20, 21]})
+    fit = model.fit(df, draws=100, chains=2, seed=1, progress=False)
+    campaign = rm.Campaign(fit, pd.DataFrame({"alloy": [0, 1]}), actions={"measure": pool, "repeat": None}, costs={"repeat": 3.0})
+    todo = campaign.ask(4)
+    assert [str(piece) for piece in todo["piece"]] == [str(int(piece)) for piece in todo["piece"]]
+    campaign.tell(todo.assign(y=0.0))
+    step = campaign.record.of("tell")[0]
+    assert step["costs"] == [3.0 if action == "repeat" else 1.0 for action in step["action"]]
+    assert campaign.unit == "MPa"
+    assert campaign.plot().axes[0].get_ylabel().endswith("(MPa)")

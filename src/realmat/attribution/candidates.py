@@ -319,7 +319,10 @@ def fitted_rows(posterior: Posterior, rows: np.ndarray) -> Lines:
 
 
 def joined_frame(target: pd.DataFrame | None, wanted: pd.DataFrame | None) -> pd.DataFrame:
-    """Both tables as one, with a plain index."""
+    """Both tables as one, with a plain index; whole numbers of a column that one of them lacks stay whole."""
     import pandas as pd
 
-    return pd.concat([frame for frame in (target, wanted) if frame is not None], ignore_index=True)
+    frames = [frame for frame in (target, wanted) if frame is not None]
+    shared = set.intersection(*(set(frame.columns) for frame in frames))
+    whole = [{c: object for c in f.columns if c not in shared and pd.api.types.is_integer_dtype(f[c])} for f in frames]
+    return pd.concat([frame.astype(kept) for frame, kept in zip(frames, whole, strict=True)], ignore_index=True)

@@ -16,7 +16,7 @@ from realmat.attribution.candidates import Lines
 from realmat.attribution.covariances import Sums, greedy
 from realmat.campaign import actions as rows_of
 from realmat.campaign.record import Record, packed, unpacked
-from realmat.campaign.targets import Parameter, Passing, as_aim, gain_of
+from realmat.campaign.targets import Parameter, Passing, Predict, as_aim, gain_of
 from realmat.errors import DataError, FileError, ModelError
 from realmat.support.shown import significant
 from realmat.support.threads import one_blas_thread
@@ -241,17 +241,25 @@ class Campaign:
             empty = [str(r["what"]) for _, r in frame.iterrows() if pd.isna(r[r["measure"]])]
             if empty:
                 raise DataError(f"nothing was filled in for {', '.join(empty[:6])}; leave out what was not measured.")
-        spent = float(frame["cost"].sum()) if cost is None and "cost" in frame.columns else float(len(frame) if cost is None else cost)
+        each = [1.0] * len(frame) if "cost" not in frame.columns else [float(c) for c in frame["cost"]]
+        spent = sum(each) if cost is None else float(cost)
+        each = each if cost is None else [spent / len(frame)] * len(frame)
         what = [str(w) for w in frame["what"]] if "what" in frame.columns else []
         kinds = [str(a) for a in frame["action"]] if "action" in frame.columns else ["measure"] * len(frame)
         own = frame.drop(columns=[c for c in rows_of.NOTES if c in frame.columns])
         updated = self.fit.update(own)
-        self.record.add("tell", **packed(own), what=what, action=kinds, cost=spent, update=str(updated.facts["update"]))
+        self.record.add("tell", **packed(own), what=what, action=kinds, costs=each, cost=spent, update=str(updated.facts["update"]))
         self.fit, self.spent = updated, self.spent + spent
         for made in ("_possible", "_sums", "_now"):
             self.__dict__.pop(made, None)
 
     # --- looking back -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def unit(self) -> str:
+        """Of `uncertainty`: that of the response for predictions without a link; empty where there is none, or none is known."""
+        own = isinstance(self.aim, Predict) and self.fit.problem.link == "identity"
+        return self.fit.model.unit if own else ""
 
     @property
     def history(self) -> pd.DataFrame:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from realmat.campaign.campaign import Campaign
 
 LAYERS = {"theory": "theory", "characterise": "material", "specimen": "material", "repeat": "observation", "measure": "observation"}
+_OTHER = "theory"  # one theory of a consensus is an action of its own name
 
 
 def plot_campaign(campaign: Campaign, dark: bool = False) -> Figure:
@@ -28,10 +29,11 @@ def plot_campaign(campaign: Campaign, dark: bool = False) -> Figure:
     layers: dict[str, list[float]] = {name: [0.0] for name in ("theory", "material", "observation")}
     at = [0.0]
     for step in campaign.record.of("tell"):
-        share = float(step["cost"]) / max(len(step["action"]), 1)
         at.append(at[-1] + float(step["cost"]))
         for name, total in layers.items():
-            total.append(total[-1] + share * sum(LAYERS.get(kind, "observation") == name for kind in step["action"]))
+            pairs = zip(step["action"], step["costs"], strict=True)
+            total.append(total[-1] + sum(float(cost) for kind, cost in pairs if LAYERS.get(kind, _OTHER) == name))
+    layers = {name: total for name, total in layers.items() if total[-1] > 0}
     with theme(dark):
         made = figure(4.2)
         above, below = made.subplots(2, 1, sharex=True, height_ratios=[2, 1])
@@ -40,9 +42,10 @@ def plot_campaign(campaign: Campaign, dark: bool = False) -> Figure:
             above.axhline(campaign.until, color=ink(above), lw=0.8, ls="--", label="enough")
             above.legend()
         above.set_ylim(bottom=0)
-        above.set_ylabel(f"Uncertainty of\n{campaign.aim.said}")
-        below.stackplot(at, *layers.values(), labels=list(layers), colors=[LAYER_COLOURS[name] for name in layers])
+        above.set_ylabel(f"Uncertainty of\n{campaign.aim.said}" + (f" ({campaign.unit})" if campaign.unit else ""))
         below.set_ylabel("Spent on")
         below.set_xlabel("Cost")
-        below.legend(loc="upper left")
+        if layers:
+            below.stackplot(at, *layers.values(), labels=list(layers), colors=[LAYER_COLOURS[name] for name in layers])
+            below.legend(loc="upper left")
     return made
