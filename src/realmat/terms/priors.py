@@ -210,6 +210,11 @@ class Prior:
         return tuple(value for _, value in self.params if isinstance(value, str))
 
     @property
+    def scale_reference(self) -> str:
+        """The parameter that says how wide this prior is; empty where a number does."""
+        return next((value for key, value in self.params if key == "sigma" and isinstance(value, str)), "")
+
+    @property
     def support(self) -> tuple[float, float]:
         """Lower and upper end of the support."""
         if self.dist == "Uniform":

@@ -49,7 +49,20 @@ def typical(density: Density) -> Mode:
     if not np.isfinite(scores).any():
         raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
     best = _signed(density, starts[int(np.argmax(scores))], float(np.nanmax(scores)))
-    return climb(density, best, np.diag(widths(density, best)))
+    return _beside_spreads(density, best, widths(density, best))
+
+
+def _beside_spreads(density: Density, start: np.ndarray, width: np.ndarray) -> Mode:
+    """The mode given the spreads of populations of hyperparameters, which stay where they are, as wide as in their priors.
+
+    All members of a population alike and its spread zero is a place of endless density and no mass (Neal's funnel), where a climb ends.
+    """
+    space, spreads = density.space, {q.prior.scale_reference for q in density.space.params}
+    held = np.zeros(space.size, dtype=bool)
+    for param, where in zip(space.params, space.slices, strict=True):
+        held[where] = param.name in spreads
+    found = climb(density, start, np.diag(width)[:, ~held])
+    return Mode(found.location, found.covariance + np.diag(held.astype(float)), found.height)
 
 
 def near(density: Density, draws: Mapping[str, np.ndarray]) -> Mode:
@@ -59,7 +72,7 @@ def near(density: Density, draws: Mapping[str, np.ndarray]) -> Mode:
     if not np.isfinite(density.many(middle[None])).all():
         return typical(density)
     width = np.maximum(thetas.std(axis=0), _STEP)
-    return climb(density, middle, np.diag(width))
+    return _beside_spreads(density, middle, width)
 
 
 def climb(density: Density, start: np.ndarray, root: np.ndarray) -> Mode:
@@ -69,10 +82,10 @@ def climb(density: Density, start: np.ndarray, root: np.ndarray) -> Mode:
     ----------
     density : Density
     start : array of shape (d,)
-    root : array of shape (d, d)
-        A root of the covariance that is expected there.
+    root : array of shape (d, k)
+        A root of the covariance that is expected there; only the directions that it spans are searched.
     """
-    d = len(start)
+    d = root.shape[1]
     steps = _STEP * root.T
 
     def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
@@ -126,8 +139,8 @@ def _curvature(density: Density, at: np.ndarray, root: np.ndarray) -> tuple[np.n
 
     Flat directions are cut short.
     """
-    d = len(at)
     basis = 0.5 * root.T
+    d = len(basis)
     basis *= np.minimum(1.0, _LONGEST / np.maximum(np.abs(basis).max(axis=1), 1e-300))[:, None]
     pairs = [(i, j) for i in range(d) for j in range(i)]
     centre, ahead, behind = density.around(at, basis)
