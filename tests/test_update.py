@@ -103,16 +103,36 @@ def test_a_row_that_moves_everything_is_fitted_anew(base: rm.Fit) -> None:
     assert max(distances(fit.posterior, anew(fit)).values()) < 0.2
 
 
-def test_a_laboratory_with_a_noise_of_its_own() -> None:
-    """Its scale is drawn from the prior, and weighted by its rows."""
-    df = table()[["t", "lab"]]
-    labs, rng = df["lab"].astype("category").cat.codes, np.random.default_rng(4)
-    df["y"] = 0.3 + 1.2 * df["t"] + np.array([0.02, 0.05, 0.1, 0.2, 0.5, 1.0])[labs % 6] * rng.normal(size=len(df))  # scales that differ
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_laboratory_with_a_noise_of_its_own(alike: bool) -> None:
+    """Its scale is drawn from the prior, and weighted by its rows; where laboratories hardly differ, their spread may be nothing."""
+    df, rng = table()[["y", "t", "lab"]], np.random.default_rng(4)
+    if not alike:
+        labs = df["lab"].astype("category").cat.codes
+        df["y"] = 0.3 + 1.2 * df["t"] + np.array([0.02, 0.05, 0.1, 0.2, 0.5, 1.0])[labs % 6] * rng.normal(size=len(df))
     model = rm.Model("y", theory=rm.theory.Calibrated("t"), observation=rm.observation.Normal(scale_by="lab"))
-    fit = model.fit(df, seed=2, progress=False).update(df.iloc[:3].assign(lab="new"))
+    base = model.fit(df, seed=2, progress=False)
+    fit = base.update(df.iloc[:3].assign(lab="new"))
     assert fit.facts["update"] == "reweighted"
     assert fit.posterior.draws.params["noise_scale"].shape[-1] == 7
     assert max(distances(fit.posterior, anew(fit)).values()) < 0.25
+    if alike:
+        spread = base.posterior.draws.params["noise_scale_log_sd"]
+        mean, sd = spread_by_importance(base)
+        assert abs(spread.mean() - mean) < 0.3 * sd  # and the share below a hundredth, 9 %, is not explored
+
+
+def spread_by_importance(fit: rm.Fit) -> tuple[float, float]:
+    """Mean and sd of the spread of laboratories' log scales: drawn from a wide proposal, and laboratories given it from their prior."""
+    rng, n = np.random.default_rng(1), 60_000
+    middle, spread = rng.normal(-0.5, 0.25, n), np.exp(rng.uniform(np.log(1e-3), np.log(0.8), n))
+    scales = np.exp(middle + spread * rng.normal(size=(6, n)))
+    values = {"noise_scale_log_mean": middle, "noise_scale_log_sd": spread, "noise_scale": scales}
+    log = fit.posterior.system.many.log_marginal(values, n) + np.log(spread) + 0.5 * ((middle + 0.5) / 0.25) ** 2
+    log += sum(q.prior.logpdf(values[q.name]) for q in fit.problem.params if q.name != "noise_scale")
+    weight = np.exp(log - log.max()) / np.exp(log - log.max()).sum()
+    mean = float(weight @ spread)
+    return mean, float(np.sqrt(weight @ (spread - mean) ** 2))
 
 
 def test_rows_that_do_not_fit(base: rm.Fit) -> None:
