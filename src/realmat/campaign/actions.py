@@ -64,8 +64,9 @@ def frame(fit: Fit, lines: Sequence[Lines], chosen: Sequence[int], notes: Sequen
         out[name] = np.nan if name not in out.columns else out[name]
     for n, k in enumerate(chosen):
         for name, mark in _limits(*_at(lines, k)).items():
-            out[name] = out[name].astype(object)
-            out.loc[n, name] = f"{mark}{out.loc[n, name]:.12g}"
+            written = list(out[name])
+            written[n] = f"{mark}{float(written[n]):.12g}"
+            out[name] = pd.Series(written, dtype=object)
     out.attrs[UNITS] = {name: unit for name, unit in said.items() if name in out.columns}
     return out
 
@@ -104,7 +105,7 @@ def _known(fit: Fit, table: Table, row: int, measure: str, every: bool) -> dict[
     """What the row has beside the column to be filled; unless `every`, no readings, which were told already."""
     models = [m for m in fit.declared.members if m.response == measure] or fit.declared.members
     wanted = {c.name for m in models for c in m.columns(response=False)}
-    theory = {c.name for m in models for part in m.theory for c in part.needs()}
+    theory = {c.name for m in models for part in m.components if part.layer == "theory" for c in part.needs()}
     told = {c.name for m in models for c in m.columns(response=False) if c.kind == "number" and (c.missing or c.optional)} - theory
     left_out = {measure, *fit.declared.responses, *(() if every else told)}
     return {name: _plain(table, name, row) for name in table.columns if name in wanted and name not in left_out}

@@ -6,7 +6,6 @@ mixture of all rounds' proposals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -73,14 +72,14 @@ class Explored:
         return replace(self, proposal=proposal, efficiency=efficiency)
 
 
-def explore(system: System, rng: np.random.Generator, start: Mapping[str, np.ndarray] | None = None) -> Explored:
+def explore(system: System, rng: np.random.Generator) -> Explored:
     """Adapt a mixture of t until its importance weights are even, or stop improving.
 
-    It starts in logarithms of the scales and goes on in powers of them; `start` are draws near the posterior, as of `exact.sample`.
+    It starts in logarithms of the scales and goes on in powers of them.
     """
     first, fitted = search.modes(Density(system), rng)
     d = first.space.size
-    found = fitted or [modes.typical(first) if start is None else modes.near(first, start)]
+    found = fitted or [modes.typical(first)]
     history = History(first, _linear(first, found) if fitted else None, found)
     d -= 0 if history.linear is None else len(history.linear.index)
     proposal = partly.of_mixture(mix.defended(history.around), history.linear)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,6 @@ _PROBE = 0.1  # of the first second differences, in widths of the prior
 _PROBES = 8  # rounds of them
 _CLOSE = 0.05  # to the mode, in widths of the posterior: importance sampling does the rest
 _LONGEST = 0.35  # step of curvature in widths of the prior, or in a logarithm
-_LOOKED_AT = 400  # draws to start near
 _FLATTEST = 0.05  # curvature in the widths that were expected
 
 
@@ -63,16 +61,6 @@ def _beside_spreads(density: Density, start: np.ndarray, width: np.ndarray) -> M
         held[where] = param.name in spreads
     found = climb(density, start, np.diag(width)[:, ~held])
     return Mode(found.location, found.covariance + np.diag(held.astype(float)), found.height)
-
-
-def near(density: Density, draws: Mapping[str, np.ndarray]) -> Mode:
-    """The mode that is reached from the middle of draws of the hyperparameters, by name, arrays of shape (chain, draw, ...)."""
-    thetas = density.space.of_draws(draws, _LOOKED_AT)
-    middle = thetas.mean(axis=0)
-    if not np.isfinite(density.many(middle[None])).all():
-        return typical(density)
-    width = np.maximum(thetas.std(axis=0), _STEP)
-    return _beside_spreads(density, middle, width)
 
 
 def climb(density: Density, start: np.ndarray, root: np.ndarray) -> Mode:
