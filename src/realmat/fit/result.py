@@ -213,7 +213,7 @@ def fit(
         refuse_exact(part.response_rows, part.terms, part.table)
     number = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
     given = {"latents": latents, "sampler": sampler, "tune": tune}
-    options = {name: value for name, value in given.items() if value is not None}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return Fit(model, Posterior(problem, choice.run(problem, engine, draws, chains, number, progress, **options)))
 
 
