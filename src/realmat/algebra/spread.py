@@ -140,9 +140,10 @@ class Spread:
             return np.full((*self._members.shape, self._members.shape[1]), np.nan)
         members, m, scale_of = self._used
         half, dense = one.halves(sparse.csr_matrix((m.data * scales[scale_of], m.indices, m.indptr), shape=m.shape), centred=True)
-        half.sort_indices()
         out = np.matmul(dense[members], dense[members].transpose(0, 2, 1))
-        _add_overlap(half.indptr, half.indices, half.data, members, out)
+        if half is not None:  # few coefficients have a dense root alone
+            half.sort_indices()
+            _add_overlap(half.indptr, half.indices, half.data, members, out)
         return np.asarray(out)
 
 
