@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 import states_truth as truth
 
 import realmat as rm
 
 
+@pytest.mark.validate  # limits among 800 latent states: minutes of chains
 def test_latent_states_recover_what_dropping_and_filling_lose() -> None:
     df = truth.laboratory(seed=2)
     model = truth.model()

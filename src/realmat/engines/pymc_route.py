@@ -58,7 +58,7 @@ def build(problem: Problem, collapsed: bool = False) -> pm.Model:
     >>> table = pd.DataFrame({"gap": [1.1, 1.4, 2.0], "pbe": [0.6, 0.9, 1.3]})
     >>> model = build(rm.Model("gap", theory=rm.theory.Calibrated("pbe")).bind(table))
     >>> [variable.name for variable in model.free_RVs]
-    ['noise_scale', 'calibrated_intercept', 'calibrated_slope']
+    ['noise_scale', 'calibrated_slope', 'calibrated_intercept']
     >>> model.observed_RVs[0].name, model.named_vars_to_dims["gap"]
     ('gap', ('row',))
     """

@@ -27,7 +27,7 @@ _SPREAD = 0.7
 _ENOUGH, _AGREED, _NEAR = 400, 1.01, 1.03  # R-hat of the user's chains, and of those that they are made of
 _APART, _AGAIN = 1.1, 4  # R-hat from which a stage is taken for warm-up, and how often
 _FEWEST, _MOST = 40, 3000  # iterations of a chain
-_PATIENCE = 24  # times as many iterations as the draws that were asked for, 400 at least, before a posterior is given up
+_PATIENCE = 160  # times as many iterations as the draws that were asked for, 400 at least, before a posterior is given up
 _WATCHED = 32  # effects whose R-hat and effective sample size are looked at
 
 
