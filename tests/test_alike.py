@@ -75,3 +75,12 @@ def test_a_scale_for_every_row_is_said() -> None:
     assert "40 scales for 40 rows" in model.check(df).text
     with pytest.raises(rm.ModelError):
         rm.observation.Normal(scale_by=[1.0])
+
+
+def test_fractions_that_sum_to_one_beside_a_calibrated_theory_are_said() -> None:
+    """The default prior of its intercept is given the slope; the design cannot tell it from the fractions all the same."""
+    rng = np.random.default_rng(1)
+    df = pd.DataFrame(rng.dirichlet([1, 1, 1], 60), columns=list("abc")).assign(t=rng.normal(5, 1, 60))
+    df["y"] = 1 + df["t"] + 2 * df["a"] - df["b"] + rng.normal(0, 0.1, 60)
+    model = rm.Model("y", theory=rm.theory.Calibrated("t"), material=[rm.material.Effect(c) for c in "abc"])
+    assert "cannot tell calibrated_intercept from effect_a_slope, effect_b_slope and effect_c_slope" in model.check(df).text

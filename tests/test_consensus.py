@@ -86,6 +86,8 @@ def test_readings_and_factor_are_the_density_of_the_calculations(errors: str, nu
         p = some_psi(problem, seed)
         found = system.log_marginal(p) + term.factor(p, np)
         assert found == pytest.approx(dense_log_density(problem, p), rel=1e-8)
+        one = {name: np.asarray(p[name])[None] for name in term.update.names}
+        assert term.update.beyond(one)[0] == pytest.approx(term.factor(p, np), rel=1e-10)
 
 
 @pytest.mark.validate

@@ -27,7 +27,7 @@ from realmat.algebra.ordering import Pattern
 from realmat.algebra.part import Part
 from realmat.errors import FitError
 from realmat.terms.problem import Problem
-from realmat.terms.term import Coefficients, Contribution, Values, evaluate
+from realmat.terms.term import Coefficients, Contribution, Values, evaluate, side_by_side
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _FLOOR = 3e-5  # of what a scale has to explain at b0: below, the density of psi drowns in rounding
@@ -64,12 +64,7 @@ class System:
 
     def __init__(self, problem: Problem, leaf: bool = True, reference: Values | None = None) -> None:
         self.problem, self._may_have_leaf = problem, leaf
-        self.columns: dict[str, slice] = {}
-        start = 0
-        for block in problem.coefficients:
-            self.columns[block.name] = slice(start, start + block.size)
-            start += block.size
-        self.size = start
+        self.columns, self.size = side_by_side(problem.coefficients)
         self.example = example_values(problem.params)
         self.reference = self.example if reference is None else reference
         self.frame = Frame.of([part.response_rows for part in problem.every], problem.coefficients, self.columns)

@@ -23,7 +23,7 @@ _PULL = 0.1  # of the prior, on a closed form's parameters
 
 def collinear(problem: Problem) -> list[tuple[str, ...]]:
     """Coefficients of columns that the response cannot tell apart, because one column is a combination of others."""
-    blocks = [b for b in problem.coefficients if b.level is None and b.nu is None and not b.parents]
+    blocks = [b for b in problem.coefficients if b.level is None and b.nu is None]
     pieces = [p for _, p in problem.response_rows.pieces if p.scale is None]
     names: list[str] = []
     columns = []

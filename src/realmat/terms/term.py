@@ -12,7 +12,7 @@ declaration serves both engines. They must use only arithmetic and the functions
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -362,6 +362,15 @@ class Term:
 def degrees(nu: str | float, p: Values) -> Any:
     """Degrees of freedom of a Student t: a number, or the value of a Param."""
     return p[nu] if isinstance(nu, str) else nu
+
+
+def side_by_side(blocks: Iterable[Coefficients]) -> tuple[dict[str, slice], int]:
+    """Where each block of coefficients stands among all, in their order, and how many there are."""
+    out, start = {}, 0
+    for block in blocks:
+        out[block.name] = slice(start, start + block.size)
+        start += block.size
+    return out, start
 
 
 def evaluate(function: Function | float | np.ndarray | None, p: Values, xp: Any = np, default: float = 1.0) -> Any:

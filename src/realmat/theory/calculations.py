@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ class Calculations:
         u = np.where(ran, self.u, 0.0)
         return [u, np.where(u.any(axis=1), np.arange(len(u)), -1)] if self.scaled else [u]
 
-    @property
+    @cached_property
     def noisy(self) -> bool:
         """Whether any calculation that was run has a standard uncertainty of its own."""
         return self.u is not None and bool(np.any(self.u[self._ran] > 0))
@@ -116,13 +117,17 @@ class Calculations:
             out[k, pattern.ran] = 1.0
         return out
 
+    @cached_property
+    def _both(self) -> np.ndarray:
+        """Ones for pairs of theories that were both run: shape (patterns, K, K)."""
+        return np.asarray(self.ran[:, :, None] * self.ran[:, None, :])
+
     def weights(self, covariance: np.ndarray, hardness: np.ndarray | None = None) -> np.ndarray:
         """W of each pattern, zero for theories that were not run: shape (..., patterns, K, K) from S of shape (..., K, K).
 
         `hardness`, shape (..., M), are the materials' lambda: they count where calculations have a u.
         """
-        both = self.ran[:, :, None] * self.ran[:, None, :]
-        return np.asarray(np.linalg.inv(self._inside(covariance, hardness)) * both)
+        return np.asarray(np.linalg.inv(self._inside(covariance, hardness)) * self._both)
 
     def log_det(self, covariance: np.ndarray, hardness: np.ndarray | None = None) -> np.ndarray:
         """Log determinant of the inverse of W, over the theories that were run, of each pattern: shape (..., patterns)."""
@@ -130,8 +135,7 @@ class Calculations:
 
     def _inside(self, covariance: np.ndarray, hardness: np.ndarray | None) -> np.ndarray:
         """The inverse of W, with ones for theories that were not run."""
-        both = self.ran[:, :, None] * self.ran[:, None, :]
-        out = covariance[..., None, :, :] * both + (1 - self.ran)[:, :, None] * np.eye(self.x.shape[1])
+        out = covariance[..., None, :, :] * self._both + (1 - self.ran)[:, :, None] * np.eye(self.x.shape[1])
         if self.noisy:
             first = np.array([pattern.members[0] for pattern in self.patterns])
             own = self.variance[first] if hardness is None else self.variance[first] / hardness[..., first, None]
@@ -143,13 +147,17 @@ class Calculations:
         """u^2 of the calculations that were run, 0 for the others: shape (M, K)."""
         return np.zeros(self.x.shape) if self.u is None else np.where(self._ran, self.u, 0.0) ** 2
 
+    def beyond(self, log_det: Any, h: Any, rest: Any, hard: Any, xp: Any = np) -> Any:
+        """Log density of the calculations beyond that of the readings made of them, each of shape (..., materials with any): summed."""
+        spare = self.count[self.count > 0] - 1
+        each = log_det + xp.log(h) + spare * (xp.log(hard) + np.log(2 * np.pi)) + rest / hard
+        return -0.5 * xp.sum(each, axis=-1)
+
     def by_material(self, of_pattern: np.ndarray) -> np.ndarray:
         """From the pattern of each material, 0 where nothing was run: shape (..., materials)."""
-        return (
-            np.where(self.which >= 0, of_pattern[..., np.maximum(self.which, 0)], 0.0)
-            if self.patterns
-            else np.zeros((*of_pattern.shape[:-1], len(self.x)))
-        )
+        if not self.patterns:
+            return np.zeros((*of_pattern.shape[:-1], len(self.x)))
+        return np.where(self.which >= 0, of_pattern[..., np.maximum(self.which, 0)], 0.0)
 
     def reading(self, bias: np.ndarray, slope: np.ndarray, weights: np.ndarray) -> Reading:
         """What they tell of the ideal values.
@@ -215,5 +223,10 @@ class Calculations:
     def squares(self, errors: np.ndarray, covariance: np.ndarray) -> np.ndarray:
         """e' S_oo^-1 e of each material from errors of shape (C, M, K), whatever the u of its calculations: shape (C, M)."""
         known = errors * self._ran
-        plain = Calculations(self.x, self.centre)
-        return np.asarray(np.einsum("...k,...k->...", plain.applied(plain.weights(covariance), known), known))
+        weights = self._exact.weights(covariance)
+        return np.asarray(np.einsum("...k,...k->...", self._exact.applied(weights, known), known))
+
+    @cached_property
+    def _exact(self) -> Calculations:
+        """The same without a u."""
+        return Calculations(self.x, self.centre)

@@ -309,10 +309,8 @@ class _Bound:
         """Log density of the calculations beyond that of the readings made of them."""
         told = self.calculations.count > 0
         _, h, rest, log_det = self._told(p, xp)
-        count = self.calculations.count[told]
-        hard = np.ones(len(count)) if self.declared.nu is None else p[f"{self.name}_hardness"][told]
-        each = log_det + xp.log(h) + (count - 1) * (xp.log(hard) + np.log(2 * np.pi)) + rest / hard
-        return -0.5 * xp.sum(each)
+        hard = np.ones(int(told.sum())) if self.declared.nu is None else p[f"{self.name}_hardness"][told]
+        return self.calculations.beyond(log_det, h, rest, hard, xp)
 
     def _notes(self) -> tuple[str, ...]:
         ran = np.isfinite(self.calculations.x)

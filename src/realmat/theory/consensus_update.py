@@ -84,12 +84,10 @@ class Update:
     def beyond(self, state: State) -> np.ndarray:
         """Log density of the calculations beyond that of the readings made of them, shape (C,)."""
         self._hold(state)
-        told = self.calculations.count > 0
-        hard = state.get(f"{self.name}_hardness", np.ones_like(state["_h"]))[:, told]
-        log_det = self.calculations.by_material(self.calculations.log_det(state["_covariance"]))[:, told]
-        each = log_det + np.log(state["_h"][:, told]) + state["_rest"][:, told] / hard
-        each += (self.calculations.count[told] - 1) * (np.log(hard) + np.log(2 * np.pi))
-        return np.asarray(-0.5 * each.sum(axis=1))
+        told, hard = self.calculations.count > 0, state.get(f"{self.name}_hardness")
+        log_det = self.calculations.by_material(self.calculations.log_det(state["_covariance"], hard))
+        own = np.ones_like(state["_h"]) if hard is None else hard
+        return np.asarray(self.calculations.beyond(*(x[:, told] for x in (log_det, state["_h"], state["_rest"], own))))
 
     def _hold(self, state: State) -> None:
         """S and what follows from it are made once a sweep; names with an underscore are no parameters."""

@@ -68,7 +68,7 @@ def surprise(posterior: Posterior) -> dict[str, float]:
             float(2 * min(upper, 1 - upper)) if np.isinf(low) else float(upper)
         )  # a scale near zero contradicts no prior of scales
     for block in posterior.problem.coefficients:
-        if block.size == 1 and not callable(block.sd) and not callable(block.mean) and not block.parents:
+        if block.size == 1 and not callable(block.sd) and not callable(block.mean) and not block.mean_parts:
             from scipy.special import ndtr
 
             z = (np.median(posterior.block(block.name, posterior.thin(1000))) - np.ravel(block.mean)[0]) / np.ravel(block.sd)[0]

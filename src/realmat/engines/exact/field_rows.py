@@ -10,7 +10,7 @@ from scipy import linalg, sparse
 
 from realmat.terms.field import Field, distinct
 from realmat.terms.problem import Problem
-from realmat.terms.term import Coefficients, Piece, Rows, Values, evaluate
+from realmat.terms.term import Coefficients, Piece, Rows, Values, evaluate, side_by_side
 
 _LOG_2PI = float(np.log(2 * np.pi))
 
@@ -37,20 +37,10 @@ class MeasuredRows:
         self.y = np.concatenate([sheet.y for sheet in self.sheets])
         self.whole = len(rows) == len(response.y)
         self.fields = [self._on(c.field) for c in problem.contributions if c.field is not None]
-        self.columns: dict[str, slice] = {}
-        start = 0
-        for block in problem.coefficients:
-            self.columns[block.name] = slice(start, start + block.size)
-            start += block.size
-        self.size = start
+        self.columns, self.size = side_by_side(problem.coefficients)
         mine = {field.name for field in self.fields}
         self.blocks = [block for block in problem.coefficients if block.name not in mine]
-        self.places: dict[str, slice] = {}
-        start = 0
-        for block in self.blocks:
-            self.places[block.name] = slice(start, start + block.size)
-            start += block.size
-        self.others = start
+        self.places, self.others = side_by_side(self.blocks)
 
     def _on(self, field: Field) -> Field:
         """A process on the rows that count: there every distinct point carries."""
@@ -92,8 +82,8 @@ class MeasuredRows:
         for block in self.blocks:
             here = self.places[block.name]
             mean[here], sd[here] = evaluate(block.mean, p), _sd(block, p)
-            for parent, matrix in block.parents:
-                k[here, self.places[parent]] += matrix.toarray()
+            for part in block.mean_parts:
+                k[here, self.places[part.coefficients]] += part.matrix.toarray() * evaluate(part.scale, p)
         return mean, k, sd
 
     def _offset(self, p: Values) -> np.ndarray:

@@ -145,12 +145,13 @@ def _upper(p: np.ndarray, nu: np.ndarray, z: np.ndarray, below: np.ndarray | Non
 def _effects(posterior: Posterior, block: Coefficients, codes: np.ndarray, indices: np.ndarray) -> Layer:
     """Standardised coefficients of a block."""
     b = posterior.block(block.name, indices)
-    parents = sum((posterior.block(name, indices) @ matrix.T.toarray() for name, matrix in block.parents), np.zeros_like(b))
+    parts = [(part, posterior.block(part.coefficients, indices) @ part.matrix.T.toarray()) for part in block.mean_parts]
     z, scale = np.empty_like(b), []
     for k, i in enumerate(indices):
         p = posterior.values(int(i))
         sd = np.broadcast_to(np.asarray(evaluate(block.sd, p), dtype=float), (block.size,))
-        z[k] = (b[k] - parents[k] - evaluate(block.mean, p)) / np.maximum(sd, 1e-300)
+        mean = evaluate(block.mean, p) + sum(evaluate(part.scale, p) * of_draws[k] for part, of_draws in parts)
+        z[k] = (b[k] - mean) / np.maximum(sd, 1e-300)
         if block.nu is not None:
             z[k] = stats.norm.isf(np.clip(stats.t.sf(z[k], float(degrees(block.nu, p))), _EDGE, 1 - _EDGE))
         scale.append(float(np.sqrt(np.mean(sd**2))))
