@@ -116,8 +116,7 @@ class Campaign:
         if not begun:
             self.record.add("start", data=fit.problem.table.whole.digest, response=fit.problem.response, target=aim.said)
         if told:
-            self.fit = fit.update(told)
-            self.__dict__.pop("_possible", None)
+            self._take_in(fit.update(told))
 
     # --- what is possible -------------------------------------------------------------------------------------------------------
 
@@ -249,7 +248,12 @@ class Campaign:
         own = frame.drop(columns=[c for c in rows_of.NOTES if c in frame.columns])
         updated = self.fit.update(own)
         self.record.add("tell", **packed(own), what=what, action=kinds, costs=each, cost=spent, update=str(updated.facts["update"]))
-        self.fit, self.spent = updated, self.spent + spent
+        self.spent += spent
+        self._take_in(updated)
+
+    def _take_in(self, fit: Fit) -> None:
+        """Go on from another fit: what was made for the old one is made anew."""
+        self.fit = fit
         for made in ("_possible", "_sums", "_now"):
             self.__dict__.pop(made, None)
 

@@ -7,7 +7,6 @@ measurement moves m by c / sqrt(v) times a standard normal, and lowers s^2 by c^
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,7 +30,7 @@ _NODES = np.linspace(-6, 6, 121)  # of a standard normal: far enough that a smal
 _WEIGHTS = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
 
 
-class Aim(ABC):
+class Aim:
     """A target: rows to know (`rows`; None for those of the fit), or quantities of its own (`lines`)."""
 
     rows: Any = None
@@ -49,9 +48,8 @@ class Aim(ABC):
         """One number that a campaign lowers."""
         return float(np.sqrt(variance.mean()))
 
-    @abstractmethod
     def gain(self, mean: np.ndarray, cross: np.ndarray, variance: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Expected gain of each candidate, shape (c,).
+        """Expected gain of each candidate, shape (c,): the expected fall of the mean variance, unless a target says otherwise.
 
         Parameters
         ----------
@@ -61,6 +59,7 @@ class Aim(ABC):
         variance : array of shape (c,)
             Of the candidates' measurements.
         """
+        return np.asarray((_moved(cross, variance) ** 2).mean(axis=0))
 
 
 def _moved(cross: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -77,9 +76,6 @@ class Predict(Aim):
     """
 
     rows: pd.DataFrame | Sequence[Any] | None = None
-
-    def gain(self, mean: np.ndarray, cross: np.ndarray, variance: np.ndarray, target: np.ndarray) -> np.ndarray:
-        return np.asarray((_moved(cross, variance) ** 2).mean(axis=0))
 
 
 @dataclass(frozen=True)
@@ -112,9 +108,6 @@ class Parameter(Aim):
         if not len(places):
             raise ModelError(f"{self.name!r} has no value for {self.label!r}.")
         return States("parameter", [str(p) for p in places], block=block, places=places, u=None)
-
-    def gain(self, mean: np.ndarray, cross: np.ndarray, variance: np.ndarray, target: np.ndarray) -> np.ndarray:
-        return np.asarray((_moved(cross, variance) ** 2).mean(axis=0))
 
 
 @dataclass

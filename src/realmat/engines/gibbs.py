@@ -129,7 +129,8 @@ class _Run:
         self.theta = np.repeat(self.space.start()[None], count, axis=0)
         self.theta = self.theta + 0.1 * rng.standard_normal(self.theta.shape)
         self.states = [update.begin(medians, count, rng) for update in updates]
-        self.steps = _Steps(self.coordinates().shape[1])
+        self.sizes = [update.along(state).shape[1] for update, state in zip(self.updates, self.states, strict=True)]
+        self.steps = _Steps(self.space.size + sum(self.sizes))
         self.kept: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
         self.interrupted = False
 
@@ -164,8 +165,7 @@ class _Run:
     def _moved(self, x: np.ndarray) -> States:
         """The terms' parameters at other coordinates."""
         at, states = self.space.size, []
-        for update, state in zip(self.updates, self.states, strict=True):
-            size = update.along(state).shape[1]
+        for update, state, size in zip(self.updates, self.states, self.sizes, strict=True):
             states.append(update.moved(state, x[:, at : at + size]))
             at += size
         return states

@@ -108,6 +108,23 @@ class Likelihood(Component):
         return Term(self.label, "observation", params, blocks, contribute, noise=noise, biases=own)
 
 
+@dataclass(frozen=True)
+class OverExposure(Likelihood):
+    """Base of counts over an exposure, a column or a number; the link is the logarithm."""
+
+    natural: ClassVar[str | None] = "log"
+    whole: ClassVar[bool] = True
+    exposure: str | float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_size(self.label, "exposure", self.exposure)
+
+    def needs(self) -> list[Column]:
+        """The exposure, and what biases go by."""
+        return [*size_columns(self.exposure, "exposure"), *super().needs()]
+
+
 def _one(value: Any) -> Any:
     """A scalar function of psi as one with a value for its single group."""
     return lambda p, xp: xp.stack([value(p, xp)])

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import special
 
-from realmat.observation.likelihood import DISPERSION, Likelihood, by_row, check_size, size_columns
-from realmat.table.table import Column, Table
+from realmat.observation.likelihood import DISPERSION, OverExposure, by_row
+from realmat.table.table import Table
 from realmat.terms.component import PriorLike
 from realmat.terms.density import Array, Density, Derivatives, Own, column
 from realmat.terms.priors import Prior
@@ -76,7 +76,7 @@ class ScatteredCounts(Density):
 
 
 @dataclass(frozen=True)
-class NegativeBinomial(Likelihood):
+class NegativeBinomial(OverExposure):
     """Counts whose rate differs from reading to reading by a gamma factor; the link is the logarithm.
 
     Parameters
@@ -98,22 +98,11 @@ class NegativeBinomial(Likelihood):
     'noise'
     """
 
-    natural: ClassVar[str | None] = "log"
-    whole: ClassVar[bool] = True
     own: ClassVar[dict[str, Prior]] = DISPERSION
-    exposure: str | float | None = None
     dispersion: PriorLike = None
     bias_by: str | tuple[str, ...] | None = None
     bias_scale: PriorLike = None
     name: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_size(self.label, "exposure", self.exposure)
-
-    def needs(self) -> list[Column]:
-        """The exposure, and what biases go by."""
-        return [*size_columns(self.exposure, "exposure"), *super().needs()]
 
     def density(self, table: Table) -> Density:
         """Of the rows of a table."""

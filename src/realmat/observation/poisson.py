@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import special
 
-from realmat.observation.likelihood import Likelihood, by_row, check_size, size_columns
-from realmat.table.table import Column, Table
+from realmat.observation.likelihood import OverExposure, by_row
+from realmat.table.table import Table
 from realmat.terms.component import PriorLike
 from realmat.terms.density import Array, Density, Derivatives, Own, column
 
@@ -65,7 +65,7 @@ class Counts(Density):
 
 
 @dataclass(frozen=True)
-class Poisson(Likelihood):
+class Poisson(OverExposure):
     """``y ~ Poisson(exposure exp(eta))``: counts of rare, independent events, such as defects on a wafer; the link is the logarithm.
 
     Parameters
@@ -86,20 +86,9 @@ class Poisson(Likelihood):
     'noise'
     """
 
-    natural: ClassVar[str | None] = "log"
-    whole: ClassVar[bool] = True
-    exposure: str | float | None = None
     bias_by: str | tuple[str, ...] | None = None
     bias_scale: PriorLike = None
     name: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_size(self.label, "exposure", self.exposure)
-
-    def needs(self) -> list[Column]:
-        """The exposure, and what biases go by."""
-        return [*size_columns(self.exposure, "exposure"), *super().needs()]
 
     def density(self, table: Table) -> Density:
         """Of the rows of a table."""

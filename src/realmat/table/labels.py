@@ -20,17 +20,17 @@ _ELEMENTS = frozenset(
 )
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?|[\d.()\[\]])+")
 _SHOWN = 4
-_BETWEEN = " / "
+BETWEEN = " / "
 
 
 def joined(names: Iterable[str]) -> str:
     """One name of a grouping by several columns together, such as runs that are counted anew every day."""
-    return _BETWEEN.join(names)
+    return BETWEEN.join(names)
 
 
 def parts(name: str) -> tuple[str, ...]:
     """The columns whose labels together are one label; none where the name is that of a column."""
-    return tuple(name.split(_BETWEEN)) if _BETWEEN in name else ()
+    return tuple(name.split(BETWEEN)) if BETWEEN in name else ()
 
 
 def with_joined(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def with_joined(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
         if not columns or name in frame.columns or any(c not in frame.columns or frame[c].ndim > 1 for c in columns):
             continue
         some = frame[list(columns)]
-        texts = [_BETWEEN.join(map(plain, row)) for row in some.astype(object).itertuples(index=False, name=None)]
+        texts = [BETWEEN.join(map(plain, row)) for row in some.astype(object).itertuples(index=False, name=None)]
         own[name] = pd.Series(texts, index=frame.index, dtype=object).where(some.notna().all(axis=1), None)
     return frame.assign(**own) if own else frame
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from realmat.errors import DataError, FileError
-from realmat.table.labels import joined, parts
+from realmat.table.labels import BETWEEN, parts
 from realmat.table.reading import ReadTable
 
 ROWS = 200_000
@@ -122,7 +122,7 @@ def reduced(data: Any, columns: Sequence[str], response: str, link: str) -> tupl
     for name in columns:
         some = parts(name)
         if some and name not in there and there.issuperset(some):
-            frame = frame.with_columns(nw.concat_str([nw.col(c).cast(nw.String) for c in some], separator=joined(("", ""))).alias(name))
+            frame = frame.with_columns(nw.concat_str([nw.col(c).cast(nw.String) for c in some], separator=BETWEEN).alias(name))
     schema = frame.collect_schema()
     absent = [c for c in columns if c not in schema.names()]
     if absent:

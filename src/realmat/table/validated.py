@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from realmat.errors import DataError
-from realmat.table import labels, lazy, notation
-from realmat.table.labels import one_spelling
+from realmat.table import lazy, notation
+from realmat.table.labels import one_spelling, parts, with_joined
 from realmat.table.reading import UNITS, ReadTable
 from realmat.table.table import Column, Table, rows_text
 
@@ -46,7 +46,7 @@ class _Reader:
 
     def read(self, spec: Column) -> np.ndarray | None:
         if spec.name not in self.frame.columns:
-            absent = [part for part in labels.parts(spec.name) if part not in self.frame.columns]
+            absent = [c for c in parts(spec.name) if c not in self.frame.columns]
             if absent:
                 self.say(absent[0], f"not in the table (needed as {spec.role} together with the others of {spec.name!r})")
                 return None
@@ -280,7 +280,7 @@ def validated(
         return _reduced(frame, specs, levels, units or {}, response, link)
     frame = as_frame(frame)
     anew = frame.index.name is None and pd.api.types.is_integer_dtype(frame.index.dtype) and not frame.index.is_unique
-    frame = labels.with_joined(frame, [spec.name for spec in specs if spec.kind == "label"])
+    frame = with_joined(frame, [spec.name for spec in specs if spec.kind == "label"])
     reader = _Reader(frame.reset_index(drop=True) if anew else frame, units or {})
     frame = reader.frame
     if anew:  # as of tables that were put one under the other
