@@ -245,3 +245,22 @@ def test_a_joint_fit_is_saved_and_loaded(fitted, tmp_path):
     assert set(back.tree["posterior_predictive"].data_vars) == {"strength", "hardness"}
     assert "hardness_noise_scale" in back.summary().index
     assert "hardness_noise_scale" not in back.of("strength").summary().index
+
+
+def test_residuals_of_correlated_effects_are_independent_standard_normal():
+    """What `check` looks at, on draws of the prior: each property's effect given the others, by the sd that they leave it."""
+    from realmat.validation.misfit.pivots import _effects
+
+    rng = np.random.default_rng(4)
+    df = pd.DataFrame(
+        {"piece": [f"p{k}" for k in range(40)], "alloy": "a", "strength": rng.normal(size=40), "hardness": rng.normal(size=40)}
+    )
+    joint = rm.Joint([member("strength"), member("hardness")], correlate=["unresolved_specimen"])
+    problem = joint.bind(df)
+    posterior = prior_draws.draw(problem, 400, 5)
+    blocks = [c for c in problem.coefficients if c.name.endswith("unresolved_specimen")]
+    assert any(block.leans for block in blocks)
+    one, two = (_effects(posterior, block, np.arange(40), np.arange(400)).z.ravel() for block in blocks)
+    for z in (one, two):  # 16,000 numbers: four standard errors
+        assert z.var() == pytest.approx(1, abs=4 * np.sqrt(2 / z.size))
+    assert np.corrcoef(one, two)[0, 1] == pytest.approx(0, abs=4 / np.sqrt(one.size))
