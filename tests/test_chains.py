@@ -83,7 +83,8 @@ def test_density_and_gradient_are_those_of_the_definition(name):
     target, thetas, beta = targeted(problem)
     system, space = target.system, target.space
     log, in_theta, in_beta = target.at(thetas, beta)
-    values = space.many(thetas.T)[0]
+    plain, stretched, _ = target.populations.plain(thetas)
+    values = space.many(plain.T)[0]
     b, moments = target.place(values, beta)
     natural = np.array([system.natural(x) for x in b.T])
     truth = []
@@ -91,10 +92,11 @@ def test_density_and_gradient_are_those_of_the_definition(name):
         p = {key: v[..., i] for key, v in values.items()}
         own = {c.name: natural[i, where] for c, where in zip(problem.coefficients, system.columns.values(), strict=True)}
         prior = sum(densities.log_prior(q.prior, p[q.name], p) for q in problem.params)
-        truth.append(densities.log_density(problem, p, own) + space.many(thetas.T)[1][i] - prior)
+        truth.append(densities.log_density(problem, p, own) + space.many(plain.T)[1][i] - prior)
     volume = sum(np.sum((1 - k.centred) * np.log(m.sd / k.sd_there), axis=0) for k, m in zip(target.blocks, moments, strict=True))
-    assert np.diff(log) == pytest.approx(np.diff(np.array(truth) + volume), rel=1e-9, abs=1e-7)
+    assert np.diff(log) == pytest.approx(np.diff(np.array(truth) + volume + stretched), rel=1e-9, abs=1e-7)
     assert target.unplace(values, b) == pytest.approx(beta, abs=1e-9)
+    assert target.populations.coordinates(plain) == pytest.approx(thetas, abs=1e-9)
 
     step, rng = 0.01, np.random.default_rng(2)
     for k in range(space.size):
@@ -108,9 +110,10 @@ def test_density_and_gradient_are_those_of_the_definition(name):
         assert np.sum(in_beta * move, axis=0) == pytest.approx(slope, rel=1e-8, abs=1e-8 * (1 + np.abs(log).max()))
 
 
-@pytest.mark.parametrize("name", ["student", "state", "limits and tails"])
+@pytest.mark.parametrize("name", ["student", "state", "scales", "limits and tails"])
 def test_coordinates_lead_there_and_back(name):
     target, thetas, beta = targeted(bound(name))
+    thetas = target.populations.plain(thetas)[0]
     b = target.place(target.space.many(thetas.T)[0], beta)[0]
     coordinates = Coordinates(target, thetas.mean(axis=1), b.mean(axis=1, keepdims=True))
     theta, again = coordinates.effects(coordinates.find(thetas, b))
@@ -121,6 +124,29 @@ def test_coordinates_lead_there_and_back(name):
     move = step * np.random.default_rng(3).standard_normal(q.shape)
     found = sum(c * (coordinates.at(q + m * move)[0] - coordinates.at(q - m * move)[0]) for m, c in EIGHTH.items())
     assert np.sum(slope * move, axis=0) == pytest.approx(found, rel=1e-7, abs=1e-8 * (1 + np.abs(log).max()))
+
+
+def test_the_volume_of_populations_is_that_of_their_jacobian():
+    """ln |det dtheta / dz| by differences; a vector whose location alone is inferred, and one within another's population."""
+    from realmat.engines.chains.populations import Populations
+    from realmat.terms.term import Param
+
+    labels = np.array(["A", "B", "C"])
+    params = [
+        Param("inner", Prior("Normal", mu="middle", sigma="wide"), "lab", labels),
+        Param("slope", Prior("LogNormal", mu="middle", sigma=0.3), "lab", labels),
+        Param("middle", Prior("Normal", mu="top", sigma=0.5)),
+        Param("top", Prior("Normal", mu=2, sigma=3)),
+        Param("wide", Prior("HalfNormal", sigma=0.2)),
+    ]
+    space, rng = Space(params), np.random.default_rng(5)
+    populations, z = Populations(space), space.start() + 0.5 * rng.standard_normal(space.size)
+    populations.refer(space.start() + 0.2, [rng.random(where.stop - where.start) for where in populations.places])
+    assert len(populations.places) == 3
+    ends = z[:, None] + 0.01 * np.concatenate([m * np.eye(space.size) for m in EIGHTH] + [-m * np.eye(space.size) for m in EIGHTH], axis=1)
+    moved = populations.plain(ends)[0].reshape(space.size, 2, len(EIGHTH), space.size)
+    jacobian = np.einsum("imk,m->ik", moved[:, 0] - moved[:, 1], list(EIGHTH.values())) / 0.01
+    assert populations.plain(z[:, None])[1] == pytest.approx(np.linalg.slogdet(jacobian)[1], abs=1e-9)
 
 
 def test_functions_of_psi_have_sparse_derivatives_where_elements_do_not_share_outputs():

@@ -16,7 +16,7 @@ _FARTHEST = 300.0  # of a logarithm: its exponential is still a number
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """One parameter's coordinates: where they stand in theta, the ends of its support, and the centre and width of its prior."""
 
     param: Param
@@ -27,7 +27,7 @@ class _Axis:
     width: Any
 
     @classmethod
-    def of(cls, param: Param, start: int, example: Mapping[str, Any]) -> _Axis:
+    def of(cls, param: Param, start: int, example: Mapping[str, Any]) -> Axis:
         low, high = param.prior.support
         middle = np.asarray(example[param.name], dtype=float)
         centre, width = middle, np.asarray(1.0)
@@ -98,12 +98,12 @@ class Space:
     def __init__(self, params: Sequence[Param], powers: np.ndarray | None = None) -> None:
         self.params = list(params)
         example = example_values(self.params)
-        self._axes: list[_Axis] = []
+        self.axes: list[Axis] = []
         self.size = 0
         for param in self.params:
-            self._axes.append(_Axis.of(param, self.size, example))
+            self.axes.append(Axis.of(param, self.size, example))
             self.size += param.size
-        self.slices = [axis.where for axis in self._axes]
+        self.slices = [axis.where for axis in self.axes]
         self.powers = np.zeros(self.size) if powers is None else powers
 
     def values(self, theta: np.ndarray) -> dict[str, Any]:
@@ -119,12 +119,12 @@ class Space:
         out: dict[str, np.ndarray] = {}
         total = np.zeros(len(thetas))
         with np.errstate(all="ignore"):  # far out a parameter may have no value, or no density
-            for axis in self._axes:
+            for axis in self.axes:
                 t, powers = thetas[:, axis.where].T, self.powers[axis.where][:, None]
                 x = axis.value(t, powers)
                 out[axis.param.name] = x if axis.param.coords is not None else x[0]
                 total += np.sum(axis.log_slope(t, powers), axis=0)
-            for axis in self._axes:  # a prior may refer to a parameter that stands behind it
+            for axis in self.axes:  # a prior may refer to a parameter that stands behind it
                 density = axis.param.prior.logpdf(out[axis.param.name], out)
                 total += density if axis.param.coords is None else np.sum(density, axis=0)
         return out, total
@@ -145,7 +145,7 @@ class Space:
 
     def thetas(self, values: Mapping[str, np.ndarray], n: int) -> np.ndarray:
         """Inverse of `named`: theta, shape (n, size), from values of shape (n,), or (n, size of a vector)."""
-        parts = [axis.coordinate(values[axis.param.name].reshape(n, -1).T, self.powers[axis.where][:, None]).T for axis in self._axes]
+        parts = [axis.coordinate(values[axis.param.name].reshape(n, -1).T, self.powers[axis.where][:, None]).T for axis in self.axes]
         return np.concatenate(parts, axis=1) if parts else np.zeros((n, 0))
 
     def of_draws(self, draws: Mapping[str, np.ndarray], most: int) -> np.ndarray:
@@ -159,7 +159,7 @@ class Space:
     def positive(self) -> np.ndarray:
         """Which coordinates belong to parameters with a lower end and no upper one, shape (size,)."""
         out = np.zeros(self.size, dtype=bool)
-        for axis in self._axes:
+        for axis in self.axes:
             out[axis.where] = axis.low > -math.inf and axis.high == math.inf
         return out
 

@@ -120,7 +120,7 @@ class Sampler:
         q = _SPREAD * rng.standard_normal((space.size + system.size, self.count))
         if start.thetas is not None:
             some = start.thetas[rng.choice(len(start.thetas), size=self.count, p=start.weights)]
-            q[: space.size] = np.linalg.solve(start.root, (some - start.centre).T)
+            q[: space.size] = self.coordinates.whitened(some.T)
         self.running = Chains(self.coordinates.at, q, rng)
         if not np.isfinite(self.running.value).any():
             raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
@@ -141,15 +141,15 @@ class Sampler:
         thetas = []
         for _ in range(length):
             self.running.move(adapt=True)
-            thetas.append(self.coordinates.place(self.running.q)[0])
+            thetas.append(self.coordinates.psi(self.running.q))
             bar.advance()
         self.stages.append(length)
         self._learn(np.concatenate(thetas[length // 2 :], axis=1).T)
 
     def _learn(self, thetas: np.ndarray) -> None:
-        theta, b = self.coordinates.effects(self.running.q)
-        root = self.coordinates.learnt(thetas)
-        self.coordinates = Coordinates(self.target, thetas.mean(axis=0), b.mean(axis=1, keepdims=True), root)
+        (theta, b), before = self.coordinates.effects(self.running.q), self.coordinates
+        self.coordinates = Coordinates(self.target, thetas.mean(axis=0), b.mean(axis=1, keepdims=True))
+        self.coordinates.learn(thetas, before)
         self.running = Chains(self.coordinates.at, self.coordinates.find(theta, b), self.rng, self.running.step)
 
     def _draw(self, draws: int, each: int, goal: int, bar: Progress) -> Run:

@@ -1,7 +1,7 @@
 """Coordinates in which the posterior is nearly standard normal: psi by the chains' covariance, effects by what their rows tell.
 
-theta = centre + C u,   beta = mode + F (theta - centre) + L'^-1 w,   with P = L L' the precision of the effects at the centre, each row
-standing for a normal one of its weight, and F how their mode follows psi. P is sparse, and so is its factor.
+z = centre + C u,   beta = mode + F (z - centre) + L'^-1 w,   with z the coordinates of psi (`Populations`), P = L L' the precision of the
+effects at the centre, each row standing for a normal one of its weight, and F how their mode follows psi. P is sparse, and so is its factor.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Coordinates:
     b : array of shape (coefficients, 1)
         Where to look for the mode.
     root : array of shape (theta size, theta size), optional
-        A square root of the covariance of psi; that of the curvature at the mode where there is none.
+        A square root of the covariance of theta; that of the curvature at the mode where there is none.
     """
 
     def __init__(self, target: Target, centre: np.ndarray, b: np.ndarray, root: np.ndarray | None = None) -> None:
         self.target, self.centre = target, centre
         values = target.space.many(centre[None])[0]
-        target.refer(centre, {k: np.zeros(len(block.where)) for k, block in enumerate(target.blocks)})
+        target.refer(centre)
         self.mode, aux = self._mode(values, b)
         target.refer(centre, target.informed(centre, self.mode))
         self._conditional = self._at(values, aux)
@@ -45,7 +45,14 @@ class Coordinates:
         self._follow = (
             self._conditional.coloured(self._conditional.whitened(cross[self.size[0] :])) if cross.size else cross[self.size[0] :]
         )
-        self._root = self._curved(cross) if root is None else root
+        self._root = self._curved(cross) if root is None else self._turned(root)
+
+    def _turned(self, root: np.ndarray) -> np.ndarray:
+        """A square root of the covariance of z, to first order about the centre."""
+        step = _STEP * root
+        ends = self.centre[:, None] + np.concatenate([step, -step], axis=1)
+        ahead, behind = np.split(self.target.populations.coordinates(ends), 2, axis=1)
+        return np.asarray((ahead - behind) / (2 * _STEP))
 
     def _at(self, values: Mapping[str, np.ndarray], aux: Mapping[str, np.ndarray]) -> Conditional:
         return self.target.system.at({**{name: v[..., 0] for name, v in values.items()}, **aux})
@@ -88,40 +95,47 @@ class Coordinates:
         eigenvalues, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
         return np.asarray(vectors / np.sqrt(np.clip(eigenvalues, 1 / _WIDEST**2, 1 / _NARROWEST**2)))
 
-    def learnt(self, thetas: np.ndarray) -> np.ndarray:
-        """A square root of the covariance of draws (n, theta size): of few draws, what they say of the coordinates there are.
+    def learn(self, thetas: np.ndarray, before: Coordinates) -> None:
+        """Take the covariance of draws (n, theta size): of few draws, what they say of the coordinates that were there before.
 
         Correlations of these are shrunk towards none, so that a narrow ridge that is known stays narrow.
         """
-        u = np.linalg.solve(self._root, (thetas - self.centre).T)
+        root = before._root  # noqa: SLF001
+        u = np.linalg.solve(root, self.target.populations.coordinates(thetas.T) - self.centre[:, None])
         d, n = u.shape
         covariance, share = np.cov(u).reshape(d, d), min(_SHRINK, 4 * d / n)
-        return np.asarray(
-            self._root @ np.linalg.cholesky((1 - share) * covariance + (share + 1e-9) * np.diag(np.diag(covariance)) + 1e-12 * np.eye(d))
-        )
+        shrunk = (1 - share) * covariance + (share + 1e-9) * np.diag(np.diag(covariance)) + 1e-12 * np.eye(d)
+        self._root = root @ np.linalg.cholesky(shrunk)
 
     def place(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """theta and beta at q = (u, w) of shape (size, n)."""
+        """z and beta at q = (u, w) of shape (size, n)."""
         d = self.size[0]
         away = self._root @ q[:d]
         return self.centre[:, None] + away, self.mode + self._follow @ away + self._conditional.coloured(q[d:])
 
+    def whitened(self, thetas: np.ndarray) -> np.ndarray:
+        """u of theta, shape (theta size, n)."""
+        return np.linalg.solve(self._root, self.target.populations.coordinates(thetas) - self.centre[:, None])
+
     def find(self, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
         """q of theta and b, shapes (theta size, n) and (coefficients, n)."""
-        target = self.target
-        away = theta - self.centre[:, None]
+        target, u = self.target, self.whitened(theta)
         beta = target.unplace(target.space.many(theta.T)[0], b)
-        w = self._conditional.raised(beta - self.mode - self._follow @ away)
-        return np.concatenate([np.linalg.solve(self._root, away), w])
+        return np.concatenate([u, self._conditional.raised(beta - self.mode - self._follow @ (self._root @ u))])
 
     def at(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log density, up to a constant, and its gradient at q."""
-        theta, beta = self.place(q)
-        log, in_theta, in_beta = self.target.at(theta, beta)
-        in_u = self._root.T @ (in_theta + self._follow.T @ in_beta)
+        z, beta = self.place(q)
+        log, in_z, in_beta = self.target.at(z, beta)
+        in_u = self._root.T @ (in_z + self._follow.T @ in_beta)
         return log, np.concatenate([in_u, self._conditional.whitened(in_beta)])
+
+    def psi(self, q: np.ndarray) -> np.ndarray:
+        """theta of shape (size, n)."""
+        return self.target.populations.plain(self.place(q)[0])[0]
 
     def effects(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """theta of shape (size, n) and b of shape (coefficients, n), elimination order, from the system's reference."""
-        theta, beta = self.place(q)
+        z, beta = self.place(q)
+        theta = self.target.populations.plain(z)[0]
         return theta, self.target.place(self.target.space.many(theta.T)[0], beta)[0]

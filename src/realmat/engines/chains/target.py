@@ -2,7 +2,8 @@
 
 Coordinates of the effects are beta, with b = beta at a reference psi. Elsewhere an effect keeps its distance from its prior mean in units
 of ``sd(psi)^(1 - c)``: c = 0 is non-centred, c = 1 centred, and each effect has the c that its rows make best, the share of its posterior
-precision that comes from them (Papaspiliopoulos, Roberts & Skoeld, Statistical Science 22, 59, 2007).
+precision that comes from them (Papaspiliopoulos, Roberts & Skoeld, Statistical Science 22, 59, 2007). Coordinates of psi are treated alike
+where a hyperparameter has a population (`Populations`): z, with theta = z at the reference.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from realmat.algebra.lifted import Batch
 from realmat.algebra.slopes import Slopes
 from realmat.algebra.space import Space
 from realmat.engines.chains.derived import Derived
+from realmat.engines.chains.populations import Populations
 from realmat.engines.chains.rows import RowsTarget
 from realmat.terms.term import Coefficients
+
+_STEP = 1e-4  # of differences of the gradient
 
 
 @dataclass
@@ -54,6 +58,14 @@ class _Moments:
     sd_slopes: list[np.ndarray]
 
 
+@dataclass(frozen=True)
+class Centring:
+    """c of each block of effects and of each hyperparameter with a population, arrays of shape (size,)."""
+
+    effects: list[np.ndarray]
+    populations: list[np.ndarray] | None
+
+
 class Target:
     """The joint density of a system.
 
@@ -68,7 +80,7 @@ class Target:
 
     def __init__(self, system: System, space: Space, around: np.ndarray) -> None:
         self.system, self.space = system, space
-        self.slopes = Slopes(space)
+        self.slopes, self.populations = Slopes(space), Populations(space)
         self.typical = space.many(around)[0]
         self.rows = [RowsTarget(family, self.typical) for family in system.families]
         hierarchical = [c for c in system.problem.coefficients if callable(c.sd) or callable(c.mean) or self._parents(c)]
@@ -93,14 +105,15 @@ class Target:
         sd, mean = Derived(block.sd, self.typical), Derived(block.mean, self.typical)
         return _Block(where, sd, mean, parents, constant, plain, empty, empty + 1.0, empty)
 
-    def refer(self, theta: np.ndarray, centred: dict[int, np.ndarray]) -> None:
-        """Take psi at theta as the reference; `centred` gives c of each block by its number, shape (size,)."""
+    def refer(self, theta: np.ndarray, centring: Centring | None = None) -> None:
+        """Take psi at theta as the reference; effects are non-centred and hyperparameters centred where no centring is given."""
         values = self.space.many(theta[None])[0]
+        self.populations.refer(theta, centring.populations if centring else None)
         for k, block in enumerate(self.blocks):
             size = len(block.where)
             block.sd_there = np.broadcast_to(block.sd.at(values, 1)[0], (size, 1))
             block.mean_there = np.broadcast_to(block.mean.at(values, 1)[0], (size, 1))
-            block.centred = centred[k][:, None]
+            block.centred = centring.effects[k][:, None] if centring else np.zeros((size, 1))
 
     def place(self, values: Batch, beta: np.ndarray) -> tuple[np.ndarray, list[_Moments]]:
         """b from beta at n psi, both of shape (coefficients, n), elimination order, from the system's reference."""
@@ -129,24 +142,25 @@ class Target:
             beta[block.where] = back + away * (sd / block.sd_there) ** (block.centred - 1)
         return beta
 
-    def at(self, thetas: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Log density of (theta, beta) and its derivatives.
+    def at(self, z: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log density of (z, beta) and its derivatives.
 
         Parameters
         ----------
-        thetas : array of shape (theta size, n)
+        z : array of shape (theta size, n)
         beta : array of shape (coefficients, n)
 
         Returns
         -------
-        log, in_theta, in_beta : arrays of shape (n,), (theta size, n), (coefficients, n)
+        log, in_z, in_beta : arrays of shape (n,), (theta size, n), (coefficients, n)
         """
+        thetas, volume, leaning = self.populations.plain(z)
         here = self.slopes.at(thetas.T)
         b, moments = self.place(here.values, beta)
         into = {name: np.zeros(value.shape) for name, value in here.values.items()}
         away = b - self._mean
         down = -self._precision * away
-        log = here.log_prior + 0.5 * np.einsum("ij,ij->j", down, away)
+        log = here.log_prior + volume + 0.5 * np.einsum("ij,ij->j", down, away)
         for rows in self.rows:
             log = log + rows.at(here.values, b, down, into)
         for block, m in zip(self.blocks, moments, strict=True):
@@ -155,6 +169,7 @@ class Target:
         gradient = here.gradient
         for param, where in zip(self.space.params, self.space.slices, strict=True):
             gradient[where] += np.atleast_2d(into[param.name] * here.slopes[param.name])
+        self.populations.pull(z, leaning, gradient)
         return log, gradient, in_beta
 
     def _prior(self, block: _Block, m: _Moments, b: np.ndarray, down: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray | float:
@@ -190,14 +205,28 @@ class Target:
         """Local factors and latent values of the normal rows that stand for all rows near one (psi, b)."""
         return {name: x for rows in self.rows for name, x in rows.gaussian(values, b).items()}
 
-    def informed(self, theta: np.ndarray, b: np.ndarray) -> dict[int, np.ndarray]:
-        """The share of each effect's precision that its rows have, by number of its block, at one psi and b of shape (coefficients, 1)."""
+    def informed(self, theta: np.ndarray, b: np.ndarray) -> Centring:
+        """The share that rows have in the precision of each effect and hyperparameter with a population.
+
+        At plain coordinates theta and at b of shape (coefficients, 1), with theta as reference and no centring chosen.
+        """
         values = self.space.many(theta[None])[0]
         seen = {family.name: rows.information(values, b) for family, rows in zip(self.system.families, self.rows, strict=True)}
-        out = {}
-        for k, (block, name) in enumerate(zip(self.blocks, self._names, strict=True)):
+        effects = []
+        for block, name in zip(self.blocks, self._names, strict=True):
             told = sum(x[block.where] for family, x in seen.items() if family != f"{name}_prior")
-            out[k] = told / (told + 1 / np.square(block.sd.at(values, 1)[0][:, 0]))
+            effects.append(told / (told + 1 / np.square(block.sd.at(values, 1)[0][:, 0])))
+        return Centring(effects, self.populations.shares(theta, self._bend(theta, b)))
+
+    def _bend(self, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Second derivatives of the log density in each hyperparameter with a population; the elements of one are moved together."""
+        out = np.zeros(len(theta))
+        for where in self.populations.places:
+            step = np.zeros((len(theta), 1))
+            step[where] = _STEP
+            ends = theta[:, None] + np.concatenate([step, -step], axis=1)
+            slope = self.at(ends, np.repeat(b, 2, axis=1))[1][where]
+            out[where] = (slope[:, 0] - slope[:, 1]) / (2 * _STEP)
         return out
 
 
