@@ -70,3 +70,31 @@ def test_pymc_has_the_same_population() -> None:
     built = model.to_pymc(df)
     assert {"noise_scale", "noise_scale_log_mean", "noise_scale_log_sd"} <= {v.name for v in built.free_RVs}
     assert log_density is not None
+
+
+def decay(t, start, rate):
+    return start * np.exp(-rate * t)
+
+
+def test_a_curve_with_a_scale_for_each_laboratory_by_two_ways_of_sampling() -> None:
+    """All scales alike and their spread zero is a place of endless density and no mass: no search for modes may end there."""
+    from arviz_stats.base import array_stats
+
+    from realmat.algebra import System
+    from realmat.engines.exact import chained
+
+    rng = np.random.default_rng(8)
+    lab, t = np.repeat(np.arange(5), 8), rng.uniform(0, 3, 40)
+    df = pd.DataFrame({"y": decay(t, 2.0, 0.8) + 0.1 * rng.normal(size=40), "t": t, "lab": [f"L{k}" for k in lab]})
+    priors = {"start": rm.Prior("Normal", mu=1, sigma=2), "rate": rm.Prior("LogNormal", mu=0, sigma=1)}
+    theory = rm.theory.Function(decay, columns=["t"], params=priors)
+    model = rm.Model("y", levels={"lab": "lab"}, theory=theory, observation=rm.observation.Normal(scale_by="lab"))
+    fit = model.fit(df, seed=1, progress=False)
+    assert "independence" in fit.facts["method"]
+    beside = chained.sample(System(model.bind(df)), 1000, 4, 2, "draws", False, "compared")
+    for name in ("function_start", "function_rate", "noise_scale_log_mean", "noise_scale_log_sd"):
+        one, two = np.log(np.abs(fit.tree["posterior"][name].values)), np.log(np.abs(beside.params[name]))
+        for power in (1, 2):
+            a, b = ((x - two.mean()) ** power for x in (one, two))
+            error = np.hypot(a.std() / np.sqrt(array_stats.ess(a)), b.std() / np.sqrt(array_stats.ess(b)))
+            assert abs(a.mean() - b.mean()) < 4 * error, (name, power)

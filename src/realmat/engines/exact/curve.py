@@ -15,7 +15,7 @@ from scipy import optimize
 
 from realmat.algebra.lifted import Lifted
 from realmat.algebra.many_parts import LiftedRows
-from realmat.engines.exact.modes import widths
+from realmat.engines.exact.modes import spreads, widths
 from realmat.engines.exact.space import Density
 from realmat.terms.term import evaluate
 
@@ -62,7 +62,7 @@ class Curve:
         bent = [np.arange(where[name].start, where[name].stop) for name in sorted(values.asked - linear.asked) if name in where]
         self.index = np.sort(np.concatenate(bent)) if bent and not density.system.augmented else np.zeros(0, dtype=int)
         self.rest = np.setdiff1d(np.arange(density.space.size), self.index)
-        self.scales = [k for k in self.rest if density.space.logarithmic[k]]
+        self.scales = np.setdiff1d(np.flatnonzero(density.space.logarithmic & ~spreads(density.space)), self.index)
         self._step = _step(family.y + family.known + family.centre)
         self._rows = [LiftedRows(f) for f in density.system.families]
         self._priors = [(where, floor, Lifted(c.sd), Lifted(c.mean)) for c, where, floor in density.system.moving_priors]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
+from realmat.algebra.space import Space
 from realmat.engines.exact.space import Density
 from realmat.errors import FitError
 
@@ -47,19 +48,27 @@ def typical(density: Density) -> Mode:
     if not np.isfinite(scores).any():
         raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
     best = _signed(density, starts[int(np.argmax(scores))], float(np.nanmax(scores)))
-    return _beside_spreads(density, best, widths(density, best))
+    return beside_spreads(density, best, np.diag(widths(density, best)))
 
 
-def _beside_spreads(density: Density, start: np.ndarray, width: np.ndarray) -> Mode:
-    """The mode given the spreads of populations of hyperparameters, which stay where they are, as wide as in their priors.
+def spreads(space: Space) -> np.ndarray:
+    """Which coordinates are the spreads of populations of hyperparameters, shape (size,).
 
     All members of a population alike and its spread zero is a place of endless density and no mass (Neal's funnel), where a climb ends.
     """
-    space, spreads = density.space, {q.prior.scale_reference for q in density.space.params}
-    held = np.zeros(space.size, dtype=bool)
+    names, out = {q.prior.scale_reference for q in space.params}, np.zeros(space.size, dtype=bool)
     for param, where in zip(space.params, space.slices, strict=True):
-        held[where] = param.name in spreads
-    found = climb(density, start, np.diag(width)[:, ~held])
+        out[where] = param.name in names
+    return out
+
+
+def beside_spreads(density: Density, start: np.ndarray, root: np.ndarray) -> Mode:
+    """The mode by `climb` given the spreads of populations, which stay where they are, as wide as in their priors.
+
+    `root` has a column by coordinate, in which it is the only spread.
+    """
+    held = spreads(density.space)
+    found = climb(density, start, root[:, ~held])
     return Mode(found.location, found.covariance + np.diag(held.astype(float)), found.height)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from realmat.engines.exact.curve import Curve
-from realmat.engines.exact.modes import Mode, climb
+from realmat.engines.exact.modes import Mode, beside_spreads
 from realmat.engines.exact.partly import Linear
 from realmat.engines.exact.space import Density
 from realmat.errors import FitError
@@ -63,7 +63,7 @@ def _found(curve: Curve, starts: Iterable[np.ndarray]) -> list[Mode]:
         if known:
             continue
         theta = _scales(curve, theta)
-        mode = climb(curve.density, theta, curve.root(theta))
+        mode = beside_spreads(curve.density, theta, curve.root(theta))
         if np.isfinite(mode.height) and not any(_near(other, mode.location, curve.index) for other in found):
             found.append(mode)
     best = max((mode.height for mode in found), default=-np.inf)
