@@ -100,7 +100,7 @@ class Coordinates:
 
         Correlations of these are shrunk towards none, so that a narrow ridge that is known stays narrow.
         """
-        root = before._root  # noqa: SLF001
+        root = before._root
         u = np.linalg.solve(root, self.target.populations.coordinates(thetas.T) - self.centre[:, None])
         d, n = u.shape
         covariance, share = np.cov(u).reshape(d, d), min(_SHRINK, 4 * d / n)
