@@ -7,9 +7,12 @@ from numba import njit
 from scipy import sparse, stats
 
 import realmat as rm
-from realmat.algebra import System, dense, lanes, lifted, many, spread
+from realmat.algebra import System, batching, dense, simd
+from realmat.algebra import batch as batch_module
 from realmat.algebra import conditional as conditional_module
-from realmat.algebra.lifted import Lifted
+from realmat.algebra.batching import Batched
+from realmat.algebra.group_covariances import GroupCovariances
+from realmat.algebra.response import Response
 from realmat.posterior.prior_draws import draw
 
 LEVELS = {"material": "mat", "specimen": "piece", "lab": "lab"}
@@ -162,12 +165,12 @@ def test_the_response_and_covariances_at_many_psi(points):
     system, draws = points
     cells = np.random.default_rng(5).permutation(len(system.families[0].y))[:12]
     batch = together([values for values, _ in draws])
-    solved, response = system.many.at(batch, len(draws)), spread.Response(system, cells)
+    solved, response = system.many.at(batch, len(draws)), Response(system, cells)
     pairs, every = np.arange(12).reshape(6, 2), sparse.identity(system.size, format="csr")
     at = response.at(batch, len(draws))
     mean = response.mean(at, solved.mean())
-    of_pairs = spread.Spread(system, response.matrix, pairs, response.scale_of).at(solved, at.scales)
-    of_all = spread.Spread(system, every, np.arange(system.size)[None]).at(solved)
+    of_pairs = GroupCovariances(system, response.matrix, pairs, response.scale_of).at(solved, at.scales)
+    of_all = GroupCovariances(system, every, np.arange(system.size)[None]).at(solved)
     for i, (values, _) in enumerate(draws):
         single = system.at(values)
         matrix, offset, variance = (x[cells] for x in system.response(values))
@@ -189,22 +192,22 @@ def together(values: list[dict]) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("function", "way"),
     [
-        (lambda p, xp: 2 * p["a"] + p["b"].sum(), lifted.one_by_one),  # sums over the batch too
-        (lambda p, xp: xp.exp(p["a"]) * p["b"], lifted.together),
-        (lambda p, xp: p["b"][np.array([0, 0, 1])], lifted.together),
-        (lambda p, xp: p["a"] * np.arange(7.0), lifted.over_rows),  # as many numbers as the batch has psi
-        (lambda p, xp: p["a"] * np.arange(3.0), lifted.over_rows),  # as many as are tried
-        (lambda p, xp: xp.exp(p["a"] * np.arange(5.0)) - p["a"], lifted.over_rows),
-        (lambda p, xp: p["b"][0] * np.arange(5.0), lifted.one_by_one),
-        (lambda p, xp: 1.0 if p["a"] > 0 else 2.0, lifted.one_by_one),
-        (lambda p, xp: 3.0, lifted.together),
+        (lambda p, xp: 2 * p["a"] + p["b"].sum(), batching.one_by_one),  # sums over the batch too
+        (lambda p, xp: xp.exp(p["a"]) * p["b"], batching.batch_last),
+        (lambda p, xp: p["b"][np.array([0, 0, 1])], batching.batch_last),
+        (lambda p, xp: p["a"] * np.arange(7.0), batching.batch_first),  # as many numbers as the batch has psi
+        (lambda p, xp: p["a"] * np.arange(3.0), batching.batch_first),  # as many as are tried
+        (lambda p, xp: xp.exp(p["a"] * np.arange(5.0)) - p["a"], batching.batch_first),
+        (lambda p, xp: p["b"][0] * np.arange(5.0), batching.one_by_one),
+        (lambda p, xp: 1.0 if p["a"] > 0 else 2.0, batching.one_by_one),
+        (lambda p, xp: 3.0, batching.batch_last),
         (3.0, None),
     ],
 )
 def test_functions_of_psi_in_batches(function, way):
     """Whether a function takes batches as it stands or not, the numbers are those of one psi at a time."""
     rng = np.random.default_rng(1)
-    lift, batch = Lifted(function), {"a": rng.normal(size=7), "b": rng.normal(size=(2, 7))}
+    lift, batch = Batched(function), {"a": rng.normal(size=7), "b": rng.normal(size=(2, 7))}
     found = lift(batch, 7)
     one = [np.asarray(function({name: v[..., i] for name, v in batch.items()}, np) if callable(function) else function) for i in range(7)]
     assert np.allclose(np.broadcast_to(found, (*one[0].shape, 7)), np.stack(one, axis=-1), rtol=1e-14)
@@ -234,7 +237,7 @@ def test_columns_that_reach_everything():
     assert solved.log_marginal == pytest.approx([truth, truth], rel=1e-9)
     assert solved.mean() == pytest.approx(np.array([system.at(values).mean] * 2), abs=1e-8)
     some = sparse.identity(system.size, format="csr")[::7]
-    covariance = spread.Spread(system, some, np.arange(some.shape[0])[None]).at(solved)[1, 0]
+    covariance = GroupCovariances(system, some, np.arange(some.shape[0])[None]).at(solved)[1, 0]
     assert covariance == pytest.approx(system.at(values).cov(some), abs=1e-10)
 
     broken = {name: v * np.nan for name, v in values.items()}
@@ -247,8 +250,8 @@ def test_a_system_too_large_for_batches_gives_the_same(points, monkeypatch):
     system, draws = points
     if system.augmented:
         return
-    monkeypatch.setattr(many, "_LARGE", 0)
-    one_by_one = many.Many(system)
+    monkeypatch.setattr(batch_module, "_LARGE", 0)
+    one_by_one = batch_module.BatchSystem(system)
     assert one_by_one.most == 1
     batch = together([values for values, _ in draws])
     few, truth = one_by_one.at(batch, 3), system.many.at(batch, 3)
@@ -271,12 +274,12 @@ def test_a_model_without_coefficients():
 def test_eight_numbers_at_once():
     """Vector instructions against NumPy, and rows side by side and back."""
     rng = np.random.default_rng(0)
-    a, b, out = rng.normal(size=(3, 5, lanes.LANES))
+    a, b, out = rng.normal(size=(3, 5, simd.LANES))
 
     @njit
     def run(a, b, out):
-        lanes.add_product(out, 3, a, 1, b, 4, -2.0)
-        lanes.set_product(out, 0, a, 2, b, 2, 0.5)
+        simd.add_product(out, 3, a, 1, b, 4, -2.0)
+        simd.set_product(out, 0, a, 2, b, 2, 0.5)
 
     truth = out.copy()
     truth[3] -= 2 * a[1] * b[4]
@@ -285,9 +288,9 @@ def test_eight_numbers_at_once():
     assert out == pytest.approx(truth, rel=1e-15)
     for n in (1, 8, 11):
         x = rng.normal(size=(n, 3))
-        side_by_side = lanes.blocks(x)
+        side_by_side = simd.pack(x)
         assert side_by_side.shape == (-(-n // 8), 3, 8)
-        assert np.array_equal(lanes.unblocked(side_by_side, n), x)
+        assert np.array_equal(simd.unpack(side_by_side, n), x)
 
 
 def test_replicates_are_sufficient_in_cells():
@@ -335,7 +338,7 @@ def test_pieces_measured_in_many_different_numbers():
     ).bind(df)
     system = System(problem)
     assert system.leaf is not None
-    assert len(system.leaf.nodes) < len(system.leaf.level) == 40
+    assert len(system.leaf.nodes) < len(system.leaf.class_counts) == 40
     for scale, noise in ((0.5, 0.4), (1e-3, 2.0), (30.0, 0.01)):
         values = {"unresolved_specimen_scale": scale, "bias_lab_scale": 0.3, "noise_scale": noise}
         assert system.at(values).log_marginal == pytest.approx(dense.log_marginal(problem, values), rel=1e-8)

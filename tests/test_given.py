@@ -10,7 +10,7 @@ import pytest
 
 import realmat as rm
 from realmat.algebra import System, dense
-from realmat.algebra.family import example_values
+from realmat.algebra.example import example_values
 
 
 def gaps(seed: int = 1, rows: int = 150) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pytest
 
 import realmat as rm
 from realmat.algebra import System, dense
-from realmat.algebra.family import example_values
+from realmat.algebra.example import example_values
 from realmat.testing import check_component
 
 CASES = Path(__file__).parent / "cases"

@@ -1,6 +1,6 @@
 """The linear algebra of a problem once its hyperparameters psi are fixed: log p(y | psi), and the coefficients b given psi and y.
 
-Psi by psi (`system`, `conditional`), for batches of psi (`many` and what it rests on), and dense, as the slow oracle that tests the others.
+Psi by psi (`system`, `conditional`), for batches of psi (`batch` and what it rests on), and dense, the slow oracle of the tests.
 Uses `terms`; knows no component.
 """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from realmat.algebra.family import Family
+from realmat.algebra.row_block import RowBlock
 from realmat.algebra.system import System
 from realmat.terms import term as terms
 from realmat.terms.term import Values
@@ -26,26 +26,26 @@ def draw(system: System, values: Values, b: np.ndarray, rng: np.random.Generator
 def draw_centred(system: System, values: Values, centred: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """As `draw`, with b measured from the reference, in elimination order."""
     out: dict[str, np.ndarray] = {}
-    for family in system.families:
-        if not family.augmented:
+    for row_block in system.families:
+        if not row_block.augmented:
             continue
-        mean = family.offset(values) + family.at(values) @ centred
-        sd = np.sqrt(family.variance(values))[family.key]
-        nu = degrees(family, values)
-        z = (family.y - mean) / sd
-        if family.censored:
-            side = np.asarray(family.noise.censored)
+        mean = row_block.offset(values) + row_block.at(values) @ centred
+        sd = np.sqrt(row_block.variance(values))[row_block.key]
+        nu = degrees(row_block, values)
+        z = (row_block.y - mean) / sd
+        if row_block.censored:
+            side = np.asarray(row_block.noise.censored)
             rows = np.flatnonzero(side)
-            z[rows] = _mean_beyond(z[rows], side[rows], family.count[rows], nu, rng)
-            out[family.latent] = mean + sd * z + family.known + family.centre
-        if family.noise.nu:
-            out[family.local] = (nu + z * z) / (2 * rng.standard_gamma((nu + 1) / 2, len(z)))
+            z[rows] = _mean_beyond(z[rows], side[rows], row_block.count[rows], nu, rng)
+            out[row_block.latent] = mean + sd * z + row_block.known + row_block.centre
+        if row_block.noise.nu:
+            out[row_block.local] = (nu + z * z) / (2 * rng.standard_gamma((nu + 1) / 2, len(z)))
     return out
 
 
-def degrees(family: Family, values: Values) -> float:
+def degrees(row_block: RowBlock, values: Values) -> float:
     """Degrees of freedom; infinite for a normal."""
-    return float(terms.degrees(family.noise.nu, values)) if family.noise.nu else np.inf
+    return float(terms.degrees(row_block.noise.nu, values)) if row_block.noise.nu else np.inf
 
 
 def _mean_beyond(limit: np.ndarray, side: np.ndarray, count: np.ndarray, nu: float, rng: np.random.Generator) -> np.ndarray:

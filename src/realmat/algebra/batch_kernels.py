@@ -1,4 +1,4 @@
-"""Compiled loops over many psi: assembly, factorisation, solution and draws, eight psi side by side (see `lanes`).
+"""Compiled loops over many psi: assembly, factorisation, solution and draws, eight psi side by side (see `simd`).
 
 Arrays have shape (blocks, numbers, 8). The factorisation is L D L', with pivots and the columns of L D where the matrix stood.
 """
@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from realmat.algebra.kernels import FAST, FLAGS, INT32, INT64, MATRIX, VECTOR
-from realmat.algebra.lanes import LANES, add_product, set_product
+from realmat.algebra.simd import LANES, add_product, set_product
 
 Array = np.ndarray
 _BLAS = 48  # columns of the trailing block beyond which LAPACK is faster than loops
@@ -205,12 +205,12 @@ def backward(xs: Array, bs: Array, ptr: Array, rows: Array, lead: int, d: int) -
 
 
 @njit(f"({MATRIX}, int64, {INT32}, {INT32}, {VECTOR}, {MATRIX}, {INT64}, {MATRIX}, {MATRIX})", **FAST)
-def complete_leaf(
+def complete_effect(
     b: Array, rest: int, indptr: Array, indices: Array, data: Array, side: Array, kind: Array, gain: Array, sd: Array
 ) -> None:
-    """Turn the standard normals of the leaf, behind the `rest` columns of `b`, into draws given these columns, in place.
+    """Turn the standard normals of the eliminated effect, behind the `rest` columns of `b`, into draws given these columns, in place.
 
-    `side` has shape (n or 1, pieces), `gain` and `sd`, of shape (n, classes), are w / D and 1 / sqrt(D).
+    `side` has shape (n or 1, groups), `gain` and `sd`, of shape (n, classes), are w / D and 1 / sqrt(D).
     """
     for i in range(len(b)):
         own, mean, spread = b[i], gain[i], sd[i]

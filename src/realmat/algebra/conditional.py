@@ -79,8 +79,8 @@ class Conditional:
         at_reference += 0.5 * float(np.sum(np.log(precision[own]))) - 0.5 * _LOG_2PI * np.count_nonzero(own)
         for part in system.moving:
             at_reference += part.add(values, x, side)
-        leaf_square, leaf_log_det = self._eliminate_leaf(x, side)
-        log_det = leaf_log_det + kernels.factor(x, pattern.ptr, pattern.targets, pattern.lead, pattern.full, pattern.dense)
+        effect_square, effect_log_det = self._eliminate_effect(x, side)
+        log_det = effect_log_det + kernels.factor(x, pattern.ptr, pattern.targets, pattern.lead, pattern.full, pattern.dense)
         self._x = x
         self._dense = np.zeros((0, 0))
         if pattern.dense:
@@ -91,27 +91,27 @@ class Conditional:
             raise FitError(NOT_IDENTIFIED)
         self.log_det = float(log_det)
         self._half, square = self._forward(side)
-        self.log_marginal = at_reference + 0.5 * (square + leaf_square) + 0.5 * system.size * _LOG_2PI - 0.5 * self.log_det
+        self.log_marginal = at_reference + 0.5 * (square + effect_square) + 0.5 * system.size * _LOG_2PI - 0.5 * self.log_det
 
-    def _eliminate_leaf(self, x: np.ndarray, side: np.ndarray) -> tuple[float, float]:
-        """Take the leaf out of P and of the right-hand side; returns its share of side' P^-1 side and of log det P."""
-        leaf = self.system.leaf
-        if leaf is None:
+    def _eliminate_effect(self, x: np.ndarray, side: np.ndarray) -> tuple[float, float]:
+        """Take the eliminated effect out of P and of the right-hand side; returns its share of side' P^-1 side and of log det P."""
+        effect = self.system.leaf
+        if effect is None:
             return 0.0, 0.0
-        w, pivots, at_nodes = leaf.at(self.values)
+        w, pivots, at_nodes = effect.at(self.values)
         factor = w * w / at_nodes
-        x -= factor @ leaf.pair_sums
-        side -= factor @ leaf.side_sums
-        return float(factor @ leaf.square_sums), float(leaf.members @ np.log(pivots))
+        x -= factor @ effect.pair_sums
+        side -= factor @ effect.side_sums
+        return float(factor @ effect.square_sums), float(effect.class_sizes @ np.log(pivots))
 
-    def _with_leaf(self, rest: np.ndarray, noise: np.ndarray | float = 0.0) -> np.ndarray:
-        """All coefficients from those of the rest: the leaf given them, at its mean plus `noise` in its own standard deviations."""
-        leaf = self.system.leaf
-        if leaf is None:
+    def _with_effect(self, rest: np.ndarray, noise: np.ndarray | float = 0.0) -> np.ndarray:
+        """All coefficients from those of the rest: the effect given them, at its mean plus `noise` in its own standard deviations."""
+        effect = self.system.leaf
+        if effect is None:
             return rest
-        w, pivots, _ = leaf.at(self.values)
-        own = pivots[leaf.kind]
-        return np.concatenate([rest, w * (leaf.side - leaf.gram @ rest) / own + noise / np.sqrt(own)])
+        w, pivots, _ = effect.at(self.values)
+        own = pivots[effect.class_of]
+        return np.concatenate([rest, w * (effect.side - effect.coupling @ rest) / own + noise / np.sqrt(own)])
 
     def _forward(self, side: np.ndarray) -> tuple[np.ndarray, float]:
         """L^-1 side with unit variances, and its sum of squares side' P^-1 side."""
@@ -134,7 +134,7 @@ class Conditional:
         return b
 
     def whitened(self, gradient: np.ndarray) -> np.ndarray:
-        """L^-1 G, where P = L L', for many columns: shape (coefficients, n), in elimination order; only without a leaf."""
+        """L^-1 G, where P = L L', for many columns: shape (coefficients, n), in elimination order; only where no effect is eliminated."""
         pattern, z = self.system.pattern, np.ascontiguousarray(gradient).copy()
         kernels.forward_many(self._x, pattern.ptr, pattern.rows, pattern.lead, z)
         z[: pattern.lead] /= self._roots
@@ -173,7 +173,7 @@ class Conditional:
     @cached_property
     def centred(self) -> np.ndarray:
         """E[b | psi, y] - b0, in elimination order."""
-        return self._with_leaf(self._backward(self._half))
+        return self._with_effect(self._backward(self._half))
 
     @property
     def mean(self) -> np.ndarray:
@@ -196,7 +196,7 @@ class Conditional:
     def completed(self, noise: np.ndarray) -> np.ndarray:
         """A draw of b - b0, in elimination order, from standard normals."""
         rest = self.system.rest
-        return self._with_leaf(self._backward(self._half + noise[:rest]), noise[rest:])
+        return self._with_effect(self._backward(self._half + noise[:rest]), noise[rest:])
 
     def halves(self, matrix: sparse.csr_matrix, centred: bool = False) -> Halves:
         """A square root of X P^-1 X' for X (rows x coefficients, natural order); `centred`: it is in the system's frame already."""
@@ -205,7 +205,7 @@ class Conditional:
         if system.size <= _FEW:  # for any X, as two square roots must be of one kind
             return Halves(None, np.asarray(matrix @ self._root))
         ordered = sparse.csr_matrix((matrix.data, system.place[matrix.indices].astype(np.int32), matrix.indptr), shape=matrix.shape)
-        ordered, own = self._past_leaf(ordered)
+        ordered, own = self._past_effect(ordered)
         arrays = (ordered.indptr.astype(np.int32), ordered.indices.astype(np.int32), ordered.data.astype(float))
         ptr, idx, val, dense = kernels.spread(*arrays, self._x, pattern.ptr, pattern.rows, pattern.lead, system.rest)
         half = solve_triangular(self._dense, dense.T, lower=True).T if pattern.dense else dense
@@ -225,20 +225,20 @@ class Conditional:
         kernels.backward_many(self._x, pattern.ptr, pattern.rows, pattern.lead, rest)
         if system.leaf is not None:
             w, pivots, _ = system.leaf.at(self.values)
-            own = pivots[system.leaf.kind]
-            root[system.rest :] = (-w / own)[:, None] * (system.leaf.gram @ rest)
+            own = pivots[system.leaf.class_of]
+            root[system.rest :] = (-w / own)[:, None] * (system.leaf.coupling @ rest)
             root[np.arange(system.rest, system.size), np.arange(system.rest, system.size)] = 1 / np.sqrt(own)
         return root[system.place]
 
-    def _past_leaf(self, ordered: sparse.csr_matrix) -> tuple[sparse.csr_matrix, sparse.csr_matrix | None]:
-        """Rows of coefficients once the leaf is eliminated, and the leaf's part of their square root."""
-        leaf, rest = self.system.leaf, self.system.rest
-        if leaf is None:
+    def _past_effect(self, ordered: sparse.csr_matrix) -> tuple[sparse.csr_matrix, sparse.csr_matrix | None]:
+        """Rows of coefficients once the effect is eliminated, and its part of their square root."""
+        effect, rest = self.system.leaf, self.system.rest
+        if effect is None:
             return ordered, None
-        w, pivots, _ = leaf.at(self.values)
+        w, pivots, _ = effect.at(self.values)
         touching = ordered[:, rest:].tocsr()
-        inverse = sparse.diags(1 / pivots[leaf.kind])
-        remaining = (ordered[:, :rest] - w * (touching @ inverse @ leaf.gram)).tocsr()
+        inverse = sparse.diags(1 / pivots[effect.class_of])
+        remaining = (ordered[:, :rest] - w * (touching @ inverse @ effect.coupling)).tocsr()
         return remaining, (touching @ inverse.sqrt()).tocsr()
 
     def cov(self, left: sparse.csr_matrix, right: sparse.csr_matrix | None = None) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from realmat.algebra.family import example_values
+from realmat.algebra.example import example_values
 from realmat.terms.term import Param
 
 _FARTHEST = 300.0  # of a logarithm: its exponential is still a number

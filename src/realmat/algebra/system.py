@@ -18,13 +18,14 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from realmat.algebra import leaf as leaves
+from realmat.algebra import schur
+from realmat.algebra.batch import BatchSystem
 from realmat.algebra.conditional import Conditional
-from realmat.algebra.family import Family, example_values, of_prior, of_rows
+from realmat.algebra.example import example_values
 from realmat.algebra.frame import Frame
-from realmat.algebra.many import Many
+from realmat.algebra.normal_equations import NormalEquations
 from realmat.algebra.ordering import Pattern
-from realmat.algebra.part import Part
+from realmat.algebra.row_block import RowBlock, of_prior, of_rows
 from realmat.errors import FitError
 from realmat.terms.problem import Problem
 from realmat.terms.term import Coefficients, Contribution, Values, evaluate, side_by_side
@@ -52,7 +53,7 @@ class System:
         Number of coefficients, all blocks together.
     columns : dict of str to slice
         Where each block stands, in the order in which it was declared.
-    families : list of Family
+    families : list of RowBlock
         Measured rows, response first, then characterisations, then priors that are linked to other coefficients.
     frame : Frame
         What takes the centre out of columns; inside, coefficients are those of centred columns.
@@ -63,7 +64,7 @@ class System:
     """
 
     def __init__(self, problem: Problem, leaf: bool = True, reference: Values | None = None) -> None:
-        self.problem, self._may_have_leaf = problem, leaf
+        self.problem, self._may_eliminate = problem, leaf
         self.columns, self.size = side_by_side(problem.coefficients)
         self.example = example_values(problem.params)
         self.reference = self.example if reference is None else reference
@@ -71,14 +72,14 @@ class System:
         self.linked = [c for c in problem.coefficients if self.is_linked(c)]
         self.plain = [c for c in problem.coefficients if not self.is_linked(c)]
         declared = self._make({name: np.arange(s.start, s.stop) for name, s in self.columns.items()})
-        self._order([family.framed(self.frame) for family in declared])
-        self.families = [family.framed(self.frame, self.place) for family in declared]
+        self._order([row_block.framed(self.frame) for row_block in declared])
+        self.families = [row_block.framed(self.frame, self.place) for row_block in declared]
         self.leaf = None
-        if self._leaf_block is not None:
-            self.leaf = leaves.build(self.families[0], self._leaf_block, self.rest, self.pattern.positions, self.pattern.flat)
+        if self._eliminated_block is not None:
+            self.leaf = schur.build(self.families[0], self._eliminated_block, self.rest, self.pattern.positions, self.pattern.flat)
         self.shift = np.zeros(self.size)
         self._fix_moments()
-        self.parts = [Part(family, self.pattern) for family in self.families]
+        self.parts = [NormalEquations(row_block, self.pattern) for row_block in self.families]
         self._fix_rows()
         self._recentre()
 
@@ -88,13 +89,13 @@ class System:
 
     def referred(self, values: Values) -> System:
         """The system itself, or one whose reference is psi at `values` where that makes room for smaller scales than this one resolves."""
-        if all(np.all(family.least <= _ROOM**2 * family.variance(values)) for family in self.families):
+        if all(np.all(row_block.least <= _ROOM**2 * row_block.variance(values)) for row_block in self.families):
             return self
-        return System(self.problem, self._may_have_leaf, values)
+        return System(self.problem, self._may_eliminate, values)
 
-    def _order(self, families: list[Family]) -> None:
-        """Elimination order: the leaf, if there is one, stands last and is eliminated first; the pattern is that of the rest."""
-        block = leaves.find(families, self.plain, self.columns, self.example) if self._may_have_leaf else None
+    def _order(self, families: list[RowBlock]) -> None:
+        """Elimination order; an effect that is eliminated in closed form stands last and goes first; the pattern is of the rest."""
+        block = schur.find(families, self.plain, self.columns, self.example) if self._may_eliminate else None
         while True:
             mine = np.zeros(self.size, dtype=bool)
             if block is not None:
@@ -104,13 +105,13 @@ class System:
             if block is not None:
                 order = np.concatenate([others, np.flatnonzero(mine)])
                 response = replace(families[0], matrix=families[0].matrix[:, order])
-                _, gram, own = leaves.structure(response, len(others))
-                matrices.append(gram)
+                _, coupling, counts = schur.structure(response, len(others))
+                matrices.append(coupling)
             pattern = Pattern.of(matrices, len(others))
-            if block is None or not leaves.too_large(gram, own, pattern.flat):
+            if block is None or not schur.too_large(coupling, counts, pattern.flat):
                 break
             block = None
-        self._leaf_block, self.pattern, self.rest = block, pattern, len(others)
+        self._eliminated_block, self.pattern, self.rest = block, pattern, len(others)
         self.place = np.empty(self.size, dtype=np.int64)
         self.place[others] = pattern.place
         self.place[mine] = len(others) + np.arange(int(mine.sum()))
@@ -125,20 +126,20 @@ class System:
             return
         if not np.isfinite(reference).all():  # as where a law has no value there
             return
-        reference[self.rest :] = 0.0  # the leaf keeps its prior mean of zero
+        reference[self.rest :] = 0.0  # the eliminated effect keeps its prior mean of zero
         self.shift = reference
         self._fix_moments()
-        for family in self.families:
-            family.recentre(reference)
-        for family in self.families:
-            alone = (family.key_u2 == 0) & (family.key_group >= 0)
+        for row_block in self.families:
+            row_block.recentre(reference)
+        for row_block in self.families:
+            alone = (row_block.key_u2 == 0) & (row_block.key_group >= 0)
             with np.errstate(all="ignore"):  # a law may have no value at the reference
-                left = np.broadcast_to(family.y - family.offset(self.reference), family.y.shape)
+                left = np.broadcast_to(row_block.y - row_block.offset(self.reference), row_block.y.shape)
                 far = np.clip(left[np.isfinite(left)], -_FAR, _FAR)
             least = _floor(far)
-            if len(family.own_offsets):  # a law may lie anywhere at the reference
-                least = min(least, _floor(family.y + family.known + family.centre))
-            family.least = np.where(alone, least, 0.0)
+            if len(row_block.own_offsets):  # a law may lie anywhere at the reference
+                least = min(least, _floor(row_block.y + row_block.known + row_block.centre))
+            row_block.least = np.where(alone, least, 0.0)
         for part in self.parts:
             part.recentred()
         self._fix_rows()
@@ -150,7 +151,7 @@ class System:
         local = {f.local: np.ones(len(f.y)) for f in self.families if f.noise.nu}
         return local | {f.latent: f.y + f.known + f.centre for f in self.families if f.censored}
 
-    def _make(self, places: Mapping[str, np.ndarray]) -> list[Family]:
+    def _make(self, places: Mapping[str, np.ndarray]) -> list[RowBlock]:
         rows = [of_rows(r, places, self.size) for r in self.problem.rows]
         return rows + [of_prior(block, places, self.size, self.example) for block in self.linked]
 
@@ -204,9 +205,9 @@ class System:
         return Conditional(self, values)
 
     @cached_property
-    def many(self) -> Many:
+    def many(self) -> BatchSystem:
         """The same at many psi at once."""
-        return Many(self)
+        return BatchSystem(self)
 
     def log_marginal(self, values: Values) -> float:
         """log p(y | psi), all measured rows; -inf where the numbers break down."""
@@ -217,13 +218,13 @@ class System:
 
     def response(self, values: Values) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
         """The response by cell at psi: A (cells x coefficients, natural order), offset and the variance of a single measurement."""
-        family = self.families[0]
-        own, scale_of = family.own
-        matrix = sparse.csr_matrix((own.data * family.scale_values(values)[scale_of], own.indices, own.indptr), shape=own.shape)
+        row_block = self.families[0]
+        own, scale_of = row_block.own
+        matrix = sparse.csr_matrix((own.data * row_block.scale_values(values)[scale_of], own.indices, own.indptr), shape=own.shape)
         offset = np.broadcast_to(
-            np.asarray(family.known + sum((f(values, np) for f in family.own_offsets), 0.0), dtype=float), (len(family.y),)
+            np.asarray(row_block.known + sum((f(values, np) for f in row_block.own_offsets), 0.0), dtype=float), (len(row_block.y),)
         )
-        return matrix, offset, family.row_variance(values)
+        return matrix, offset, row_block.row_variance(values)
 
     def design(self, contribution: Contribution, rows: int, values: Values) -> sparse.csr_matrix:
         """The linear part of a contribution as a matrix (rows x coefficients, natural order) at psi."""

@@ -22,7 +22,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.linalg import splu
 
 from realmat.algebra import System
-from realmat.algebra.family import example_values
+from realmat.algebra.example import example_values
 from realmat.algebra.space import Space
 from realmat.posterior.reading import link_variance
 from realmat.terms.problem import Problem

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
-from realmat.algebra.family import example_values
+from realmat.algebra.example import example_values
 from realmat.algebra.space import Space
 from realmat.errors import FitError
 from realmat.posterior.draws import Draws

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realmat.algebra.family import example_values
+from realmat.algebra.example import example_values
 from realmat.engines import centring
 from realmat.engines.pymc_route import build
 from realmat.errors import FitError

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from realmat.algebra.family import example_values
+from realmat.algebra.example import example_values
 from realmat.engines import centring
 from realmat.engines.pymc_rows import log_density, observe, sd_of
 from realmat.errors import ModelError

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from realmat.algebra import System, auxiliary
-from realmat.algebra.lifted import slices
+from realmat.algebra.batching import slices
 from realmat.errors import FitError
 from realmat.posterior.draws import Draws, Posterior
 from realmat.support import pareto

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System, auxiliary
-from realmat.algebra.lifted import Lifted, slices
+from realmat.algebra.batching import Batched, slices
 from realmat.terms.problem import Problem, nonlinear_terms
 from realmat.terms.term import DRAW, Derived
 
@@ -131,7 +131,7 @@ class Posterior:
 
     def derived(self, d: Derived) -> np.ndarray:
         """Draws of what follows from psi, chains joined: shape (draws, ...)."""
-        return np.moveaxis(Lifted(d.value)({name: v.T for name, v in self._flat.items()}, self.size), -1, 0)
+        return np.moveaxis(Batched(d.value)({name: v.T for name, v in self._flat.items()}, self.size), -1, 0)
 
     def redraw(self, indices: tuple[int, ...]) -> np.ndarray:
         """Exact draws of all coefficients given psi at flat draws `indices`, shape (len(indices), coefficients); reproducible by draw."""

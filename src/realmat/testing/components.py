@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from realmat.algebra import System, dense
-from realmat.algebra.family import example_values
+from realmat.algebra.example import example_values
 from realmat.engines import exact
 from realmat.errors import DataError, ModelError
 from realmat.model import Model

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from realmat.algebra import System
+from realmat.algebra.batch import BatchConditional, ConditionalList
+from realmat.algebra.batching import Batch, at_index
 from realmat.algebra.conditional import NOT_IDENTIFIED
-from realmat.algebra.lifted import Batch, part_of
-from realmat.algebra.many import Singly, Solved
-from realmat.algebra.spread import Response, Spread
+from realmat.algebra.group_covariances import GroupCovariances
+from realmat.algebra.response import Response
 from realmat.errors import FitError
 from realmat.posterior.grouping import Groups, of_rows
 from realmat.terms.term import degrees
@@ -81,8 +82,8 @@ class Leaver:
         numbers = sum(groups.buckets[k][1].size * groups.buckets[k][1].shape[1] for k in small) + len(groups.cell)
         self.most = int(np.clip(_NUMBERS // numbers, 1, system.many.most))
 
-    def _spread(self, pairs: np.ndarray) -> Spread:
-        return Spread(self.system, self.response.matrix, self._cell[pairs], self.response.scale_of)
+    def _spread(self, pairs: np.ndarray) -> GroupCovariances:
+        return GroupCovariances(self.system, self.response.matrix, self._cell[pairs], self.response.scale_of)
 
     def at(self, values: Batch, n: int, rngs: Sequence[np.random.Generator] = ()) -> LeftOutDensities:
         """Leave each group out at every psi of a batch.
@@ -133,7 +134,7 @@ class Leaver:
         means, covariances = block.cavity()
         apart = block.apart()
         for i, rng in enumerate(rngs):
-            psi = part_of(values, i)
+            psi = at_index(values, i)
             nu = None if rows.noise.nu is None else float(degrees(rows.noise.nu, psi))
             single = block.variance[i] / psi[f"{rows.name}_local"][cells] if nu else block.variance[i]
             effects = joined([o.at(k, psi, b[i], self.system.columns) for o in self.owned])
@@ -193,7 +194,7 @@ class _Big:
     members: np.ndarray
     response: Response
     without: System
-    spread: Spread
+    spread: GroupCovariances
 
     @classmethod
     def of(cls, leaver: Leaver, group: int, members: np.ndarray) -> _Big:
@@ -201,9 +202,9 @@ class _Big:
         without = System(of_rows(problem, np.flatnonzero(groups.of_row != group)))
         own = Response(leaver.system, groups.cell[members])
         alone = np.arange(len(members))[:, None]
-        return cls(group, members, own, without, Spread(without, own.matrix, alone, own.scale_of))
+        return cls(group, members, own, without, GroupCovariances(without, own.matrix, alone, own.scale_of))
 
-    def fill(self, out: LeftOutDensities, full: Solved | Singly, values: Batch) -> None:
+    def fill(self, out: LeftOutDensities, full: BatchConditional | ConditionalList, values: Batch) -> None:
         n = len(full.log_marginal)
         without, at = self.without.many.at(values, n), self.response.at(values, n)
         out.left_out[:, self.group] = full.log_marginal - without.log_marginal

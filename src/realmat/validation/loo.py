@@ -19,7 +19,7 @@ import numpy as np
 from scipy import sparse
 
 from realmat.algebra import System
-from realmat.algebra.lifted import part_of, slices
+from realmat.algebra.batching import at_index, slices
 from realmat.algebra.space import Space
 from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Draws, Posterior
@@ -272,7 +272,7 @@ def _adapt(posterior: Posterior, groups: Groups, indices: np.ndarray, scored: _S
         used = np.flatnonzero(np.exp(weight))
         for part in slices(len(used), alone.most):
             some = used[part]
-            at = alone.at(part_of(values, some), len(some))
+            at = alone.at(at_index(values, some), len(some))
             scored.left_out[some, g] = at.left_out[:, 0]
             scored.put(some, members, at)
         log_weight[:, g], k_hat[g] = weight, k

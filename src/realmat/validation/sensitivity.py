@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from realmat.algebra.lifted import slices
-from realmat.algebra.spread import Spread
+from realmat.algebra.batching import slices
+from realmat.algebra.group_covariances import GroupCovariances
 from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Posterior
 from realmat.posterior.pointwise import log_density
@@ -95,7 +95,7 @@ def _log_prior(posterior: Posterior, top: list[Coefficients], b: dict[str, np.nd
 def _marginal(posterior: Posterior, top: list[Coefficients], b: dict[str, np.ndarray], indices: np.ndarray) -> np.ndarray:
     system = posterior.system
     columns = np.concatenate([np.arange(system.size)[system.columns[c.name]] for c in top]) if top else np.zeros(0, dtype=int)
-    spread = Spread(system, sparse.identity(system.size, format="csr")[columns], np.arange(len(columns))[None])
+    spread = GroupCovariances(system, sparse.identity(system.size, format="csr")[columns], np.arange(len(columns))[None])
     values = np.concatenate([b[c.name] for c in top], axis=1) if top else np.zeros((len(indices), 0))
     out = np.empty(len(indices))
     for where in slices(len(indices), system.many.most):

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from realmat.algebra.lifted import Batch, Lifted, one_by_one
+from realmat.algebra.batching import Batch, one_by_one
+from realmat.algebra.batching import Batched as Lifted
 from realmat.algebra.slopes import STEP
 from realmat.terms.term import Function
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from realmat.algebra.family import Family
-from realmat.algebra.lifted import Batch
+from realmat.algebra.batching import Batch
+from realmat.algebra.row_block import RowBlock as Family
 from realmat.engines.chains.derived import Derived
 from realmat.terms.density import Derivatives, Parameter
 from realmat.terms.location_scale import of_noise

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from realmat.algebra import System
-from realmat.algebra.lifted import Batch
+from realmat.algebra.batching import Batch
 from realmat.algebra.slopes import Slopes
 from realmat.algebra.space import Space
 from realmat.engines.chains.derived import Derived

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realmat.algebra.lifted import slices
+from realmat.algebra.batching import slices
 from realmat.engines.exact.explore import Explored
 from realmat.engines.exact.partly import Proposal
 

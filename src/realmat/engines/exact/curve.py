@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from realmat.algebra.lifted import Lifted
-from realmat.algebra.many_parts import LiftedRows
+from realmat.algebra.batched_rows import BatchedRows as LiftedRows
+from realmat.algebra.batching import Batched as Lifted
 from realmat.engines.exact.modes import spreads, widths
 from realmat.engines.exact.space import Density
 from realmat.terms.term import evaluate

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realmat.algebra.lifted import slices
+from realmat.algebra.batching import slices
 from realmat.engines.exact import mixture as mix
 from realmat.engines.exact.curve import Curve
 

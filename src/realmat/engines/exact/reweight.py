@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
-from realmat.algebra.lifted import slices
+from realmat.algebra.batching import slices
 from realmat.engines import exact
 from realmat.engines.exact import chain
 from realmat.posterior.draws import Draws, Posterior

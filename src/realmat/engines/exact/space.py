@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
-from realmat.algebra.lifted import slices
-from realmat.algebra.many import Singly, Solved
+from realmat.algebra.batch import BatchConditional as Solved
+from realmat.algebra.batch import ConditionalList as Singly
+from realmat.algebra.batching import slices
 from realmat.algebra.ratios import Ratios
 from realmat.algebra.space import Space
 from realmat.support.threads import workers

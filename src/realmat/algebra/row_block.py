@@ -1,4 +1,4 @@
-"""Measured rows in the form the exact algebra needs: sparse rows under a few scales, and weights by key.
+"""Measured rows, and priors written as rows, in the form the algebra needs: a sparse matrix under a few scales, and weights by key.
 
 A *key* is a distinct noise variance ``u^2 + scales(psi)[group]^2``: with one unknown common noise a million rows share one key, and
 their Gram matrix is computed once.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -19,7 +18,7 @@ from realmat.terms.term import Coefficients, Function, Known, Noise, Piece, Rows
 
 
 @dataclass
-class Family:
+class RowBlock:
     """Rows ``y ~ N(A(psi) b + offset(psi), variance(psi) / count)``, columns in elimination order.
 
     Attributes
@@ -71,7 +70,7 @@ class Family:
     def __post_init__(self) -> None:
         self.own, self.own_offsets = (self.matrix, self.scale_of), self.offsets
 
-    def framed(self, frame: Frame, place: np.ndarray | None = None) -> Family:
+    def framed(self, frame: Frame, place: np.ndarray | None = None) -> RowBlock:
         """The same rows with centred columns, and in another order: `place` says where each column goes."""
         matrix, scale_of = frame.moved(*self.own)
         if place is not None:
@@ -164,21 +163,21 @@ def _times(scale: Function, values: np.ndarray) -> Function:
     return lambda p, xp: scale(p, xp) * values
 
 
-def of_rows(rows: Rows, places: Mapping[str, np.ndarray], size: int) -> Family:
+def of_rows(rows: Rows, places: Mapping[str, np.ndarray], size: int) -> RowBlock:
     """From declared rows; `places` gives the position of each coefficient of each block."""
     noise = rows.noise
     if noise.density is not None:  # its weights and values stand for it
         noise = Noise(np.ones(len(rows.y)), np.full(len(rows.y), -1))
-    family = _build(
+    row_block = _build(
         rows.name, rows.y, rows.count, rows.within, [piece for _, piece in rows.pieces], [f for _, f in rows.offsets], noise, places, size
     )
-    family.declared = rows.noise
-    if family.censored or noise.nu or rows.noise.density is not None:
-        family.local, family.latent = f"{rows.name}_local", f"{rows.name}_latent"
-    return family
+    row_block.declared = rows.noise
+    if row_block.censored or noise.nu or rows.noise.density is not None:
+        row_block.local, row_block.latent = f"{rows.name}_local", f"{rows.name}_latent"
+    return row_block
 
 
-def of_prior(block: Coefficients, places: Mapping[str, np.ndarray], size: int, example: Values) -> Family:
+def of_prior(block: Coefficients, places: Mapping[str, np.ndarray], size: int, example: Values) -> RowBlock:
     """The prior of a block as rows ``mean = b - sum M b_parent + sd * normal``.
 
     For a mean that depends on other coefficients, or a Student t. `example` holds any valid psi, to see whether sd is one number or
@@ -197,10 +196,10 @@ def of_prior(block: Coefficients, places: Mapping[str, np.ndarray], size: int, e
     own = block.mean
     offsets: list[Function] = [lambda p, xp: -own(p, xp)] if callable(own) else []
     mean = np.zeros(n) if callable(own) else np.broadcast_to(np.asarray(own, dtype=float), (n,)).copy()
-    family = _build(f"{block.name}_prior", mean, np.ones(n), np.zeros(n), pieces, offsets, noise, places, size)
+    row_block = _build(f"{block.name}_prior", mean, np.ones(n), np.zeros(n), pieces, offsets, noise, places, size)
     if block.nu:
-        family.local, family.latent = f"{block.name}_local", f"{block.name}_latent"
-    return family
+        row_block.local, row_block.latent = f"{block.name}_local", f"{block.name}_latent"
+    return row_block
 
 
 def _build(
@@ -213,13 +212,13 @@ def _build(
     noise: Noise,
     places: Mapping[str, np.ndarray],
     size: int,
-) -> Family:
+) -> RowBlock:
     matrix, scale_of, scales = _stack(len(y), pieces, places, size)
     keys, key = np.unique(np.column_stack([noise.u**2, noise.group.astype(float)]), axis=0, return_inverse=True)
     known = sum((f.values for f in offsets if isinstance(f, Known)), 0.0)
     rest = tuple(f for f in offsets if not isinstance(f, Known))
     values = np.asarray(y, dtype=float) - known
-    return Family(
+    return RowBlock(
         name, values, count, within, matrix, scale_of, scales, rest, known, noise, key.ravel(), keys[:, 0], keys[:, 1].astype(int), noise
     )
 
@@ -254,16 +253,3 @@ def _stack(
 def variance_error(name: str) -> str:
     """What to say when a row has no noise at all."""
     return f"rows of {name!r} have zero variance: every measured row needs a stated u or an inferred scale."
-
-
-def example_values(params: Sequence[Any]) -> dict[str, Any]:
-    """A valid psi: the median of each prior, references resolved in order."""
-    values: dict[str, Any] = {}
-    pending = list(params)
-    while pending:
-        ready = [q for q in pending if all(r in values for r in q.prior.references)]
-        for q in ready or pending[:1]:
-            median = q.prior.median({**dict.fromkeys(q.prior.references, 1.0), **values})
-            values[q.name] = median if q.coords is None else np.full(q.size, median)
-            pending.remove(q)
-    return values

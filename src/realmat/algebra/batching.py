@@ -19,7 +19,7 @@ _TRIED = 3
 _ALIKE = 1e-12  # of the largest value
 
 
-class Lifted:
+class Batched:
     """A function of psi, or a constant, that takes a batch.
 
     Parameters
@@ -49,11 +49,11 @@ class Lifted:
         """How the function takes a batch; None while no batch was long enough to tell."""
         function = self.function
         if self._way is None and n > _TRIED and callable(function):
-            self._way = next((way for way in (together, over_rows) if _agrees(way, function, values, n)), one_by_one)
+            self._way = next((way for way in (batch_last, batch_first) if _agrees(way, function, values, n)), one_by_one)
         return self._way
 
 
-def part_of(values: Batch, where: slice | np.ndarray | int) -> dict[str, np.ndarray]:
+def at_index(values: Batch, where: slice | np.ndarray | int) -> dict[str, np.ndarray]:
     """Some psi of a batch, or a single one."""
     return {name: v[..., where] for name, v in values.items()}
 
@@ -63,13 +63,13 @@ def slices(n: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
-def together(function: Function, values: Batch, n: int) -> np.ndarray:
+def batch_last(function: Function, values: Batch, n: int) -> np.ndarray:
     """All psi at once, the batch as last axis."""
     out = _numbers(function(values, np))
     return np.broadcast_to(out, (n,)) if out.ndim == 0 else out
 
 
-def over_rows(function: Function, values: Batch, n: int) -> np.ndarray:
+def batch_first(function: Function, values: Batch, n: int) -> np.ndarray:
     """All psi at once, scalars as columns: what a function spreads over rows stands beside them."""
     out = _numbers(function({name: v[:, None] if v.ndim == 1 else v for name, v in values.items()}, np))
     return out.T
@@ -77,7 +77,7 @@ def over_rows(function: Function, values: Batch, n: int) -> np.ndarray:
 
 def one_by_one(function: Function, values: Batch, n: int) -> np.ndarray:
     """Every psi by itself."""
-    single = (part_of(values, i) for i in range(n))
+    single = (at_index(values, i) for i in range(n))
     return np.stack([_numbers(function(p, np)) for p in single], axis=-1)
 
 
@@ -88,7 +88,7 @@ def _numbers(x: Any) -> np.ndarray:
 
 
 def _agrees(way: Callable[[Function, Batch, int], np.ndarray], function: Function, values: Batch, n: int) -> bool:
-    few = part_of(values, slice(_TRIED))
+    few = at_index(values, slice(_TRIED))
     truth = one_by_one(function, few, _TRIED)
     try:
         # also at the batch's own length: a row of numbers could be as long as the trial

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realmat.algebra import batch_kernels
+from realmat.algebra.batch_equations import BatchNormalEquations, BatchPriors
+from realmat.algebra.batched_rows import BatchedRows
+from realmat.algebra.batching import Batch, Batched, at_index, slices
 from realmat.algebra.conditional import Conditional
-from realmat.algebra.lanes import LANES, blocks, unblocked
-from realmat.algebra.lifted import Batch, Lifted, part_of, slices
-from realmat.algebra.many_parts import LiftedRows, ManyPriors, ManyRows, Sums
+from realmat.algebra.simd import LANES, pack, unpack
+from realmat.algebra.weighted_sum import WeightedSum
 from realmat.errors import FitError
 
 if TYPE_CHECKING:
-    from realmat.algebra.leaf import Leaf
+    from realmat.algebra.schur import EliminatedEffect
     from realmat.algebra.system import System
 
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -29,7 +31,7 @@ _LARGE = 2_000_000  # numbers of one psi from which it fills a processor by itse
 _NEARLY = 0.3  # share of numbers that are not zero from which a matrix is better held as dense
 
 
-class Many:
+class BatchSystem:
     """Evaluates a system at batches of psi; very large ones psi by psi.
 
     Auxiliary values of Student t or censored parts belong to psi.
@@ -51,42 +53,42 @@ class Many:
         self.most = 1
         if self._singly:
             return
-        rows = [ManyRows(part, system.pattern) for part in system.moving]
-        self._parts: list[ManyPriors | ManyRows] = [*(ManyPriors(system, *prior) for prior in system.moving_priors), *rows]
-        longest = max((len(part.family.y) for part in rows if not part.part.few), default=0)
+        rows = [BatchNormalEquations(part, system.pattern) for part in system.moving]
+        self._parts: list[BatchPriors | BatchNormalEquations] = [*(BatchPriors(system, *prior) for prior in system.moving_priors), *rows]
+        longest = max((len(part.row_block.y) for part in rows if not part.part.few), default=0)
         self.most = int(np.clip(_NUMBERS // max(largest, longest), LANES, 256)) // LANES * LANES
         self._constant = 0.5 * _LOG_2PI * sum(block.size for block in system.linked)
         if system.leaf is not None:
-            self._response, self._leaf_sd = LiftedRows(system.families[0]), Lifted(system.leaf.sd)
+            self._response, self._effect_sd = BatchedRows(system.families[0]), Batched(system.leaf.sd)
         own = system.fixed_precision[: system.rest]
         self._log = system.fixed_log + 0.5 * float(np.sum(np.log(system.fixed_precision[system.fixed_precision > 0])))
         self._log -= 0.5 * float(own @ system.fixed_mean[: system.rest] ** 2)
         self._stack(own)
 
     def _stack(self, own: np.ndarray) -> None:
-        """P and the right-hand side as sums whose weights depend on psi: 1, precisions, scales, and what the leaf takes."""
+        """P and the right-hand side as sums whose weights depend on psi: 1, precisions, scales, and what the effect takes."""
         system = self.system
         x = system.fixed.copy()
         x[system.pattern.diagonal] += own
-        self._sums = Sums(system.pattern.flat)
+        self._sums = WeightedSum(system.pattern.flat)
         self._sums.add(slice(None), x)
         sides = [(own * system.fixed_mean[: system.rest] + system.fixed_side)[None]]
         for part in self._parts:
             for where, values in part.slots:
                 self._sums.add(where, values)
             sides.append(part.sides)
-        leaf = system.leaf
-        if leaf is not None:
-            for values in leaf.pair_sums:
+        effect = system.leaf
+        if effect is not None:
+            for values in effect.pair_sums:
                 self._sums.add(slice(None), values)
-            sides.append(leaf.side_sums)
+            sides.append(effect.side_sums)
         self._sums.freeze()
         self._sides = np.concatenate(sides)
-        if leaf is not None:
-            leaf.pair_sums = self._sums.whole[-len(leaf.nodes) :]  # held once: it may be large
-            self.tied = _Tied(leaf, system.pattern.lead)
+        if effect is not None:
+            effect.pair_sums = self._sums.whole[-len(effect.nodes) :]  # held once: it may be large
+            self.coupling = _Coupling(effect, system.pattern.lead)
 
-    def at(self, values: Batch, n: int) -> Solved | Singly:
+    def at(self, values: Batch, n: int) -> BatchConditional | ConditionalList:
         """Factorise at every psi of a batch.
 
         Parameters
@@ -95,7 +97,7 @@ class Many:
             The batch, of length `n`, is the last axis.
         """
         if self._singly:
-            return Singly(self.system, values, n)
+            return ConditionalList(self.system, values, n)
         pattern = self.system.pattern
         log = np.full(n, self._log)
         with np.errstate(all="ignore"):
@@ -105,9 +107,9 @@ class Many:
                 weights.append(at.slots)
                 of_sides.append(at.sides)
                 log += at.log
-            leaf = None
+            effect = None
             if self.system.leaf is not None:
-                leaf, taken = self._eliminate_leaf(values, n, log)
+                effect, taken = self._eliminate_effect(values, n, log)
                 weights.append(taken)
                 of_sides.append(taken)
             xs = self._sums.at(np.concatenate(weights, axis=1))
@@ -115,32 +117,32 @@ class Many:
             for _, at in given:
                 if at.side is not None:
                     side += at.side
-            sides = blocks(side)
+            sides = pack(side)
             for part, at in given:
                 part.add(at, xs, sides)
             batch_kernels.solve(xs, sides, pattern.ptr, pattern.rows, pattern.targets, pattern.lead, pattern.full, pattern.dense)
             pivots = xs[:, pattern.diagonal]
-            log += 0.5 * unblocked(np.sum(sides * sides / pivots - np.log(pivots), axis=1, keepdims=True), n)[:, 0] + self._constant
-        return Solved(self.system, xs, sides, pivots, log, leaf)
+            log += 0.5 * unpack(np.sum(sides * sides / pivots - np.log(pivots), axis=1, keepdims=True), n)[:, 0] + self._constant
+        return BatchConditional(self.system, xs, sides, pivots, log, effect)
 
     def log_marginal(self, values: Batch, n: int) -> np.ndarray:
         """log p(y | psi) at a batch of any length, shape (n,); -inf where the numbers break down."""
-        each = [self.at(part_of(values, part), part.stop - part.start).log_marginal for part in slices(n, self.most)]
+        each = [self.at(at_index(values, part), part.stop - part.start).log_marginal for part in slices(n, self.most)]
         return np.concatenate([np.zeros(0), *each])
 
-    def _eliminate_leaf(self, values: Batch, n: int, log: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-        """As `Conditional` does: w / D and 1 / sqrt(D) by class, both of shape (n, classes), and weights of the leaf's sums."""
-        leaf = self.system.leaf
-        assert leaf is not None
+    def _eliminate_effect(self, values: Batch, n: int, log: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """As `Conditional` does: w / D and 1 / sqrt(D) by class, both of shape (n, classes), and weights of the effect's sums."""
+        effect = self.system.leaf
+        assert effect is not None
         w = 1.0 / self._response.variance(values, n)[:, 0]
-        q = 1.0 / np.broadcast_to(self._leaf_sd(values, n), (n,)) ** 2
-        pivots = w[:, None] * leaf.level + q[:, None]
-        factor = (w * w)[:, None] / (w[:, None] * leaf.nodes + q[:, None])
-        log += 0.5 * (factor @ leaf.square_sums - np.log(pivots) @ leaf.members)
+        q = 1.0 / np.broadcast_to(self._effect_sd(values, n), (n,)) ** 2
+        pivots = w[:, None] * effect.class_counts + q[:, None]
+        factor = (w * w)[:, None] / (w[:, None] * effect.nodes + q[:, None])
+        log += 0.5 * (factor @ effect.square_sums - np.log(pivots) @ effect.class_sizes)
         return (w[:, None] / pivots, 1.0 / np.sqrt(pivots)), -factor
 
 
-class Solved:
+class BatchConditional:
     """A factorised batch.
 
     Attributes
@@ -149,7 +151,7 @@ class Solved:
         log p(y | psi); -inf where the numbers break down.
     xs : array of shape (blocks, flat, 8)
         The factors.
-    leaf : tuple of arrays of shape (n, classes), optional
+    effect : tuple of arrays of shape (n, classes), optional
         w / D and 1 / sqrt(D).
     """
 
@@ -160,9 +162,9 @@ class Solved:
         half: np.ndarray,
         pivots: np.ndarray,
         log: np.ndarray,
-        leaf: tuple[np.ndarray, np.ndarray] | None,
+        effect: tuple[np.ndarray, np.ndarray] | None,
     ) -> None:
-        self._system, self.xs, self._half, self._pivots, self.leaf = system, xs, half, pivots, leaf
+        self._system, self.xs, self._half, self._pivots, self.effect = system, xs, half, pivots, effect
         self.log_marginal = np.where(np.isfinite(log), log, -np.inf)
 
     def mean(self) -> np.ndarray:
@@ -182,16 +184,16 @@ class Solved:
         """Turn standard normals (n, coefficients) into draws of b - b0, in elimination order, in place."""
         system, pattern = self._system, self._system.pattern
         with np.errstate(all="ignore"):
-            bs = blocks(b[:, : system.rest])
+            bs = pack(b[:, : system.rest])
             bs /= np.sqrt(self._pivots)
             bs += self._half / self._pivots
         batch_kernels.backward(self.xs, bs, pattern.ptr, pattern.rows, pattern.lead, pattern.dense)
-        b[:, : system.rest] = unblocked(bs, len(b))
-        if self.leaf is not None:
-            system.many.tied.complete(b, *self.leaf)
+        b[:, : system.rest] = unpack(bs, len(b))
+        if self.effect is not None:
+            system.many.coupling.complete(b, *self.effect)
 
 
-class Singly:
+class ConditionalList:
     """The same psi by psi.
 
     Attributes
@@ -205,43 +207,43 @@ class Singly:
         self.each: list[Conditional | None] = []
         for i in range(n):
             try:
-                self.each.append(system.at(part_of(values, i)))
+                self.each.append(system.at(at_index(values, i)))
             except FitError:
                 self.each.append(None)
         self.log_marginal = np.array([-np.inf if one is None else one.log_marginal for one in self.each])
 
     def mean(self) -> np.ndarray:
-        """As `Solved.mean`."""
+        """As `BatchConditional.mean`."""
         return np.array([np.full(self._system.size, np.nan) if one is None else one.mean for one in self.each])
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """As `Solved.draw`."""
+        """As `BatchConditional.draw`."""
         return np.array([np.full(self._system.size, np.nan) if one is None else one.draw(rng) for one in self.each])
 
     def completed(self, b: np.ndarray) -> np.ndarray:
-        """As `Solved.completed`."""
+        """As `BatchConditional.completed`."""
         self.centred(b)
         return np.array([self._system.natural(row) for row in b])
 
     def centred(self, b: np.ndarray) -> None:
-        """As `Solved.centred`."""
+        """As `BatchConditional.centred`."""
         for row, one in zip(b, self.each, strict=True):
             row[:] = np.nan if one is None else one.completed(row)
 
 
-class _Tied:
-    """What ties the leaf to the other coefficients: sparse to those eliminated one by one, dense to the trailing block where it is full."""
+class _Coupling:
+    """Coupling of the eliminated effect: sparse to columns eliminated one by one, dense to a trailing block that is full."""
 
-    def __init__(self, leaf: Leaf, lead: int) -> None:
-        self._lead, self._side, self._kind = lead, leaf.side, leaf.kind
-        trailing = leaf.gram[:, lead:]
+    def __init__(self, effect: EliminatedEffect, lead: int) -> None:
+        self._lead, self._side, self._kind = lead, effect.side, effect.class_of
+        trailing = effect.coupling[:, lead:]
         self._dense = trailing.toarray().T if trailing.nnz > _NEARLY * np.prod(trailing.shape) else None
-        self._sparse = leaf.gram if self._dense is None else leaf.gram[:, :lead].tocsr()
-        self._rest = leaf.gram.shape[1]
+        self._sparse = effect.coupling if self._dense is None else effect.coupling[:, :lead].tocsr()
+        self._rest = effect.coupling.shape[1]
 
     def complete(self, b: np.ndarray, gain: np.ndarray, sd: np.ndarray) -> None:
-        """Turn the leaf's standard normals behind the other columns of `b` into draws given these, in place."""
+        """Turn the effect's standard normals behind the other columns of `b` into draws given these, in place."""
         gram, side = self._sparse, self._side[None]
         if self._dense is not None:
             side = side - b[:, self._lead : self._rest] @ self._dense
-        batch_kernels.complete_leaf(b, self._rest, gram.indptr, gram.indices, gram.data, side, self._kind, gain, sd)
+        batch_kernels.complete_effect(b, self._rest, gram.indptr, gram.indices, gram.data, side, self._kind, gain, sd)

@@ -1,4 +1,4 @@
-"""What one family of measured rows adds to the precision matrix and the right-hand side."""
+"""The normal equations of one block of rows: what it adds to the precision matrix, A' W A, and to the right-hand side, A' W y."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from scipy import sparse
 
 from realmat.algebra import kernels
-from realmat.algebra.family import Family, variance_error
 from realmat.algebra.ordering import Pattern
+from realmat.algebra.row_block import RowBlock, variance_error
 from realmat.errors import FitError
 from realmat.terms.term import Values
 
@@ -28,25 +28,25 @@ def laid_out(where: np.ndarray, values: np.ndarray, flat: int) -> Slot:
     return slice(None), full
 
 
-class Part:
-    """One family's share of P and of the right-hand side: Gram matrices by key where keys are few, else row by row."""
+class NormalEquations:
+    """The share of one block of rows in P and in the right-hand side: Gram matrices by key where keys are few, else row by row."""
 
-    def __init__(self, family: Family, pattern: Pattern) -> None:
-        self.family = family
+    def __init__(self, row_block: RowBlock, pattern: Pattern) -> None:
+        self.row_block = row_block
         self.pattern = pattern
-        unscaled = not family.augmented and len(family.scales) == 1 and not family.offsets
-        self.constant = unscaled and family.noise.scales is None
-        self.few = unscaled and len(family.key_u2) <= FEW_KEYS
+        unscaled = not row_block.augmented and len(row_block.scales) == 1 and not row_block.offsets
+        self.constant = unscaled and row_block.noise.scales is None
+        self.few = unscaled and len(row_block.key_u2) <= FEW_KEYS
         if self.few:
             self._grams()
 
     @cached_property
     def places(self) -> np.ndarray:
         """Flat position of each pair of entries of each row."""
-        return self.pattern.pair_places(self.family.matrix)
+        return self.pattern.pair_places(self.row_block.matrix)
 
     def _grams(self) -> None:
-        f = self.family
+        f = self.row_block
         self.grams, self.sides = [], []
         for k in range(len(f.key_u2)):
             rows = np.flatnonzero(f.key == k)
@@ -58,15 +58,15 @@ class Part:
         self._totals()
 
     def _totals(self) -> None:
-        f = self.family
+        f = self.row_block
         keys = len(f.key_u2)
         self.totals = np.bincount(f.key, weights=f.count, minlength=keys)
         self.squares = np.bincount(f.key, weights=f.count * f.y**2 + f.within, minlength=keys)
 
     def recentred(self) -> None:
-        """The family's values have moved: refresh what was computed from them."""
+        """The rows' values have moved: refresh what was computed from them."""
         if self.few:
-            f = self.family
+            f = self.row_block
             self._totals()
             for k in range(len(self.sides)):
                 rows = np.flatnonzero(f.key == k)
@@ -77,7 +77,7 @@ class Part:
 
         Returns log p(rows | b = b0, psi).
         """
-        f = self.family
+        f = self.row_block
         variance = f.variance(p)
         if not np.all(variance > 0):
             raise FitError(variance_error(f.name))
@@ -94,7 +94,7 @@ class Part:
 
     def log_density(self, p: Values, b: np.ndarray) -> float:
         """log p(rows | b, psi), with b in elimination order."""
-        f = self.family
+        f = self.row_block
         residual = f.values(p) - f.offset(p) - f.at(p) @ b
         squares = f.count * residual**2 + f.within
         if self.few:

@@ -1,4 +1,4 @@
-"""Eight numbers at once: vector instructions on arrays whose last axis holds eight values of psi.
+"""SIMD: vector instructions on arrays whose last axis holds eight values of psi, a lane each.
 
 A sparse factorisation scatters its updates, and a compiler finds nothing to do side by side in it. Eight factorisations of one pattern
 do the same to eight neighbouring numbers: one load, one multiply-add and one store each. Numba's own loops over so short an axis are
@@ -67,7 +67,7 @@ def set_product(typingctx: Any, out: Any, p: Any, left: Any, i: Any, right: Any,
     return _signature(out, left, right), _generator(add=False)
 
 
-def blocks(x: np.ndarray) -> np.ndarray:
+def pack(x: np.ndarray) -> np.ndarray:
     """Rows (n, k) side by side, shape (blocks, k, 8); the last row stands in for those that are missing."""
     n, k = x.shape
     count = -(-n // LANES)
@@ -76,7 +76,7 @@ def blocks(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x.reshape(count, LANES, k).swapaxes(1, 2))
 
 
-def unblocked(x: np.ndarray, n: int) -> np.ndarray:
-    """Inverse of `blocks`: shape (n, k)."""
+def unpack(x: np.ndarray, n: int) -> np.ndarray:
+    """Inverse of `pack`: shape (n, k)."""
     count, k, _ = x.shape
     return x.swapaxes(1, 2).reshape(count * LANES, k)[:n]

@@ -1,4 +1,4 @@
-"""Compiled loops of covariances given psi and y, eight psi side by side (see `lanes` and `batch_kernels`)."""
+"""Compiled loops of covariances given psi and y, eight psi side by side (see `simd` and `batch_kernels`)."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import numpy as np
 from numba import njit
 
 from realmat.algebra.kernels import FAST, INT32, INT64, VECTOR
-from realmat.algebra.lanes import LANES, add_product, set_product
+from realmat.algebra.simd import LANES, add_product, set_product
 
 Array = np.ndarray
 _BLOCKS = "float64[:, :, ::1]"
-_FIRST = 1 << 40  # taken from columns of the leaf: they sort before all others, and are negative
+_FIRST = 1 << 40  # taken from columns of the eliminated effect: they sort before all others, and are negative
 
 
 @njit(f"({INT32}, {INT32}, {INT64}, {INT32}, int64, int64, {INT32}, {INT32})", **FAST)
 def reaches(
-    indptr: Array, indices: Array, ptr: Array, rows: Array, lead: int, rest: int, tie_ptr: Array, tie_idx: Array
+    indptr: Array, indices: Array, ptr: Array, rows: Array, lead: int, rest: int, coupling_ptr: Array, coupling_idx: Array
 ) -> tuple[Array, Array]:
     """Which lead columns a forward solution of each row meets: those on the elimination-tree paths of its entries, sorted.
 
-    Entries in the leaf (from column `rest` on) enter through the columns that they are tied to, and are listed themselves, first.
+    Those of the eliminated effect (from column `rest` on) enter through the columns they are coupled to, and are listed themselves, first.
     """
     mark = np.full(lead, -1, np.int64)
     out_ptr = np.zeros(len(indptr), np.int64)
@@ -30,12 +30,12 @@ def reaches(
         count = 0
         own = 0
         for a in range(indptr[r], indptr[r + 1]):
-            first, last, leaf = a, a + 1, indices[a] >= rest
-            if leaf:
-                first, last = tie_ptr[indices[a] - rest], tie_ptr[indices[a] - rest + 1]
+            first, last, effect = a, a + 1, indices[a] >= rest
+            if effect:
+                first, last = coupling_ptr[indices[a] - rest], coupling_ptr[indices[a] - rest + 1]
                 own += 1
             for q in range(first, last):
-                j = np.int64(tie_idx[q]) if leaf else np.int64(indices[q])
+                j = np.int64(coupling_idx[q]) if effect else np.int64(indices[q])
                 while j < lead and mark[j] != r:
                     mark[j] = r
                     found[count] = j
@@ -101,15 +101,15 @@ def _enter(
     rows: tuple[Array, ...],
     scale: Array,
     rest: int,
-    leaf: tuple[Array, ...],
+    effect: tuple[Array, ...],
     gain: Array,
     sd: Array,
     half: Array,
     at: int,
 ) -> int:
-    """Put a row into z, and its entries in the leaf into the square root from ``half[at]`` on. Returns how many these are."""
+    """Put a row into z, and its entries in the effect into the square root from ``half[at]`` on. Returns how many these are."""
     indptr, indices, data, scale_of = rows
-    tie_ptr, tie_idx, tie, kind = leaf
+    coupling_ptr, coupling_idx, coupling, kind = effect
     one, left = np.ones((1, LANES)), np.empty((1, LANES))
     own = 0
     for e in range(indptr[r], indptr[r + 1]):
@@ -120,8 +120,8 @@ def _enter(
         set_product(half, at + own, scale, scale_of[e], sd, kind[j], data[e])
         own += 1
         set_product(left, 0, scale, scale_of[e], gain, kind[j], -data[e])
-        for q in range(tie_ptr[j], tie_ptr[j + 1]):
-            add_product(z, tie_idx[q], left, 0, one, 0, tie[q])
+        for q in range(coupling_ptr[j], coupling_ptr[j + 1]):
+            add_product(z, coupling_idx[q], left, 0, one, 0, coupling[q])
     return own
 
 
@@ -137,7 +137,7 @@ def _longest(members: Array, reach_ptr: Array, d: int) -> int:
     return most
 
 
-_ROWS = f"Tuple(({INT32}, {INT32}, {VECTOR}, {INT64}))"  # csr arrays, and a number for each entry (or for each piece of the leaf)
+_ROWS = f"Tuple(({INT32}, {INT32}, {VECTOR}, {INT64}))"  # csr arrays, and a number for each entry (or for each group of an effect)
 _TREE = f"Tuple(({INT64}, {INT32}, int64, int64, int64))"
 _REACH = f"Tuple(({INT64}, {INT64}))"
 
@@ -149,7 +149,7 @@ def covariances(
     combined: tuple[Array, ...],
     scales: Array,
     reached: tuple[Array, Array],
-    leaf: tuple[Array, ...],
+    effect: tuple[Array, ...],
     gain: Array,
     sd: Array,
     members: Array,
@@ -157,8 +157,8 @@ def covariances(
 ) -> None:
     """Covariances of combinations of coefficients (csr rows, with the scale of each entry) within each group of `members`.
 
-    `tree` is ptr, rows, lead, dense and rest. `out` has shape (blocks, groups x pairs, 8), a pair for each two members, a <= b. `leaf` is
-    what ties it to other columns and the class of each piece; `gain` and `sd`, (blocks, classes, 8), are w / D and 1 / sqrt(D).
+    `tree` is ptr, rows, lead, dense and rest. `out` has shape (blocks, groups x pairs, 8), a pair for each two members, a <= b. `effect` is
+    its coupling to other columns and the class of each group; `gain` and `sd`, (blocks, classes, 8), are w / D and 1 / sqrt(D).
     """
     ptr, rows, lead, d, rest = tree
     reach_ptr, reach = reached
@@ -175,7 +175,7 @@ def covariances(
             for a in range(size):
                 r = group[a]
                 starts[a] = at
-                at += _enter(z, r, combined, scales[b], rest, leaf, gain[b], sd[b], half, at)
+                at += _enter(z, r, combined, scales[b], rest, effect, gain[b], sd[b], half, at)
                 for q in range(reach_ptr[r], reach_ptr[r + 1]):
                     j = reach[q]
                     if j >= 0:

@@ -1,8 +1,7 @@
-"""The response, and covariances of combinations of coefficients, at many psi at once."""
+"""Covariances within groups of combinations of coefficients, at many psi at once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -10,75 +9,16 @@ import numpy as np
 from numba import njit
 from scipy import sparse
 
-from realmat.algebra import spread_kernels
+from realmat.algebra import covariance_kernels
+from realmat.algebra.batch import BatchConditional, ConditionalList
 from realmat.algebra.kernels import FAST, INT32, VECTOR
-from realmat.algebra.lanes import blocks, unblocked
-from realmat.algebra.lifted import Batch
-from realmat.algebra.many import Singly, Solved
-from realmat.algebra.many_parts import LiftedRows
+from realmat.algebra.simd import pack, unpack
 
 if TYPE_CHECKING:
     from realmat.algebra.system import System
 
 
-@dataclass
-class At:
-    """The response at a batch: value of each scale (n, scales), offset and variance of a single measurement, both (n, cells)."""
-
-    scales: np.ndarray
-    offset: np.ndarray
-    variance: np.ndarray
-
-
-class Response:
-    """Some cells of the response as combinations of coefficients.
-
-    Parameters
-    ----------
-    system : System
-    cells : int array
-
-    Attributes
-    ----------
-    matrix : csr, shape (cells, coefficients)
-        Natural order, without scales; `scale_of` says which of them multiplies each entry.
-    """
-
-    def __init__(self, system: System, cells: np.ndarray) -> None:
-        family = system.families[0]
-        self.family, self.cells = family, cells
-        self._given = LiftedRows(family, declared=True)
-        declared, scale_of = family.own
-        ptr = declared.indptr
-        size = np.diff(ptr)[cells]
-        starts = np.concatenate([[0], np.cumsum(size)])
-        entries = np.repeat(ptr[cells] - starts[:-1], size) + np.arange(starts[-1])
-        columns, shape = declared.indices[entries], (len(cells), system.size)
-        self.matrix = sparse.csr_matrix((declared.data[entries], columns, starts.astype(np.int32)), shape=shape)
-        self.scale_of = np.asarray(scale_of[entries], dtype=np.int64)
-        self._known = np.broadcast_to(np.asarray(family.known, dtype=float), (len(family.y),))[cells]
-        self._by_scale = [self._of_scale(k) for k in range(len(family.scales))]
-
-    def _of_scale(self, scale: int) -> sparse.csr_matrix:
-        m = self.matrix
-        out = sparse.csr_matrix((np.where(self.scale_of == scale, m.data, 0.0), m.indices, m.indptr), shape=m.shape, copy=True)
-        out.eliminate_zeros()
-        return out
-
-    def at(self, values: Batch, n: int) -> At:
-        """At psi of a batch, which is the last axis of the values; local variance factors are included where they are among them."""
-        family = self.family
-        offset = np.broadcast_to(self._given.offset(values, n), (len(family.y), n))[self.cells].T + self._known
-        return At(self._given.scales(values, n), offset, self._given.by_row(values, n)[:, self.cells])
-
-    def mean(self, at: At, b: np.ndarray) -> np.ndarray:
-        """The noiseless values, shape (n, cells), at coefficients of shape (n, coefficients), natural order."""
-        columns = np.ascontiguousarray(b.T)
-        parts = ((matrix @ columns).T * at.scales[:, [k]] for k, matrix in enumerate(self._by_scale))
-        return np.asarray(sum(parts, at.offset))
-
-
-class Spread:
+class GroupCovariances:
     """Covariances given psi and y of groups of combinations of coefficients.
 
     Parameters
@@ -101,31 +41,31 @@ class Spread:
         upper = np.triu_indices(size)
         self._pair[upper] = self._pair.T[upper] = np.arange(len(upper[0]))
         self._pairs = len(upper[0])
-        pattern, leaf = system.pattern, system.leaf
-        tie = sparse.csr_matrix((0, system.rest)) if leaf is None else leaf.gram
-        self._tie = tie.indptr.astype(np.int32), tie.indices.astype(np.int32), tie.data.astype(float)
-        self._kind = np.zeros(0, dtype=np.int64) if leaf is None else leaf.kind.astype(np.int64)
+        pattern, effect = system.pattern, system.leaf
+        coupling = sparse.csr_matrix((0, system.rest)) if effect is None else effect.coupling
+        self._coupling = coupling.indptr.astype(np.int32), coupling.indices.astype(np.int32), coupling.data.astype(float)
+        self._class_of = np.zeros(0, dtype=np.int64) if effect is None else effect.class_of.astype(np.int64)
         self._rows = matrix.indptr.astype(np.int32), system.place[matrix.indices].astype(np.int32), matrix.data.astype(float)
         self._tree = pattern.ptr, pattern.rows, pattern.lead
-        self._reach = spread_kernels.reaches(*self._rows[:2], *self._tree, system.rest, *self._tie[:2])
+        self._reach = covariance_kernels.reaches(*self._rows[:2], *self._tree, system.rest, *self._coupling[:2])
 
-    def at(self, solved: Solved | Singly, scales: np.ndarray | None = None) -> np.ndarray:
+    def at(self, solved: BatchConditional | ConditionalList, scales: np.ndarray | None = None) -> np.ndarray:
         """Covariances within each group, shape (n, groups, size, size), at `scales` of shape (n, scales)."""
         n = len(solved.log_marginal)
         scales = np.ones((n, 1)) if scales is None else scales
-        if isinstance(solved, Singly):
+        if isinstance(solved, ConditionalList):
             return np.stack([self._single(solved, i, scales[i]) for i in range(n)])
         pattern = self._system.pattern
-        gain, sd = (np.zeros((n, 1)), np.zeros((n, 1))) if solved.leaf is None else solved.leaf
+        gain, sd = (np.zeros((n, 1)), np.zeros((n, 1))) if solved.effect is None else solved.effect
         groups = len(self._members)
         out = np.empty((len(solved.xs), groups * self._pairs, solved.xs.shape[2]))
         tree = (*self._tree, pattern.dense, self._system.rest)
-        rows, leaf = (*self._rows, self._scale_of), (*self._tie, self._kind)
+        rows, effect = (*self._rows, self._scale_of), (*self._coupling, self._class_of)
         with np.errstate(all="ignore"):
-            spread_kernels.covariances(
-                solved.xs, tree, rows, blocks(scales), self._reach, leaf, blocks(gain), blocks(sd), self._members, out
+            covariance_kernels.covariances(
+                solved.xs, tree, rows, pack(scales), self._reach, effect, pack(gain), pack(sd), self._members, out
             )
-        return unblocked(out, n).reshape(n, groups, self._pairs)[:, :, self._pair]
+        return unpack(out, n).reshape(n, groups, self._pairs)[:, :, self._pair]
 
     @cached_property
     def _used(self) -> tuple[np.ndarray, sparse.csr_matrix, np.ndarray]:
@@ -134,7 +74,7 @@ class Spread:
         numbered = sparse.csr_matrix((np.arange(len(self._scale_of)), self._matrix.indices, self._matrix.indptr), shape=self._matrix.shape)
         return members.reshape(self._members.shape), self._matrix[used], self._scale_of[numbered[used].data]
 
-    def _single(self, solved: Singly, i: int, scales: np.ndarray) -> np.ndarray:
+    def _single(self, solved: ConditionalList, i: int, scales: np.ndarray) -> np.ndarray:
         one = solved.each[i]
         if one is None:
             return np.full((*self._members.shape, self._members.shape[1]), np.nan)
