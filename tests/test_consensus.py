@@ -9,6 +9,8 @@ from scipy import stats
 
 import realmat as rm
 from realmat.algebra import System
+from realmat.attribution.advise import advise
+from realmat.posterior.draws import Draws, Posterior
 from realmat.terms.problem import Problem
 
 NAMES = ["A", "B", "C", "D"]
@@ -221,6 +223,51 @@ def test_answers() -> None:
     assert set(NAMES) <= set(actions["action"])
     assert (actions.loc[actions["action"] == "C", "cost"] == 5.0).all()
     assert np.isfinite(fit.loo(by="material").elpd)
+
+
+def at_one_psi(df: pd.DataFrame, errors: str, u: object, seed: int) -> Posterior:
+    """A posterior whose hyperparameters are known."""
+    problem = model(errors, 5.0, u).bind(df)
+    return Posterior(problem, Draws({name: np.asarray(v)[None, None] for name, v in some_psi(problem, seed).items()}, {}))
+
+
+def dense_variance(posterior: Posterior, material: int, more: list[int], unsure: float) -> float:
+    """Variance of the ideal value of a material by the joint normal of it, its calculations, `more` of them, and its response."""
+    p, term = posterior.values(0), posterior.problem.terms[0]
+    calculations, hard = term.update.calculations, p["consensus_hardness"][material]
+    known = np.isfinite(calculations.x[material])
+    o = np.append(np.flatnonzero(known), more).astype(int)
+    loading = np.append(p["consensus_slope"][o], 1.0)
+    rest = np.zeros((len(o) + 1, len(o) + 1))
+    rest[:-1, :-1] = hard * term.update.errors.covariance(p)[np.ix_(o, o)]
+    rest[:-1, :-1] += np.diag(np.append(calculations.variance[material, known], [unsure] * len(more)))
+    rest[-1, -1] = p["noise_scale"] ** 2
+    return float(1 / (1 / (hard * p["consensus_spread"] ** 2) + loading @ np.linalg.solve(rest, loading)))
+
+
+@pytest.mark.parametrize(("errors", "u"), [("full", None), ("families", {"A": 0.2})])
+def test_advice_tells_what_calculations_would(errors: str, u: object) -> None:
+    """At known hyperparameters a run lowers the variance of its material's ideal value as the joint normal says; a batch, too.
+
+    Theories err together, so that two runs for one material tell less than each by itself; a calculation is asked for once.
+    """
+    df = ladder(30, 8)[0]
+    df = df[df[NAMES].notna().any(axis=1)].reset_index(drop=True)
+    posterior = at_one_psi(df, errors, u, 3)
+    for m in (0, 7, 19):
+        absent = [k for k, name in enumerate(NAMES) if np.isnan(df.loc[m, name])]
+        own = [f"{NAMES[k]} of material {df.loc[m, 'solid']}" for k in absent]
+        found = advise(posterior, "theory", target=[m], batch=len(own) + 2)
+        falls = found.table.set_index("what")["fall"]
+        unsure = [0.04 if u is not None and NAMES[k] == "A" else 0.0 for k in absent]
+        before = dense_variance(posterior, m, [], 0.0)
+        for what, k, v in zip(own, absent, unsure, strict=True):
+            assert falls[what] == pytest.approx(before - dense_variance(posterior, m, [k], v), rel=1e-6)
+        if own:
+            assert sorted(found.plan["what"][: len(own)]) == sorted(own)
+            assert found.plan["what"].is_unique
+            if not any(unsure):
+                assert found.plan["fall"].sum() == pytest.approx(before - dense_variance(posterior, m, absent, 0.0), rel=1e-6)
 
 
 def test_it_says_what_is_wrong() -> None:

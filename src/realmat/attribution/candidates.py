@@ -31,6 +31,8 @@ class Lines(ABC):
 
     Attributes
     ----------
+    once : bool
+        Whether measuring again would say the same again, as a calculation does.
     kind : str
         The action that measures them.
     what : list of str
@@ -42,6 +44,7 @@ class Lines(ABC):
     """
 
     index: ClassVar[str] = ""
+    once: ClassVar[bool] = False
     kind: str
     what: list[str]
     pool: str = ""
@@ -66,6 +69,18 @@ class Lines(ABC):
     def fresh(self, values: Values) -> list[tuple[np.ndarray, np.ndarray]]:
         """Groups and standard deviations, each of shape (n,), of what is drawn afresh."""
         return []
+
+    def shared(self, other: Lines, values: Values) -> np.ndarray | None:
+        """Covariance with other lines, shape (n, others), through what the coefficients do not hold; None for none.
+
+        That is what is drawn afresh for both, such as the unresolved part of the same new material.
+        """
+        if not self.pool or self.pool != other.pool:
+            return None
+        out = np.zeros((len(self), len(other)))
+        for (g, s), (h, t) in zip(self.fresh(values), other.fresh(values), strict=True):
+            out += np.outer(s, t) * ((g[:, None] == h[None, :]) & (g[:, None] >= 0))
+        return out
 
     def _picked(self, posterior: Posterior, block: str, places: np.ndarray) -> sparse.csr_matrix:
         """X of quantities that are coefficients themselves, made once."""

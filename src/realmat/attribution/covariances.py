@@ -129,14 +129,13 @@ def _fresh_variance(line: Lines, values: Mapping[str, Any]) -> np.ndarray:
 
 
 def _add_shared(left: Sequence[Lines], right: Sequence[Lines], values: Mapping[str, Any], share: float, cross: np.ndarray) -> None:
-    """Add the covariance through what is drawn afresh for both, such as the unresolved part of the same new material."""
+    """Add the covariance through what the coefficients do not hold."""
     ends = np.cumsum([len(line) for line in left]), np.cumsum([len(line) for line in right])
     for a, i in zip(left, ends[0], strict=True):
         for b, j in zip(right, ends[1], strict=True):
-            if a.pool and a.pool == b.pool:
-                for (g, s), (h, t) in zip(a.fresh(values), b.fresh(values), strict=True):
-                    same = (g[:, None] == h[None, :]) & (g[:, None] >= 0)
-                    cross[i - len(a) : i, j - len(b) : j] += share * np.outer(s, t) * same
+            own = a.shared(b, values)
+            if own is not None:
+                cross[i - len(a) : i, j - len(b) : j] += share * own
 
 
 Gain = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -150,7 +149,7 @@ Allowed = Callable[[Sequence[int]], np.ndarray]
 def greedy(
     sums: Sums, cost: np.ndarray, batch: int, gain: Gain, allowed: Allowed | None = None
 ) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Choose one after the other by gain per cost, updating all covariances by rank one; the same action may be chosen again.
+    """Choose one after the other by gain per cost, updating all covariances by rank one; what is not done `once` may be chosen again.
 
     Returns
     -------
@@ -163,8 +162,10 @@ def greedy(
     falls: list[float] = []
     spreads: list[float] = []
     steps: list[np.ndarray] = []
+    once = np.repeat([line.once for line in sums.lines], [len(line) for line in sums.lines])
     for left in range(batch, 0, -1):
         open_ = np.ones(len(cost), dtype=bool) if allowed is None else allowed(chosen)
+        open_[[k for k in chosen if once[k]]] = False
         if not open_.any():
             break
         fall = gain(cross, variance, target)

@@ -3,13 +3,15 @@
 Each sweep (1) moves the other hyperparameters on their collapsed density, given the term's own parameters; (2) draws all coefficients
 exactly; (3) lets the term draw its own parameters given its coefficients. (1) and (2) together are one draw of a block, so the chain is a
 partially collapsed Gibbs sampler in the order that keeps its distribution (van Dyk & Park, J. Am. Stat. Assoc. 103, 790, 2008). Chains
-stand side by side in arrays.
+stand side by side in arrays, a few such groups of them on a thread each.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,23 +23,30 @@ from realmat.algebra.space import Space
 from realmat.errors import FitError
 from realmat.posterior.draws import Draws
 from realmat.support.progress import Progress
-from realmat.support.threads import one_blas_thread
+from realmat.support.threads import one_blas_thread, workers
 from realmat.terms.own_update import OwnUpdate
 from realmat.terms.problem import Problem
 
 States = list[dict[str, np.ndarray]]
 
-_SIDE_BY_SIDE = 16
+_SIDE_BY_SIDE = 16  # chains in all
+_GROUPS, _LARGE = 2, 4000  # groups of chains, where a term handles that many numbers in a sweep
 _WARM, _WARM_STILL = 150, 40  # sweeps: from the priors' medians, and from where chains have been
 _PLACES = 4  # to go to
 _TARGET = 0.6  # of the sweeps that leave where they were
 _ESS = 400.0  # of the least well known hyperparameter; sweeps go on until it is reached
-_FEW = 60  # numbers up to which a parameter's effective size is looked at
+_SHARE = 0.25  # of the draws asked for, where they are fewer than that takes
+_FEW = 200  # numbers up to which a parameter's effective size is looked at
+_FEWEST = 4  # sweeps that have an effective size
+_MORE = 1.1, 1.5  # times as many sweeps, at least and at most, before it is looked at again
 _LONGEST = 8  # times as many sweeps as draws were asked for
 
 
 Psi = Mapping[str, np.ndarray]
 """Draws of hyperparameters by name, arrays of shape (chain, draw, ...)."""
+
+Kept = tuple[dict[str, np.ndarray], np.ndarray]
+"""Of one sweep: parameters by name, chains first, and the coefficients that were drawn given them, shape (C, coefficients)."""
 
 
 def needed(problem: Problem) -> bool:
@@ -68,21 +77,17 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, progress: bool 
     system = System(problem)
     if system.augmented:
         raise FitError("a consensus of theories beside Student t parts or limits needs engine='nuts'.")
-    updates = [term.update for term in problem.all_terms if term.update is not None]
     each = max(1, round(_SIDE_BY_SIDE / chains))
     length = -(-draws // each)
-    run = _Run(system, updates, each * chains, np.random.default_rng([seed, 31]))
-    if start is not None:
-        run.begin(start)
-    sweeps = _WARM if start is None else _WARM_STILL
-    with Progress(progress, "warming up", sweeps) as bar:
-        run.warm(sweeps, bar)
+    groups = _Groups(system, each * chains, seed, start)
+    with Progress(progress, "warming up", groups.warming) as bar:
+        groups.warm(bar)
         bar.restart("sweeping", length)
-        run.keep(length, bar)
-    facts: dict[str, Any] = {"engine": "exact", "method": "collapsed Gibbs", "latents": "draws", "sweeps": len(run.kept)}
-    if run.interrupted:
-        facts["interrupted"] = f"interrupted after {len(run.kept)} sweeps"
-    kept = [run.kept[k] for k in np.linspace(0, len(run.kept) - 1, min(length, len(run.kept))).astype(int)]
+        groups.keep(length, bar)
+    facts: dict[str, Any] = {"engine": "exact", "method": "collapsed Gibbs", "latents": "draws", "sweeps": len(groups.kept)}
+    if groups.interrupted:
+        facts["interrupted"] = f"interrupted after {len(groups.kept)} sweeps"
+    kept = _spread(groups.kept, length)
     facts["seconds"] = round(time.perf_counter() - started, 4)
     return _laid_out(problem, system, kept, chains, draws, facts)
 
@@ -116,8 +121,8 @@ class _Run:
     Attributes
     ----------
     kept : list of (dict, array)
-        Of each sweep: parameters, chains first, and the coefficients that were drawn given them, shape (C, coefficients).
-    interrupted : bool
+    history : list of arrays of shape (C, n)
+        Where the chains were while they warmed up.
     """
 
     def __init__(self, system: System, updates: list[OwnUpdate], count: int, rng: np.random.Generator) -> None:
@@ -131,8 +136,8 @@ class _Run:
         self.states = [update.begin(medians, count, rng) for update in updates]
         self.sizes = [update.along(state).shape[1] for update, state in zip(self.updates, self.states, strict=True)]
         self.steps = _Steps(self.space.size + sum(self.sizes))
-        self.kept: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
-        self.interrupted = False
+        self.kept: list[Kept] = []
+        self.history: list[np.ndarray] = []
 
     def given(self, states: States) -> dict[str, np.ndarray]:
         """What the terms have drawn themselves, with what follows from it: chains last."""
@@ -208,50 +213,103 @@ class _Run:
         self.theta = self.space.thetas({q.name: flat[q.name][at] for q in self.space.params}, self.count)
         self.states = [{name: flat[name][at] for name in update.names} for update in self.updates]
 
-    def warm(self, sweeps: int, bar: Progress) -> None:
-        """Find the posterior, and the sizes of the steps in it."""
-        history: list[np.ndarray] = []
-        for k in range(sweeps):
-            self.sweep(0.5 / (1 + k / 20))
-            history.append(self.coordinates())
-            if k % 30 == 29:
-                self.steps.learn(history)
-            bar.advance()
+    def warm(self, sweep: int) -> None:
+        """A sweep towards the posterior, from which the sizes of the steps in it are learnt."""
+        self.sweep(0.5 / (1 + sweep / 20))
+        self.history.append(self.coordinates())
+        if sweep % 30 == 29:
+            self.steps.learn(self.history)
+
+    def keep(self) -> None:
+        """A sweep that counts."""
+        b = self.sweep(0.0)
+        own = {name: value for state in self.before for name, value in state.items() if not name.startswith("_")}
+        self.kept.append(({**self.space.named(self.theta), **own}, b))
+
+
+class _Groups:
+    """Groups of chains, each on a thread where there are several: the same numbers whatever their number.
+
+    Attributes
+    ----------
+    warming : int
+        Sweeps before those that count.
+    kept : list of (dict, array)
+        As those of a run, of all chains.
+    interrupted : bool
+    """
+
+    def __init__(self, system: System, count: int, seed: int, start: Psi | None) -> None:
+        own = [term.update for term in system.problem.all_terms if term.update is not None]
+        groups = min(_GROUPS if max(update.size for update in own) >= _LARGE else 1, count)
+        sizes = [len(part) for part in np.array_split(np.arange(count), groups)]
+        rngs = [np.random.default_rng([seed, 31, k]) for k in range(len(sizes))]
+        self.runs = [_Run(system, [u.apart() for u in own], size, rng) for size, rng in zip(sizes, rngs, strict=True)]
+        self.warming = _WARM if start is None else _WARM_STILL
+        self.kept: list[Kept] = []
+        self.count, self.interrupted = count, False
+        for run in self.runs if start is not None else ():
+            run.begin(start)
+
+    def warm(self, bar: Progress) -> None:
+        """Find the posterior."""
+        self._all(lambda run, sweep: run.warm(sweep), self.warming, bar)
 
     def keep(self, length: int, bar: Progress) -> None:
         """Keep sweeps until the least well known hyperparameter has the effective size asked for, `length` at least."""
         goal = length
         try:
-            while len(self.kept) < goal:
-                b = self.sweep(0.0)
-                own = {name: value for state in self.before for name, value in state.items() if not name.startswith("_")}
-                self.kept.append(({**self.space.named(self.theta), **own}, b))
-                bar.advance()
-                if len(self.kept) == goal and goal < _LONGEST * length and (short := self._short(length)) > 1:
-                    goal = min(int(np.ceil(goal * min(short, 2.0))), _LONGEST * length)
-                    bar.restart("sweeping on", goal - len(self.kept))
+            while True:
+                self._all(lambda run, _: run.keep(), goal - len(self.kept), bar)
+                self._join()
+                if len(self.kept) >= _LONGEST * length or (short := self._short(length)) <= 1:
+                    return
+                goal = min(int(np.ceil(len(self.kept) * np.clip(short, *_MORE))), _LONGEST * length)
+                bar.restart("sweeping on", goal - len(self.kept))
         except KeyboardInterrupt:
-            if len(self.kept) < 4:
+            self._join()
+            if len(self.kept) < _FEWEST:
                 raise
             self.interrupted = True
 
+    def _all(self, step: Callable[[_Run, int], None], sweeps: int, bar: Progress) -> None:
+        """So many steps of every group, in step."""
+        several = min(len(self.runs), workers())
+        with ThreadPoolExecutor(several) if several > 1 else nullcontext() as pool:
+            for sweep in range(sweeps):
+                list((map if pool is None else pool.map)(step, self.runs, [sweep] * len(self.runs)))
+                bar.advance()
+
+    def _join(self) -> None:
+        """Take the sweeps that every group has kept."""
+        for parts in zip(*(run.kept for run in self.runs), strict=False):
+            params = {name: np.concatenate([p[name] for p, _ in parts]) for name in parts[0][0]}
+            self.kept.append((params, np.concatenate([b for _, b in parts])))
+        for run in self.runs:
+            run.kept.clear()
+
     def _short(self, length: int) -> float:
-        """How many times as many sweeps are needed for the smallest effective sample size asked for."""
+        """How many times as many sweeps are needed for the smallest effective sample size asked for, of the draws that are handed on."""
         from arviz_stats.base import array_stats
 
-        wanted = min(_ESS, 0.1 * length * self.count)
-        first = self.kept[0][0]
+        if len(self.kept) < _FEWEST:
+            return 1.0
+        wanted = min(_ESS, _SHARE * length * self.count)
+        kept = _spread(self.kept, length)
         sizes = [
-            float(np.min(array_stats.ess(np.stack([p[name] for p, _ in self.kept], axis=1), chain_axis=0, draw_axis=1)))
-            for name, value in first.items()
+            float(np.min(array_stats.ess(np.stack([p[name] for p, _ in kept], axis=1), chain_axis=0, draw_axis=1)))
+            for name, value in kept[0][0].items()
             if value[0].size <= _FEW
         ]
         return wanted / max(min(sizes, default=wanted), 1.0)
 
 
-def _laid_out(
-    problem: Problem, system: System, kept: list[tuple[dict[str, np.ndarray], np.ndarray]], chains: int, draws: int, facts: dict[str, Any]
-) -> Draws:
+def _spread(kept: list[Kept], most: int) -> list[Kept]:
+    """At most so many sweeps, evenly spread."""
+    return [kept[k] for k in np.linspace(0, len(kept) - 1, min(most, len(kept))).astype(int)]
+
+
+def _laid_out(problem: Problem, system: System, kept: list[Kept], chains: int, draws: int, facts: dict[str, Any]) -> Draws:
     """(sweeps, chains side by side) as (chains, draws): several whole chains one behind the other in each."""
 
     def shaped(parts: list[np.ndarray]) -> np.ndarray:

@@ -19,11 +19,19 @@ class OwnUpdate(Protocol):
         The coefficients they are drawn given.
     learning : float
         How fast its steps adapt; 0 once the chains are warm.
+    size : int
+        How many numbers it handles in a sweep of one chain.
     """
 
     names: tuple[str, ...]
     block: str
     learning: float
+
+    @property
+    def size(self) -> int: ...
+
+    def apart(self) -> OwnUpdate:
+        """The same for other chains, with steps that adapt to these."""
 
     def begin(self, medians: Mapping[str, Any], chains: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Starting values."""

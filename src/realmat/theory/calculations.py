@@ -117,30 +117,28 @@ class Calculations:
             out[k, pattern.ran] = 1.0
         return out
 
-    @cached_property
-    def _both(self) -> np.ndarray:
-        """Ones for pairs of theories that were both run: shape (patterns, K, K)."""
-        return np.asarray(self.ran[:, :, None] * self.ran[:, None, :])
+    def inverses(self, covariance: np.ndarray, hardness: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """W of each pattern, zero for theories that were not run, and the log determinant of its inverse over those that were.
 
-    def weights(self, covariance: np.ndarray, hardness: np.ndarray | None = None) -> np.ndarray:
-        """W of each pattern, zero for theories that were not run: shape (..., patterns, K, K) from S of shape (..., K, K).
-
-        `hardness`, shape (..., M), are the materials' lambda: they count where calculations have a u.
+        Shapes (..., patterns, K, K) and (..., patterns) from S of shape (..., K, K). `hardness`, shape (..., M), are the materials'
+        lambda: they count where calculations have a u.
         """
-        return np.asarray(np.linalg.inv(self._inside(covariance, hardness)) * self._both)
+        from realmat.theory.consensus_kernels import inverses
 
-    def log_det(self, covariance: np.ndarray, hardness: np.ndarray | None = None) -> np.ndarray:
-        """Log determinant of the inverse of W, over the theories that were run, of each pattern: shape (..., patterns)."""
-        return np.asarray(np.linalg.slogdet(self._inside(covariance, hardness))[1])
-
-    def _inside(self, covariance: np.ndarray, hardness: np.ndarray | None) -> np.ndarray:
-        """The inverse of W, with ones for theories that were not run."""
-        out = covariance[..., None, :, :] * self._both + (1 - self.ran)[:, :, None] * np.eye(self.x.shape[1])
+        k = self.x.shape[1]
+        flat = np.ascontiguousarray(covariance).reshape(-1, k, k)
+        more = np.zeros((1, len(self.patterns), k))
         if self.noisy:
             first = np.array([pattern.members[0] for pattern in self.patterns])
             own = self.variance[first] if hardness is None else self.variance[first] / hardness[..., first, None]
-            out = out + own[..., None] * np.eye(self.x.shape[1])
-        return np.asarray(out)
+            more = np.ascontiguousarray(own).reshape(-1, *own.shape[-2:])
+        found, log_det = inverses(flat, self.ran, more)
+        shape = covariance.shape[:-2]
+        return found.reshape(*shape, -1, k, k), log_det.reshape(*shape, -1)
+
+    def weights(self, covariance: np.ndarray, hardness: np.ndarray | None = None) -> np.ndarray:
+        """The first of `inverses`."""
+        return self.inverses(covariance, hardness)[0]
 
     @cached_property
     def variance(self) -> np.ndarray:

@@ -283,9 +283,9 @@ class _Bound:
         bias, slope = p[f"{self.name}_bias"], p[f"{self.name}_slope"]
         if xp is np:
             hard = p.get(f"{self.name}_hardness")
-            read = self.calculations.reading(bias, slope, self.calculations.weights(covariance, hard))
-            log_det = self.calculations.by_material(self.calculations.log_det(covariance, hard))
-            return read.z[told], read.h[told], read.rest[told], log_det[told]
+            weights, log_det = self.calculations.inverses(covariance, hard)
+            read = self.calculations.reading(bias, slope, weights)
+            return read.z[told], read.h[told], read.rest[told], self.calculations.by_material(log_det)[told]
         parts, members = [], []
         for pattern in self.calculations.patterns:
             o, m = pattern.ran, pattern.members

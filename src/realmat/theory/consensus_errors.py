@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,11 +59,6 @@ class Errors:
         """What makes S0 the mean."""
         return STRENGTH - 1.0
 
-    def names(self) -> list[str]:
-        """Its parameters."""
-        own = [f"{self.name}_own"] + ([f"{self.name}_family"] if self.membership.shape[1] else [])
-        return own + ([f"{self.name}_factor", *self.pivots] if self.full else [])
-
     @property
     def pivots(self) -> list[str]:
         """Names of the squared diagonal of T."""
@@ -86,6 +82,19 @@ class Errors:
         triangle = below + xp.diag(xp.sqrt(xp.stack([p[name] for name in self.pivots])))
         factor = xp.dot(root, triangle)
         return xp.linalg.inv(xp.dot(factor, factor.T))
+
+    def covariances(self, p: Mapping[str, np.ndarray]) -> np.ndarray:
+        """S at C psi, parameters of shape (C, ...): shape (C, K, K)."""
+        own = p[f"{self.name}_own"]
+        centre = self.centre(own, p.get(f"{self.name}_family", np.zeros((len(own), 0))))
+        if not self.full:
+            return centre
+        triangle = np.zeros_like(centre)
+        below = np.tril_indices(self.size, -1)
+        triangle[:, below[0], below[1]] = p[f"{self.name}_factor"]
+        triangle[:, np.arange(self.size), np.arange(self.size)] = np.sqrt(np.stack([p[name] for name in self.pivots], axis=1))
+        inverse = np.linalg.inv(np.linalg.cholesky(np.linalg.inv(self.scale * centre)) @ triangle)
+        return np.asarray(inverse.swapaxes(1, 2) @ inverse)
 
     def factored(self, covariance: np.ndarray, own: np.ndarray, family: np.ndarray) -> dict[str, np.ndarray]:
         """T of covariances of shape (C, K, K): parameters by name with the chains first."""

@@ -85,6 +85,58 @@ def one_by_one(
     return taken
 
 
+@njit(f"Tuple((float64[:, :, :, ::1], {MATRIX}))({STACK}, {MATRIX}, {STACK})", **FAST)
+def inverses(covariance: np.ndarray, ran: np.ndarray, more: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse of S + diag(more) over the theories that each pattern has, zero for the others, and the log determinant of what it inverts.
+
+    Parameters
+    ----------
+    covariance : array of shape (C, K, K)
+    ran : array of shape (patterns, K)
+        1 for the theories of a pattern.
+    more : array of shape (C or 1, patterns, K)
+
+    Returns
+    -------
+    arrays of shape (C, patterns, K, K) and (C, patterns)
+        NaN where S is not positive definite.
+    """
+    chains, k = covariance.shape[:2]
+    patterns, own = ran.shape[0], more.shape[0] > 1
+    out, log_det = np.zeros((chains, patterns, k, k)), np.zeros((chains, patterns))
+    which, root, inverse = np.zeros(k, dtype=np.int64), np.zeros((k, k)), np.zeros((k, k))
+    for p in range(patterns):
+        n = 0
+        for i in range(k):
+            if ran[p, i] > 0:
+                which[n] = i
+                n += 1
+        for c in range(chains):
+            for i in range(n):  # Cholesky's L, and its inverse row by row
+                for j in range(i + 1):
+                    total = covariance[c, which[i], which[j]]
+                    if i == j:
+                        total += more[c if own else 0, p, which[i]]
+                    for a in range(j):
+                        total -= root[i, a] * root[j, a]
+                    root[i, j] = total / root[j, j] if j < i else np.sqrt(total)
+                log_det[c, p] += 2 * np.log(root[i, i])
+                for j in range(i):
+                    total = 0.0
+                    for a in range(j, i):
+                        total -= root[i, a] * inverse[a, j]
+                    inverse[i, j] = total / root[i, i]
+                inverse[i, i] = 1 / root[i, i]
+            for i in range(n):
+                for j in range(i + 1):
+                    total = 0.0
+                    for a in range(i, n):
+                        total += inverse[a, i] * inverse[a, j]
+                    out[c, p, which[i], which[j]] = total
+                    out[c, p, which[j], which[i]] = total
+    return out, log_det
+
+
 @njit(f"float64[:, :, :, ::1]({STACK}, {MATRIX}, int64[::1], int64)", **FAST)
 def scatter(errors: np.ndarray, weight: np.ndarray, which: np.ndarray, patterns: int) -> np.ndarray:
     """Sums of e e' times the weight over the materials of each pattern: errors (C, M, K), zero where not run; (C, patterns, K, K)."""

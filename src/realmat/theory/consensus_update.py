@@ -9,7 +9,7 @@ one number at a time, with a step size of its own that is learnt while the chain
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,10 @@ class Update:
     lengths: dict[str, np.ndarray] = field(default_factory=dict)
     learning: float = 0.5
 
+    def apart(self) -> Update:
+        """The same for other chains, with steps that adapt to these."""
+        return replace(self, lengths={})
+
     def begin(self, medians: Mapping[str, Any], chains: int, rng: np.random.Generator) -> State:
         """Starting values around those at the priors' medians, shape (chains, ...)."""
         out: State = {}
@@ -70,8 +74,12 @@ class Update:
 
     def covariance(self, state: State) -> np.ndarray:
         """S of every chain from its parameters, shape (C, K, K)."""
-        chains = len(state[f"{self.name}_own"])
-        return np.stack([self.errors.covariance({n: state[n][c] for n in self.errors.names()}) for c in range(chains)])
+        return self.errors.covariances(state)
+
+    @property
+    def size(self) -> int:
+        """Materials times theories."""
+        return int(np.prod(self.calculations.size))
 
     def derived(self, state: State) -> State:
         """What the algebra needs and the draws do not hold: the readings and their standard uncertainties, shape (C, materials)."""
@@ -85,7 +93,7 @@ class Update:
         """Log density of the calculations beyond that of the readings made of them, shape (C,)."""
         self._hold(state)
         told, hard = self.calculations.count > 0, state.get(f"{self.name}_hardness")
-        log_det = self.calculations.by_material(self.calculations.log_det(state["_covariance"], hard))
+        log_det = self.calculations.by_material(state["_log_det"])
         own = np.ones_like(state["_h"]) if hard is None else hard
         return np.asarray(self.calculations.beyond(*(x[:, told] for x in (log_det, state["_h"], state["_rest"], own))))
 
@@ -94,7 +102,7 @@ class Update:
         if "_covariance" not in state:
             state["_covariance"] = self.covariance(state)
         if "_weights" not in state:
-            state["_weights"] = self.calculations.weights(state["_covariance"], state.get(f"{self.name}_hardness"))
+            state["_weights"], state["_log_det"] = self.calculations.inverses(state["_covariance"], state.get(f"{self.name}_hardness"))
             read = self.calculations.reading(state[f"{self.name}_bias"], state[f"{self.name}_slope"], state["_weights"])
             state["_z"], state["_h"], state["_rest"] = read.z, read.h, read.rest
             if self.errors.full:
