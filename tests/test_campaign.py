@@ -30,12 +30,16 @@ def fit() -> rm.Fit:
     return MODEL.fit(table(), seed=1, progress=False)
 
 
+def known_scales() -> rm.Fit:
+    """A fit whose updates are exact."""
+    effect, noise = rm.material.Unresolved(by="specimen", scale=1.0), rm.observation.Normal(scale=0.4)
+    known = rm.Model("y", levels={"specimen": "piece"}, theory=rm.theory.Constant(), material=effect, observation=noise)
+    return known.fit(table(), seed=1, progress=False)
+
+
 def test_the_loop() -> None:
     """It asks for what was measured least, stays within its budget, and with known scales the uncertainty falls exactly as expected."""
-    effect = rm.material.Unresolved(by="specimen", scale=1.0)
-    noise = rm.observation.Normal(scale=0.4)
-    known = rm.Model("y", levels={"specimen": "piece"}, theory=rm.theory.Constant(), material=effect, observation=noise)
-    thin = known.fit(table(), seed=1, progress=False).update(pd.DataFrame({"y": [0.1, -0.2, 0.3], "piece": ["p0", "p0", "p0"]}))
+    thin = known_scales().update(pd.DataFrame({"y": [0.1, -0.2, 0.3], "piece": ["p0", "p0", "p0"]}))
     campaign = rm.Campaign(thin, costs={"repeat": 2.0, "specimen": 50.0}, budget=9)
     rng, truth = np.random.default_rng(5), np.random.default_rng(3).normal(0, 1, 10)
     expected, seen = [], []
@@ -165,6 +169,33 @@ def test_what_is_told_must_fit(fit: rm.Fit) -> None:
     assert campaign.spent == 0.0
     with pytest.raises(rm.ModelError, match="positive"):
         rm.Campaign(fit, budget=-1)
+
+
+def test_what_is_not_measured_yet_stays_open(tmp_path) -> None:
+    """Of a half-filled table the filled rows are taken and paid for, with rows of the user's own; the others can be told later."""
+    fit = known_scales()
+    campaign = rm.Campaign(fit, costs={"repeat": 3.0}, actions=["repeat"], path=tmp_path / "c.jsonl")
+    todo = campaign.ask(3)
+    own = pd.DataFrame({"y": [0.7], "piece": ["p3"]})
+    half = pd.concat([todo.assign(y=[0.1, np.nan, " "]), own], ignore_index=True)
+    campaign.tell(half)
+    assert campaign.spent == 3.0 + 1.0
+    assert len(campaign.fit.problem.table.whole) == 22
+    assert campaign.open == list(todo["what"][1:])
+    again = rm.Campaign(fit, costs={"repeat": 3.0}, actions=["repeat"], path=tmp_path / "c.jsonl")
+    assert again.open == campaign.open
+    assert again.uncertainty == pytest.approx(campaign.uncertainty)
+    again.tell(todo.iloc[1:].assign(y=[0.2, 0.3]))
+    assert again.spent == 10.0
+    assert not again.open
+    whole = fit.update([pd.DataFrame({"y": [0.1, 0.7, 0.2, 0.3], "piece": [todo["piece"][0], "p3", *todo["piece"][1:]]})])
+    assert again.uncertainty == pytest.approx(rm.Campaign(whole, target=list(fit.problem.table.index)).uncertainty, rel=1e-6)
+    for wrong, said in ((todo.assign(y=0.1, cost="dear"), "'dear' is none"), (todo.assign(y=0.1, measure="z"), "no column 'z'")):
+        with pytest.raises(rm.DataError, match=said):
+            again.tell(wrong)
+    with pytest.raises(rm.DataError, match="nothing was filled in for any row"):
+        again.tell(todo.iloc[:0])
+    assert again.spent == 10.0
 
 
 def test_costs_are_of_what_there_is(fit: rm.Fit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from realmat.attribution.calculations import Runs
 from realmat.attribution.candidates import Lines, Rows, States, latent_labels, new_pieces
 from realmat.attribution.covariances import locate
-from realmat.errors import ModelError
+from realmat.errors import DataError, ModelError
 from realmat.table.given import as_given
 from realmat.table.reading import UNITS
 from realmat.table.table import ROW, Table
@@ -130,6 +131,59 @@ def _limits(line: Lines, inside: int) -> dict[str, str]:
         return {}
     table, row = line.stream.table, int(line.cells[inside])
     return {name: "<" if side[row] < 0 else ">" for name, side in table.limits.items() if side[row]}
+
+
+@dataclass(frozen=True)
+class Told:
+    """Rows that hold what was measured, and what each was for.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        Without the columns that a campaign adds.
+    what, actions : list of str
+        "" and ``"measure"`` for a row that nobody asked for.
+    costs : list of float
+    """
+
+    rows: pd.DataFrame
+    what: list[str]
+    actions: list[str]
+    costs: list[float]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, responses: Sequence[str]) -> Told:
+        """Those rows of a table of `ask` that were filled, and rows of the user's own; what is still empty is left out.
+
+        Raises
+        ------
+        realmat.DataError
+            If a row has no column to fill, or a cost that is none; or if nothing was filled in.
+        """
+        notes = {n: frame[n] if n in frame.columns else pd.Series([None] * len(frame), frame.index) for n in NOTES}
+        asked = [None if _empty(m) else str(m) for m in notes["measure"]]
+        costs = pd.to_numeric(notes["cost"].where(~notes["cost"].map(_empty), 1.0), errors="coerce").astype(float)
+        wrong = [f"row {k}: there is no column {m!r} to fill" for k, m in zip(frame.index, asked, strict=True) if m not in (None, *frame)]
+        bad = ~(np.isfinite(costs) & (costs >= 0))
+        wrong += [f"row {k}: a cost of {notes['cost'][k]!r} is none" for k in frame.index[bad]]
+        if wrong:
+            raise DataError("; ".join(wrong[:6]) + (f"; and {len(wrong) - 6} more." if len(wrong) > 6 else "."))
+        readings = [c for c in dict.fromkeys([*responses, *(m for m in asked if m)]) if c in frame.columns]
+        known = ~frame[readings].map(_empty)
+        filled = [m is None or bool(known.loc[k].any()) for k, m in zip(frame.index, asked, strict=True)]
+        if not any(filled):
+            empty = ", ".join(str(w) for w in notes["what"][:6]) if len(frame) else "any row"
+            raise DataError(f"nothing was filled in for {empty}; fill in the column that `measure` names, as far as it was measured.")
+
+        def words(name: str, none: str) -> list[str]:
+            return [none if _empty(v) else str(v) for v in notes[name][filled]]
+
+        rows = frame[filled].drop(columns=[c for c in NOTES if c in frame.columns]).reset_index(drop=True)
+        return cls(rows, words("what", ""), words("action", "measure"), list(costs[filled]))
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
 def _plain(table: Table, name: str, row: int) -> Any:

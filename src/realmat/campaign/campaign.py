@@ -219,37 +219,47 @@ class Campaign:
         return frame
 
     def tell(self, rows: pd.DataFrame, cost: float | None = None) -> None:
-        """Take measured rows in: those of `ask`, filled, or any others. When it returns, they are on the disk.
+        """Take measured rows in: those of `ask`, filled as far as they were measured, or any others.
+
+        When it returns, they are on the disk. Rows whose column to fill is still empty are left `open`, and can be told later.
 
         Parameters
         ----------
         rows : DataFrame
             Columns are in the units of the table of the fit, unless the rows say otherwise (`rm.read_table`).
         cost : float, optional
-            What they cost; by default what the column `cost` says, else 1 a row.
+            What the filled rows cost together; by default what the column `cost` says, else 1 a row.
 
         Raises
         ------
         realmat.DataError
-            If rows do not fit the model, or the column to fill is empty. Nothing is then taken in.
+            If rows do not fit the model, a cost is none, or nothing was filled in. Nothing is then taken in.
         realmat.FileError
             If the record cannot be written. Nothing is then taken in.
         """
-        frame = rows.reset_index(drop=True)
-        if "measure" in frame.columns:
-            empty = [str(r["what"]) for _, r in frame.iterrows() if pd.isna(r[r["measure"]])]
-            if empty:
-                raise DataError(f"nothing was filled in for {', '.join(empty[:6])}; leave out what was not measured.")
-        each = [1.0] * len(frame) if "cost" not in frame.columns else [float(c) for c in frame["cost"]]
-        spent = sum(each) if cost is None else float(cost)
-        each = each if cost is None else [spent / len(frame)] * len(frame)
-        what = [str(w) for w in frame["what"]] if "what" in frame.columns else []
-        kinds = [str(a) for a in frame["action"]] if "action" in frame.columns else ["measure"] * len(frame)
-        own = frame.drop(columns=[c for c in rows_of.NOTES if c in frame.columns])
-        updated = self.fit.update(own)
-        self.record.add("tell", **packed(own), what=what, action=kinds, costs=each, cost=spent, update=str(updated.facts["update"]))
+        if cost is not None and not 0 <= cost < np.inf:
+            raise DataError(f"cost={cost!r}: what was spent is a number, 0 or more.")
+        told = rows_of.Told.of(rows.reset_index(drop=True), self.fit.declared.responses)
+        each = told.costs if cost is None else [float(cost) / len(told.rows)] * len(told.rows)
+        spent = float(sum(each))
+        updated = self.fit.update(told.rows)
+        noted = {"what": told.what, "action": told.actions, "costs": each, "cost": spent, "update": str(updated.facts["update"])}
+        self.record.add("tell", **packed(told.rows), **noted)
         self.spent += spent
         self._take_in(updated)
+
+    @property
+    def open(self) -> list[str]:
+        """What was last asked for and not told since, in words; another `ask` begins anew."""
+        left: list[str] = []
+        for step in self.record.steps:
+            if step["kind"] == "ask":
+                left = list(step["what"])
+            elif step["kind"] == "tell":
+                for what in step["what"]:
+                    if what in left:
+                        left.remove(what)
+        return left
 
     def _take_in(self, fit: Fit) -> None:
         """Go on from another fit: what was made for the old one is made anew."""
@@ -285,7 +295,7 @@ class Campaign:
         return plot_campaign(self, dark)
 
     def __repr__(self) -> str:
-        told = sum(len(s["what"]) or len(next(iter(s["rows"].values()), [])) for s in self.record.of("tell"))
+        told = sum(len(s["costs"]) for s in self.record.of("tell"))
         of = f" of {self.budget:g}" if self.budget is not None else ""
         return f"<Campaign for {self.aim.said}: {told} actions told, {self.spent:g}{of} spent>"
 

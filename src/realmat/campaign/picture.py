@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from realmat.campaign.campaign import Campaign
 
-LAYERS = {"theory": "theory", "characterise": "material", "specimen": "material", "repeat": "observation", "measure": "observation"}
+LAYERS = {"theory": "theory", "characterise": "material", "specimen": "material"}
+LAYERS |= dict.fromkeys(("repeat", "property", "measure"), "observation")
 _OTHER = "theory"  # one theory of a consensus is an action of its own name
 
 

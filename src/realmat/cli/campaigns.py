@@ -65,14 +65,14 @@ def ask(
 
 @campaign.command()
 def tell(record: RecordArgument, data: Annotated[Path, typer.Argument(help="Measured rows.", show_default=False)]) -> None:
-    """Take measured rows in: those of `ask`, filled, or any others."""
+    """Take measured rows in: those of `ask`, filled as far as they were measured, or any others."""
     from realmat.cli import tables
     from realmat.cli.show import say
 
     going = _opened(record)
     going.tell(tables.read(data).frame)
     said = f"Done: {going.why_done}." if going.done else f"Next:  realmat campaign ask {record}"
-    say(repr(going)[1:-1], f"The uncertainty is {going.uncertainty:.4g}.", said)
+    say(repr(going)[1:-1], *_open(going), f"The uncertainty is {going.uncertainty:.4g}.", said)
 
 
 @campaign.command()
@@ -86,7 +86,7 @@ def report(
     from realmat.support.places import writable
 
     going = _opened(record)
-    say(repr(going)[1:-1], grid(going.history), f"The uncertainty is {going.uncertainty:.4g}.")
+    say(repr(going)[1:-1], grid(going.history), *_open(going), f"The uncertainty is {going.uncertainty:.4g}.")
     if out is not None:
         picture = going.plot()
         known = picture.canvas.get_supported_filetypes()
@@ -94,6 +94,11 @@ def report(
             raise rm.FileError(f"{out}: a picture is written as {', '.join(known)}, as its name ends.")
         picture.savefig(writable(out))
         say("", f"Written: {out}")
+
+
+def _open(going: Campaign) -> list[str]:
+    """What was asked for and not told yet, in a line."""
+    return [f"Open: {', '.join(going.open)}."] if going.open else []
 
 
 def _opened(record: Path) -> Campaign:
