@@ -43,6 +43,7 @@ MORE = {
         "material": rm.material.Unresolved("specimen", nu=4.0),
         "observation": rm.observation.StudentT(bias_by="lab", scale_by="lab", below="low"),
     },
+    "noise that grows": {"observation": rm.observation.StudentT(scale_by="lab", scale_with="z", below="low")},
     "a curve": {"theory": rm.theory.Function(sigmoid, columns={"x": "z"}, params=CURVES), "material": rm.material.Unresolved("specimen")},
     "a broken curve": {"theory": rm.theory.Function(broken, columns={"x": "z"}, params=CURVES)},
     "bounded and related priors": {

@@ -98,3 +98,55 @@ def test_a_curve_with_a_scale_for_each_laboratory_by_two_ways_of_sampling() -> N
             a, b = ((x - two.mean()) ** power for x in (one, two))
             error = np.hypot(a.std() / np.sqrt(array_stats.ess(a)), b.std() / np.sqrt(array_stats.ess(b)))
             assert abs(a.mean() - b.mean()) < 4 * error, (name, power)
+
+
+@pytest.fixture(scope="module")
+def growing() -> tuple[pd.DataFrame, rm.Model]:
+    rng = np.random.default_rng(9)
+    x = rng.uniform(1000, 1004, 60)
+    df = pd.DataFrame({"y": 0.1 * np.exp(0.6 * (x - 1002)) * rng.normal(size=60), "x": x})
+    noise = rm.observation.Normal(scale_with="x", scale=rm.Prior("HalfNormal", sigma=1), scale_slope=rm.Prior("Normal", mu=0, sigma=1))
+    return df, rm.Model("y", theory=rm.theory.Constant(0.0), observation=noise)
+
+
+def test_noise_that_grows_with_a_column_by_quadrature(growing: tuple[pd.DataFrame, rm.Model]) -> None:
+    """Two unknowns on a grid; bounds are five Monte Carlo standard errors of independent draws, of which there are at least 1000."""
+    df, model = growing
+    fit = model.fit(df, seed=1, progress=False)
+    log, slope = np.meshgrid(np.linspace(-3.2, -1.4, 300), np.linspace(0, 1.3, 300), indexing="ij")
+    z = df["x"].to_numpy() - df["x"].mean()
+    s = np.exp(log[..., None] + slope[..., None] * z)
+    post = np.sum(-np.log(s) - 0.5 * (df["y"].to_numpy() / s) ** 2, axis=-1) + log - 0.5 * np.exp(2 * log) - 0.5 * slope**2
+    post = np.exp(post - post.max()) / np.exp(post - post.max()).sum()
+    drawn = {name: fit.tree["posterior"][name].values for name in ("noise_scale", "noise_scale_slope_x")}
+    for found, truth in ((np.log(drawn["noise_scale"]), log), (drawn["noise_scale_slope_x"], slope)):
+        centre = float((post * truth).sum())
+        sd = float(np.sqrt((post * (truth - centre) ** 2).sum()))
+        assert abs(found.mean() - centre) < 5 * sd / np.sqrt(1000)
+        assert found.std() == pytest.approx(sd, rel=5 / np.sqrt(2000))
+    new = float(fit.predict({"x": [1004.0]})["sd"][0])
+    assert new**2 == pytest.approx(
+        (drawn["noise_scale"] ** 2 * np.exp(2 * drawn["noise_scale_slope_x"] * (1004 - df["x"].mean()))).mean(), rel=0.02
+    )
+    more = fit.update(pd.DataFrame({"y": [0.3], "x": [1010.0]}))
+    assert more.problem.scale.columns == fit.problem.scale.columns  # variables mean what they meant
+
+
+def test_growth_of_noise_that_is_not_there_or_not_wanted_is_refused() -> None:
+    with pytest.raises(rm.ModelError, match="scale=False leaves out"):
+        rm.observation.Normal(u="u", scale=False, scale_with="x")
+    with pytest.raises(rm.ModelError, match="it needs scale_with="):
+        rm.observation.Normal(scale_slope=1.0)
+
+
+def test_a_theory_fixed_at_zero_may_stand_alone() -> None:
+    """Nothing is left to know but the noise: every answer is there, and says so."""
+    rng = np.random.default_rng(3)
+    df = pd.DataFrame({"y": rng.normal(size=30)})
+    fit = rm.Model("y", theory=rm.theory.Constant(0.0)).fit(df, draws=250, seed=1, progress=False)
+    fit.check()
+    assert fit.budget().table["share"].tolist() == [1.0]
+    assert fit.gap().table["residual"].to_numpy() == pytest.approx(df["y"].to_numpy())
+    assert np.isfinite(fit.loo().elpd)
+    assert (fit.advise().table["share"] == 0).all()
+    assert fit.predict()["mean"].values == pytest.approx(np.zeros(30))

@@ -93,6 +93,7 @@ MODELS: dict[str, dict[str, Any]] = {
         ),
         "observation": rm.observation.Normal(u="u"),
     },
+    "noise that grows": {"observation": rm.observation.StudentT(u="u", scale_by="lab", scale_with=["x1", "x2"])},
     "impurity by route, limits": {"material": rm.material.Impurity("oxygen", u="oxygen_u", below="lod", by="route", log=True)},
     "grain size, known or missing": {"material": [rm.material.GrainSize("grain", u=0.4), U("material")]},
     "grain size, exponent unknown": {"material": rm.material.GrainSize("grain", u=0.4, exponent=rm.Prior("Normal", mu=-0.5, sigma=0.1))},

@@ -229,7 +229,7 @@ def costs_of(lines: Sequence[Lines], costs: Mapping[str, float] | None) -> np.nd
 def _frame(lines: Sequence[Lines], which: Sequence[int], fall: np.ndarray, u: np.ndarray, cost: np.ndarray, total: float) -> pd.DataFrame:
     kinds = [line.kind for line in lines for _ in range(len(line))]
     what = [w for line in lines for w in line.what]
-    share = fall / total
+    share = fall / total if total > 0 else np.zeros(len(fall))  # all that there is to know is known
     columns = {"action": [kinds[k] for k in which], "what": [what[k] for k in which], "u": u, "fall": fall, "share": share}
     return pd.DataFrame({**columns, "cost": cost, "per_cost": share / cost})
 

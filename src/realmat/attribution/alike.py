@@ -117,6 +117,8 @@ def _everywhere(table: Table, inner: str, outer: str) -> bool:
 def scales_of_one(problem: Problem) -> list[str]:
     """Noise scales of groups that hardly any row shares, such as those of a column of numbers."""
     noise, count = problem.response_rows.noise, problem.response_rows.count
+    if all(q.coords is None for q in problem.observation.params):
+        return []
     groups = np.bincount(noise.group[noise.group >= 0], weights=count[noise.group >= 0])
     groups = groups[groups > 0]
     if len(groups) < 3 or np.median(groups) > 1:

@@ -146,8 +146,7 @@ class Rows(Lines):
         self.stream.indices = indices
         out = np.empty((len(indices), len(self)))
         for chunk in self.stream:
-            size = (len(self.stream), chunk.where.stop - chunk.where.start)
-            out[chunk.where] = np.broadcast_to(sum(chunk.mean.values()), size)[self.cells].T
+            out[chunk.where] = chunk.total[self.cells].T
         return out
 
 

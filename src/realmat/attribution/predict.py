@@ -248,8 +248,7 @@ def simulate(posterior: Posterior, table: Table | None, new: str, draws: int, rn
     for chunk in stream:
         mine = np.flatnonzero((order >= chunk.where.start) & (order < chunk.where.stop))
         local = order[mine] - chunk.where.start
-        total = sum(part for part in chunk.mean.values())
-        values = np.broadcast_to(total, (len(stream), chunk.where.stop - chunk.where.start))[:, local][stream.cell]
+        values = chunk.total[:, local][stream.cell]
         native = posterior.problem.native
         for source in chunk.sources[:-1] if native else chunk.sources:
             values = values + _draw(source, stream.cell, local, rng) * (root if source.groups is None else 1.0)

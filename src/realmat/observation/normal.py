@@ -12,7 +12,7 @@ from realmat.material.unresolved import tail
 from realmat.observation.bias import Offsets, listed
 from realmat.observation.common import Batches, Common
 from realmat.observation.limits import Limits
-from realmat.observation.scales import Scales
+from realmat.observation.scales import Scales, Trend
 from realmat.table.table import RESPONSE, Column, Table, rows_text
 from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper
 from realmat.terms.priors import Prior
@@ -35,6 +35,11 @@ class Normal(Component):
     scale_by : str or list of str, optional
         Groups with an inferred scale each, ``log scale ~ N(log_mean, log_sd^2)``; one that the fit has not seen draws its own. A prior
         given as `scale` is that of each group instead.
+    scale_with : str or list of str, optional
+        Columns of numbers with which the noise grows: ``log scale`` is linear in them, and `scale` is that at their means. A column in a
+        ratio scale (a load, a concentration) is best given as its logarithm.
+    scale_slope : Prior or float, optional
+        Of every such column, in one over its unit; default N(0, 1 / sd of the column).
     below, above : str, optional
         Boolean (0/1) columns: the response is known only to lie below, or above, the number in its column. A response written "<20" or
         ">300" says so itself.
@@ -67,6 +72,8 @@ class Normal(Component):
     bias_by: str | tuple[str, ...] | None = None
     bias_scale: PriorLike = None
     scale_by: str | tuple[str, ...] | None = None
+    scale_with: str | tuple[str, ...] | None = None
+    scale_slope: PriorLike = None
     below: str | None = None
     above: str | None = None
     between: tuple[str, str] | None = None
@@ -78,12 +85,17 @@ class Normal(Component):
     name: str | None = None
 
     def __post_init__(self) -> None:
-        for argument in ("bias_by", "scale_by", "between", "common"):
+        for argument in ("bias_by", "scale_by", "scale_with", "between", "common"):
             object.__setattr__(self, argument, freeze(getattr(self, argument)))
         if isinstance(self.u, (int, float)) and not (np.isfinite(self.u) and self.u > 0):
             raise ModelError(f"{type(self).__name__}: u={self.u!r} must be a positive standard uncertainty.")
         if self.scale is False and self.u is None:
             raise ModelError(f"{type(self).__name__}: scale=False needs u=, or there is no noise at all.")
+        if self.scale_with is not None and self.scale is False:
+            raise ModelError(f"{type(self).__name__}: scale_with= says how an inferred scale grows, which scale=False leaves out.")
+        if self.scale_with is None and self.scale_slope is not None:
+            raise ModelError(f"{type(self).__name__}: scale_slope= is how fast the noise grows with columns, so it needs scale_with=.")
+        self.prior("scale_slope", 0.0)
         self._limits.check(type(self).__name__, self.u, self.nu_argument not in (None, False))
         self.prior("bias_scale", 0.0)
         if not isinstance(self.scale, bool):
@@ -103,6 +115,7 @@ class Normal(Component):
         )
         out += [Column(by, "bias", kind="label") for by in listed(self.bias_by)]
         out += [Column(by, "noise scale", kind="label") for by in listed(self.scale_by)]
+        out += [Column(name, "growth of the noise") for name in self.counted]
         out += [*self._limits.needs(positive=False), *(need for shared in self._shared for need in shared.needs())]
         return out + [Column(flag, "censoring flag (0 or 1)", lower=0.0, upper=1.0) for flag in (self.below, self.above) if flag]
 
@@ -110,7 +123,13 @@ class Normal(Component):
         """Defaults in words."""
         asked = {"scale": self.scale is not False, "bias_scale": self.bias_by is not None}
         out = {name: "HalfNormal(sd of what theory leaves)" for name, has in asked.items() if has}
+        out |= {"scale_slope": "N(0, 1 / sd(column))"} if self.scale_with else {}
         return {**out, "scale": "log-normal population of groups, inferred"} if self.scale_by and self.scale is True else out
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Columns with which the noise grows."""
+        return listed(self.scale_with)
 
     @property
     def nu_argument(self) -> PriorLike | bool:
@@ -138,6 +157,7 @@ class Normal(Component):
         name = self.label
         default = Prior("HalfNormal", sigma=scale.response)
         scales = Scales.of(f"{name}_scale", self.scale, scale.response, table, listed(self.scale_by))
+        trend = Trend.of(f"{name}_scale", self.counted, lambda default: self.prior("scale_slope", default), scale)
         unstated = self.u is not None and bool((self._stated(table) == 0).any())
         rest, rest_of = hyper(f"{name}_unstated_scale", default) if unstated else ((), None)
         nu_params, nu = tail(name, self.nu_argument)
@@ -153,7 +173,8 @@ class Normal(Component):
             group = np.where(group >= scales.size, group - scales.size + known, group)
             group = np.where(u == 0, scales.size, group) if rest_of else group
             more: Function = lambda p, xp: np.concatenate([every(p, xp), scales.unseen(p, new)])  # noqa: E731
-            return self._limits.noise(other, Noise(u, group, more if new else every, nu, self._censoring(other)))
+            grown = trend.on(other, group, more if new else every)
+            return self._limits.noise(other, Noise(u, *grown, nu, self._censoring(other)))
 
         spread = self.prior("bias_scale", default)
         biases: list[Offsets | Batches] = [Offsets(by, f"bias_{by}", spread, table) for by in listed(self.bias_by)]
@@ -165,7 +186,7 @@ class Normal(Component):
             return Contribution(tuple(piece for piece, _ in made), fresh=tuple(f for _, fresh in made for f in fresh))
 
         bias_params = tuple(param for bias in biases for param in bias.params)
-        params = (*scales.params, *rest, *nu_params, *bias_params)
+        params = (*scales.params, *trend.params, *rest, *nu_params, *bias_params)
         own = tuple(Bias(bias.name, (bias.name,), bias.sd) for bias in biases)
         return Term(name, "observation", params, blocks, contribute, noise=noise, biases=own)
 

@@ -87,6 +87,12 @@ class Chunk:
     mean: dict[str, np.ndarray]
     sources: tuple[Source, ...]
 
+    @property
+    def total(self) -> np.ndarray:
+        """All noiseless parts together, shape (cells, draws)."""
+        first, *others = self.mean.values()
+        return sum(others, first)
+
     def variance(self, component: str) -> np.ndarray | None:
         """Fresh variance of a component, shape (cells, draws) or (1, draws); None where nothing is drawn."""
         own = [s.full_variance for s in self.sources if s.component == component]
@@ -164,7 +170,7 @@ class Stream:
         # a stated u is relative to a response that is not known yet: take the predicted median for it
         median = np.zeros(len(self.table))
         for chunk in self._chunks(noise=False):
-            median += sum(part.sum(axis=1) for part in chunk.mean.values()) / len(self.indices)
+            median += chunk.total.sum(axis=1) / len(self.indices)
         columns = {**self.table.columns, problem.response: np.exp(median)}
         t = self.table
         return self._typical(make(Table(columns, t.levels, t.index, t.limits, t.count, t.response, t.link)))
@@ -197,10 +203,13 @@ class Stream:
                 if part is not None:
                     mean[component] = part
                 sources += _fresh(component, contribution, values)
+            if not mean:  # a theory fixed at zero stands alone
+                mean[self.components[0]] = np.zeros((len(self), len(values)))
+            chunk = Chunk(where, mean, ())
             if noise:
-                eta = np.broadcast_to(sum(mean.values()), (len(self), len(values))) if self.posterior.problem.native else None
+                eta = chunk.total if self.posterior.problem.native else None
                 sources.append(noise_source(self.posterior.problem.observation.component, self.noise, values, eta))
-            yield Chunk(where, mean, tuple(sources))
+            yield replace(chunk, sources=tuple(sources))
 
     def _coefficients(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Coefficient draws by block, each of shape (size, draws): as stored, or redrawn once for all blocks."""

@@ -45,7 +45,7 @@ def groups(posterior: Posterior, seed: int, likelihood: bool = True) -> tuple[np
     shape = (len(flat), len(problem.table))
     predictive, log_likelihood = np.empty(shape), np.empty(shape) if likelihood else None
     for chunk in stream:
-        mean = np.ascontiguousarray(sum(chunk.mean.values()).T)[:, stream.cell]  # type: ignore[union-attr]
+        mean = np.ascontiguousarray(chunk.total.T)[:, stream.cell]
         if noise.density is not None:
             values = [posterior.values(int(i)) for i in stream.indices[chunk.where]]
             predictive[chunk.where] = in_units(problem, noise.density.draw(mean.T, own_values(noise, values), rng).T)

@@ -61,7 +61,14 @@ def scale_of(table: Table, response: str, link: str, components: Sequence[Compon
     stands = {c.label: c.stands_for(table) for c in components if c.layer == "theory"}
     carrier = next((label for label, value in stands.items() if value is None), "")
     centre = level - sum(value for value in stands.values() if value is not None)
-    return Scale(residual, level, spread, shift, theory, carrier, centre)
+    counted = {name: _moments(table.numeric(name), count) for c in components for name in c.counted}
+    return Scale(residual, level, spread, shift, theory, carrier, centre, counted)
+
+
+def _moments(x: np.ndarray, count: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation over all rows for which a row stands; 1 for a column that does not vary."""
+    mean = float(x[0] + np.average(x - x[0], weights=count))
+    return mean, float(np.sqrt(np.average((x - mean) ** 2, weights=count))) or 1.0
 
 
 def bind(response: str, link: str, components: Sequence[Component], table: Table, scale: Scale | None = None) -> Problem:

@@ -7,7 +7,7 @@ import difflib
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -51,6 +51,8 @@ class Scale:
         together they do not count the response's level twice.
     centre : float
         Mean of g(y), less what theory components without a default intercept stand for at their columns' means.
+    columns : mapping of str to tuple of two float
+        Mean and standard deviation of the columns from whose means a component counts, see `Component.counted`.
     """
 
     response: float
@@ -60,6 +62,7 @@ class Scale:
     theory: tuple[str, ...] = ()
     carrier: str = ""
     centre: float = 0.0
+    columns: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def intercept(self, label: str) -> tuple[float, float]:
         """Centre and width of the default prior of a component's intercept, counted from the means of its columns.
@@ -135,6 +138,11 @@ class Component:
         """
         return 0.0
 
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Columns that count from their means over the rows of the fit, which are noted so that an update keeps them."""
+        return ()
+
     def stands_for(self, table: Table) -> float | None:
         """What a theory component says of the response's level, on the scale of the link, by the priors that it was given.
 
@@ -158,8 +166,8 @@ class Component:
         if override:
             return stored_name(override)
         parts = [snake(type(self).__name__)]
-        for field in self.about:
-            value = getattr(self, field)
+        for name in self.about:
+            value = getattr(self, name)
             parts.append("_".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value))
         return stored_name("_".join(parts))
 

@@ -234,7 +234,7 @@ def _pointwise(posterior: Posterior, groups: Groups, indices: np.ndarray) -> _Sc
     moments = Moments.empty(len(indices), len(groups.cell))
     for chunk in stream:
         size = (len(stream), chunk.where.stop - chunk.where.start)
-        value = np.broadcast_to(sum(chunk.mean.values()), size).T
+        value = chunk.total.T
         noise = chunk.sources[-1]
         scale = np.broadcast_to(np.sqrt(noise.variance), size).T
         if rowwise.density is not None:

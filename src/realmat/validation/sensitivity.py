@@ -119,7 +119,7 @@ def _pointwise(posterior: Posterior, indices: np.ndarray) -> np.ndarray:
     stream.indices = indices
     out = np.empty(len(indices))
     for chunk in stream:
-        mean = np.asarray(sum(chunk.mean.values())).T[:, problem.cell]
+        mean = chunk.total.T[:, problem.cell]
         noise = chunk.sources[-1]
         sd = np.broadcast_to(np.sqrt(noise.variance), (len(stream), len(mean))).T[:, problem.cell]
         out[chunk.where] = log_density(problem, mean, sd, None if noise.nu is None else noise.nu[:, None]).sum(axis=1)

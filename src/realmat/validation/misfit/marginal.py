@@ -53,7 +53,7 @@ def pivots(posterior: Posterior, draws: int, rng: np.random.Generator) -> Margin
     at = tuple(_At(model, posterior.values(int(i)), columns, rng, simulated) for i in posterior.thin(draws))
     fitted, stream = np.zeros(len(problem.cells)), Stream(posterior, draws=4 * draws)
     for chunk in stream:
-        fitted += np.asarray(sum(chunk.mean.values())).sum(axis=1) / len(stream.indices)
+        fitted += chunk.total.sum(axis=1) / len(stream.indices)
     empty = np.zeros((0, 0))
     layers = [rows_of(problem, empty, float(np.sqrt(np.mean([np.mean(a.noise) for a in at]))))]
     for (block, codes), where in zip(blocks, columns, strict=True):

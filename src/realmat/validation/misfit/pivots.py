@@ -89,7 +89,7 @@ def pivots(posterior: Posterior, draws: int, rng: np.random.Generator) -> Pivots
     mean, z, scale = [], [], []
     censored = problem.response_rows.noise.censored
     for chunk in stream:
-        eta = np.asarray(sum(chunk.mean.values()))[problem.cell]
+        eta = chunk.total[problem.cell]
         noise = chunk.sources[-1]
         sd = np.sqrt(np.broadcast_to(noise.variance, (len(stream), eta.shape[1])))[problem.cell]
         sd = sd / np.sqrt(problem.table.count)[:, None]  # of a row that stands for several g is the mean
