@@ -146,3 +146,51 @@ def test_device_times_to_failure() -> None:
     post = fit.tree["posterior"]
     assert float(post["effect_kt_slope"].mean()) == pytest.approx(0.628, abs=0.08)
     assert float(post["noise_scale"].mean()) == pytest.approx(0.978, abs=0.15)
+
+
+def _rate(v: Any) -> Any:
+    return v
+
+
+def _from_odds(v: Any) -> Any:
+    return 4 * (1 - v) / v  # mean of a negative binomial of size 4 that stops with probability v
+
+
+def _inverse(v: Any) -> Any:
+    return 1 / v
+
+
+def _strength(v: Any) -> Any:
+    return v ** (-1 / 3)
+
+
+B = np.array([0.8, 2.3, 1.1, 1.9])  # broke; the last was stopped
+GAMMA, BETA = rm.Prior("Gamma", alpha=2.0, beta=1.5), rm.Prior("Beta", alpha=2.0, beta=1.5)
+CONJUGATE: dict[str, tuple[Any, Any, rm.Prior, Any, Any]] = {
+    "gamma-Poisson": (rm.observation.Poisson(exposure="n"), _rate, GAMMA, Y, stats.gamma(2 + Y.sum(), scale=1 / (1.5 + N.sum()))),
+    "beta-binomial": (rm.observation.Binomial(trials="n"), _rate, BETA, Y, stats.beta(2 + Y.sum(), 1.5 + (N - Y).sum())),
+    "beta-negative binomial": (rm.observation.NegativeBinomial(dispersion=0.5), _from_odds, BETA, Y, stats.beta(2 + 16, 1.5 + Y.sum())),
+    "gamma-gamma": (rm.observation.Gamma(dispersion=0.5), _inverse, GAMMA, B, stats.gamma(2 + 16, scale=1 / (1.5 + 4 * B.sum()))),
+    "gamma-Weibull": (
+        rm.observation.Weibull(modulus=3.0, size="n", above="stopped"),
+        _strength,
+        GAMMA,
+        B,
+        stats.gamma(2 + 3, scale=1 / (1.5 + (N * B**3).sum())),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONJUGATE)
+def test_conjugate_posteriors_in_closed_form(name: str) -> None:
+    """Gelman et al., Bayesian Data Analysis, 3rd ed., 2013, section 2.6; for lifetimes Meeker & Escobar 1998, section 14.4."""
+    observation, function, prior, y, truth = CONJUGATE[name]
+    model = rm.Model("y", theory=rm.theory.Function(function, columns=[], params={"v": prior}), observation=observation)
+    fit = model.fit(pd.DataFrame({"y": y, "n": N, "stopped": [0, 0, 0, 1]}), seed=1, draws=1000, progress=False)
+    found = fit.summary().loc["function_v"]
+    draws, most = fit.tree["posterior"]["function_v"].values.ravel(), float(found["ess_bulk"])
+    assert most > 400
+    assert draws.mean() == pytest.approx(truth.mean(), abs=4 * truth.std() / np.sqrt(most))
+    u = truth.cdf(draws)  # uniform
+    assert np.mean(u) == pytest.approx(0.5, abs=4 * np.sqrt(1 / 12 / most))
+    assert np.std(u) == pytest.approx(np.sqrt(1 / 12), rel=4 * np.sqrt(0.2 / most))

@@ -65,6 +65,12 @@ class WeakestLink(Density):
         """Strengths of new pieces of the same size, all broken."""
         return np.asarray(np.exp(eta) * (rng.exponential(size=eta.shape) / column(self.size)) ** (1 / own["modulus"]))
 
+    def anew(self, y: Array, eta: Array, own: Own, rng: np.random.Generator) -> tuple[Array, WeakestLink]:
+        """Pieces that would have gone beyond where one was stopped are stopped there, others break."""
+        value = self.draw(eta, own, rng)[:, 0]
+        beyond = self.censored * (value - y) > 0
+        return np.where(beyond, y, value), WeakestLink(self.size, np.where(beyond, self.censored, 0))
+
     def mean(self, eta: Array, own: Own) -> Array:
         """Mean strength."""
         return np.asarray(np.exp(eta) * column(self.size) ** (-1 / own["modulus"]) * special.gamma(1 + 1 / own["modulus"]))

@@ -89,6 +89,10 @@ class Density(ABC):
     def draw(self, eta: Array, own: Own, rng: np.random.Generator) -> Array:
         """A new reading of each row, shape (rows, chains)."""
 
+    def anew(self, y: Array, eta: Array, own: Own, rng: np.random.Generator) -> tuple[Array, Density]:
+        """The rows measured once more in the same way: new readings, shape (rows,), for `eta` of shape (rows, 1), and their density."""
+        return self.draw(eta, own, rng)[:, 0], self
+
     @abstractmethod
     def mean(self, eta: Array, own: Own) -> Array:
         """Mean of a new reading."""

@@ -7,8 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from realmat.errors import ModelError
 from realmat.terms.density import Array, Density, Derivatives, Own
 from realmat.terms.location_scale import Interval
+
+_TRIES = 10_000
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,19 @@ class Kept(Density):
     def draw(self, eta: Array, own: Own, rng: np.random.Generator) -> Array:
         """A new reading, kept or not."""
         return self.base.draw(eta, own, rng)
+
+    def anew(self, y: Array, eta: Array, own: Own, rng: np.random.Generator) -> tuple[Array, Kept]:
+        """Readings that are kept, by drawing until they are."""
+        new, base = self.base.anew(y, eta, own, rng)
+        left, right = base.left, base.right
+        for _ in range(_TRIES):
+            out = np.flatnonzero((new < self.low) | (new > self.high))
+            if not len(out):
+                return new, Kept(base, self.low, self.high)
+            again, ends = self.base.take(out).anew(y[out], eta[out], {name: v[out] for name, v in own.items()}, rng)
+            new[out], left[out], right[out] = again, ends.left, ends.right
+            base = Interval(left, right, self.base.standard)
+        raise ModelError(f"{len(out)} simulated rows are never within what kept_above= and kept_below= keep: they lie too far outside.")
 
     def mean(self, eta: Array, own: Own) -> Array:
         """Mean of a new reading, kept or not."""

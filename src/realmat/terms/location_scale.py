@@ -224,6 +224,17 @@ class Interval(Density):
         """A new exact reading."""
         return np.asarray(eta + own["sd"] * self.standard.draw(eta.shape, own.get("nu"), rng))
 
+    def anew(self, y: Array, eta: Array, own: Own, rng: np.random.Generator) -> tuple[Array, Interval]:
+        """Values beyond a limit stay limits, others are read; those between two limits fall into intervals of the same width."""
+        value, low, high = self.draw(eta, own, rng)[:, 0], y - self.left, y + self.right
+        beyond = np.where(np.isinf(self.left), value < high, np.isinf(self.right) & (value > low)) | (np.isinf(low) & np.isinf(high))
+        width = self.left + self.right
+        closed = np.isfinite(width) & (width > 0)
+        steps = np.floor(np.divide(value - low, width, out=np.zeros(len(y)), where=closed))
+        kept = closed | beyond
+        new = np.where(beyond, y, np.where(closed, y + steps * np.where(closed, width, 0.0), value))
+        return new, Interval(np.where(kept, self.left, 0.0), np.where(kept, self.right, 0.0), self.standard)
+
     def mean(self, eta: Array, own: Own) -> Array:
         """Mean of a new reading."""
         return eta

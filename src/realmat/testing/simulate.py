@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from realmat.posterior import prior_draws
+from realmat.posterior.reading import own_values
 from realmat.terms.problem import Problem
 from realmat.terms.term import Contribution, Noise, Rows, Values, degrees, evaluate
 
@@ -102,6 +103,9 @@ def _row_mean(rows: Rows, values: Values, b: Mapping[str, np.ndarray]) -> np.nda
 def _simulated(rows: Rows, mean: np.ndarray, values: Values, rng: np.random.Generator) -> Rows:
     """New values of measured rows. A row with a limit is censored where its new value lies beyond it, and measured where not."""
     noise = rows.noise
+    if noise.density is not None:
+        y, density = noise.density.anew(rows.y, mean[:, None], own_values(noise, [values]), rng)
+        return dataclasses.replace(rows, y=y, noise=dataclasses.replace(noise, density=density, censored=None))
     scales = np.append(np.asarray(noise.scales(values, np), dtype=float), 0.0) if noise.scales is not None else np.zeros(1)
     variance = noise.u**2 + scales[noise.group] ** 2
     if noise.nu is not None:
