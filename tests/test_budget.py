@@ -178,7 +178,7 @@ def test_compensation_is_named_and_signed() -> None:
     assert b.compensation[0][:2] == ("unresolved_material", "constant")
     assert b.compensation[0][2] == pytest.approx(-0.4, rel=1e-9)
     assert "compensate" in b.text
-    assert "unresolved_material and constant" in b.text
+    assert "unresolved material and constant" in b.text
     assert b.table["share"].sum() == pytest.approx(1, abs=1e-9)
 
 
@@ -190,7 +190,7 @@ def test_joined_components_are_one_row() -> None:
     )
     assert not {"noise", "unresolved_specimen"} & set(together.table["component"])
     assert "material + observation" in set(together.table["layer"])
-    assert "cannot separate unresolved_specimen and noise" in together.text
+    assert "cannot separate unresolved specimen and noise" in together.text
     s2, n2 = posterior.param("unresolved_specimen_scale") ** 2, posterior.param("noise_scale") ** 2
     rest = together.dataset["variance"].sel(kind="epistemic").sum().item()
     row = together.table.set_index(["component", "kind"]).loc[("unresolved_specimen + noise", "aleatoric")]

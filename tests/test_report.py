@@ -24,6 +24,7 @@ from realmat.plots.model import cards
 from realmat.report import bayes, charts, markdown, page, render, words
 from realmat.report.code import declaration
 from realmat.report.findings import Findings, findings
+from realmat.support.shown import plus_minus
 
 NOTHING = SimpleNamespace(caption="", heads=[], rows=[], note="", alt="")
 COMPARED = {
@@ -127,12 +128,17 @@ def test_layers_that_cannot_be_told_apart_are_not_credited_singly() -> None:
         (0.012345, 0.00067, False, "0.01235 ± 0.00067"),
         (-0.5, 7.16, True, "−0.5 ± 7.2"),
         (51.0, 0.0, True, "+51"),
-        (1234.5, 250.0, False, "1234 ± 250"),
+        (1234.5, 250.0, False, "1230 ± 250"),
+        (1.49e6, 288276.0, False, "(1.49 ± 0.29) × 10⁶"),
+        (1234567.89, 0.12, False, "1234567.89 ± 0.12"),
+        (3.1e-5, 4e-6, True, "(+3.10 ± 0.40) × 10⁻⁵"),
+        (0.5, 2e6, False, "(0.0 ± 2.0) × 10⁶"),
+        (9.999e5, 1.2e6, False, "(1.0 ± 1.2) × 10⁶"),
     ],
 )
 def test_a_value_has_the_digits_of_its_uncertainty(value: float, u: float, signed: bool, said: str) -> None:
     """Two digits of u, and as many of the value: JCGM 100:2008, 7.2.6."""
-    assert words.plus_minus(value, u, signed) == said
+    assert plus_minus(value, u, signed) == said
 
 
 def test_a_waterfall_ends_where_it_was_measured(fit: Fit) -> None:

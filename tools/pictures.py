@@ -1,6 +1,7 @@
 """Draw the pictures of the README and the gallery from real fits: python tools/pictures.py [NAME ...]
 
-A template's picture shows, from its real fit, the waterfall from theory to the measured value of one piece, and the budget of a new one.
+A template's picture shows, from its real fit, the waterfall from theory to the measured value of one piece, and the budget of a new one;
+above them, where several theories tell of one ideal value, what each is worth, and of several properties, what informs which.
 The front's picture is that of the example in the README. Without names: everything.
 """
 
@@ -18,6 +19,7 @@ import realmat as rm
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "_static" / "pictures"
 PIECES = {"formation_enthalpy": "NiO"}  # by default the piece whose gap is largest
+PROPERTIES = {"steels": "fatigue_strength", "alloys": "yield_strength"}  # of several, the one whose budget is drawn
 DPI, COLOURS = 130, 96
 
 
@@ -39,13 +41,16 @@ def stacked(pictures: list[Image.Image]) -> Image.Image:
     return whole.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
-def answers(fit: rm.Fit, piece: Any = None) -> Image.Image:
-    """Give the waterfall of one piece above the budget of a new one."""
+def answers(whole: rm.Fit, piece: Any = None, of: str | None = None) -> Image.Image:
+    """Give the waterfall of one piece above the budget of a new one, `of` one property where there are several."""
+    fit = whole if of is None else whole.of(of)
     levels = fit.model.levels
     new = "material" if "material" in levels else "specimen" if "specimen" in levels else "observation"
-    parts = [fit.budget(new=new).plot()]
-    if any(component.layer == "theory" for component in fit.model.components):
-        parts.insert(0, fit.gap().plot(piece))
+    parts = [fit.gap().plot(piece), fit.budget(new=new).plot()]
+    if any(isinstance(component, rm.theory.Consensus) for component in fit.model.components):
+        parts.insert(0, fit.theories().plot())
+    if len(fit.problem.every) > 1:
+        parts.insert(0, whole.plot_model())
     return stacked([png(part) for part in parts])
 
 
@@ -66,10 +71,11 @@ def write(picture: Image.Image, name: str) -> None:
 
 
 def template(name: str) -> None:
-    """Fit the `real` variant of a template to its own data and draw its answers."""
+    """Fit the layered variant of a template to its own data and draw its answers."""
     found = rm.templates.get(name)
     data = found.data()
-    write(answers(found.model("real", table=data).fit(data, seed=1, progress=False), PIECES.get(name)), name)
+    fit = found.model("joint" if name in PROPERTIES else "real", table=data).fit(data, seed=1, progress=False)
+    write(answers(fit, PIECES.get(name), PROPERTIES.get(name)), name)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ shifts the band, partly as its polarity says (Onsager's reaction field), partly 
 (another band than the brightest, vibrations, aggregation) is unresolved. Mistaken entries among the spectra give the noise heavy tails.
 """
 
+import dataclasses
+
 import realmat as rm
 
 COLUMNS = [
@@ -39,7 +41,8 @@ def model(variant="real"):
     )
     if variant != "real":
         return declared
-    return declared.with_material(
+    real = declared.with_material(
         rm.material.Solvent("solvent_name", explained_by="dielectric", form="onsager"),
         rm.material.Unresolved(by="material"),
     ).with_observation(rm.observation.StudentT(nu=3, bias_by="lab"))
+    return dataclasses.replace(real, labels={"solvent_name": "solvent"})

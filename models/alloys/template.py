@@ -54,6 +54,7 @@ def _member(response, unit):
     return rm.Model(
         response,
         unit=unit,
+        label=response.replace("_", " ").capitalize(),
         link="log",
         levels={"material": "formula", "specimen": "lot"},
         theory=rm.theory.Constant(),

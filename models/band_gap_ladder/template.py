@@ -35,7 +35,7 @@ def data():
 
 
 def model(variant="real"):
-    declared = rm.Model("Experimental", unit="eV", levels={"material": "Composition"})
+    declared = rm.Model("Experimental", unit="eV", label="Band gap", levels={"material": "Composition"})
     if variant in ("theory", "ideal"):
         line = {"intercept": 0.0, "slope": 1.0} if variant == "theory" else {}
         return declared.with_theory(rm.theory.Calibrated("MBJ", **line))

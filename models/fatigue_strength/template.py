@@ -5,10 +5,13 @@ inclusions, sulfur and phosphorus, other elements, and a tempered microstructure
 beyond these is unresolved.
 """
 
+import dataclasses
+
 import realmat as rm
 
 IMPURITIES = ("P_wt", "S_wt")
 ALLOYING = ("C_wt", "Si_wt", "Mn_wt", "Ni_wt", "Cr_wt", "Cu_wt", "Mo_wt")
+LABELS = {column: column.removesuffix("_wt") for column in (*IMPURITIES, *ALLOYING)}
 INCLUSIONS = {"inclusions_dA": "plastically deformed", "inclusions_dB": "aligned", "inclusions_dC": "isolated"}
 
 COLUMNS = [
@@ -51,9 +54,10 @@ def model(variant="real"):
     )
     if variant != "real":
         return declared
-    return declared.with_material(
+    real = declared.with_material(
         *(rm.material.Impurity(column, unit="wt%") for column in (*IMPURITIES, *ALLOYING)),
         *(rm.material.Effect(column) for column in INCLUSIONS),
         rm.material.Process("tempering_temperature"),
         rm.material.Unresolved(by="material"),
     )
+    return dataclasses.replace(real, labels=LABELS | {column: f"{kind} inclusions" for column, kind in INCLUSIONS.items()})

@@ -53,6 +53,7 @@ def model(variant="real", table=None):
     return rm.Model(
         response,
         unit="MPa" if response == "tensile_strength" else "",
+        label="Tensile strength" if response == "tensile_strength" else "",
         levels={"specimen": "specimen", "lab": "lab"},
         theory=rm.theory.Constant(),
         material=specimens,

@@ -32,6 +32,8 @@ def _member(response, unit):
     return rm.Model(
         response,
         unit=unit,
+        label=response.replace("_", " ").capitalize(),
+        labels={column: column.removesuffix("_wt") for column in ELEMENTS},
         link="log",
         levels={"material": "heat"},
         theory=rm.theory.Constant(),

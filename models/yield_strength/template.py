@@ -6,6 +6,8 @@ Rivera-Diaz-del-Castillo, Acta Mater. 85, 14, 2015). The real lot has a grain si
 most of them not reported, and perhaps an irradiation dose; and each paper measures in its own way.
 """
 
+import dataclasses
+
 import numpy as np
 
 import realmat as rm
@@ -76,7 +78,7 @@ def model(variant="real"):
     ideal = rm.Model("yield_strength", unit="MPa", link="log", label="Yield strength", levels=levels, theory=theory)
     if variant == "ideal":
         return ideal
-    return ideal.with_material(
+    real = ideal.with_material(
         rm.material.GrainSize("grain_size", by="processing"),
         rm.material.Impurity("C_wppm", u="C_u"),
         rm.material.Process("processing"),
@@ -86,3 +88,4 @@ def model(variant="real"):
         rm.material.Unresolved(by="material"),
         rm.material.Unresolved(by="specimen"),
     ).with_observation(rm.observation.Normal(bias_by="lab"))
+    return dataclasses.replace(real, labels={"C_wppm": "carbon"})

@@ -105,6 +105,15 @@ class Gap(Shown):
         return attached("plot", self)(chosen, dark=dark)
 
 
+def step_text(value: float, u: float, level: bool, log: bool) -> str:
+    """What stands beside a step: levels as they are, contributions with their sign, or as factors on the log scale."""
+    if not log:
+        return plus_minus(value, u, sign=not level)
+    if level:
+        return plus_minus(float(np.exp(value)), float(np.exp(value)) * u)
+    return f"× {plus_minus(float(np.exp(value)), float(np.exp(value)) * u)}"
+
+
 def gap(posterior: Posterior, by: str | Sequence[Any] | None = None, unit: str = "") -> Gap:
     """Take the gap apart.
 

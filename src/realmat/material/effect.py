@@ -62,6 +62,7 @@ class Effect(Component):
 
     layer: ClassVar[str] = "material"
     about: ClassVar[tuple[str, ...]] = ("column",)
+    spoken: ClassVar[str] = "{about}"
     column: str
     u: str | float | None = None
     below: str | float | None = None

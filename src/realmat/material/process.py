@@ -37,6 +37,7 @@ class Process(Component):
 
     layer: ClassVar[str] = "material"
     about: ClassVar[tuple[str, ...]] = ("column",)
+    spoken: ClassVar[str] = "{about}"
     column: str
     scale: PriorLike = None
     name: str | None = None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ACROSS = 34  # letters beside the bars
+_TITLE = 84  # letters above them
 
 
 @attach("plot", Budget)
@@ -32,7 +33,7 @@ def plot_budget(budget: Budget, dark: bool = False) -> Figure:
     names = [_wrapped(budget.said(str(row.component)), str(row.kind)) for row in budget.table.itertuples()]
     rows = 0.27 * len(names) + 0.13 * sum(name.count("\n") for name in names)  # inches
     with theme(dark):
-        made = figure(1.75 + rows)
+        made = figure(1.75 + rows + 0.17 * (len(budget.title) > _TITLE))
         top, below = made.subplots(2, 1, height_ratios=[0.85, 0.35 + rows], sharex=True)
         _stack(top, budget)
         _parts(below, budget, names)
@@ -60,8 +61,11 @@ def _stack(axes: Axes, budget: Budget) -> None:
         axes.spines[side].set_visible(False)
     _legend(axes)
     unit = f" {budget.dataset.attrs['unit']}".rstrip() if budget.dataset.attrs["scale"] == "response" else ""
-    said = f"{budget.title}\nu = {significant(budget.u)}{unit},  U = {significant(budget.U)}{unit} (k = {budget.k:g})"
-    axes.figure.suptitle(said, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    said = [
+        *textwrap.wrap(budget.title, _TITLE),
+        f"u = {significant(budget.u)}{unit},  U = {significant(budget.U)}{unit} (k = {budget.k:g})",
+    ]
+    axes.figure.suptitle("\n".join(said), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
 
 
 def _inside(axes: Axes, x: float, said: str, layer: str, kind: str) -> None:
@@ -93,7 +97,12 @@ def _parts(axes: Axes, budget: Budget, names: list[str]) -> None:
         axes.plot([row["share_lb"], row["share_ub"]], [y, y], color=colour, lw=1.1, solid_capstyle="butt", marker="|", ms=5)
         edge = max(float(row["share_ub"]), float(row["share"]), 0.0)
         axes.annotate(
-            f"u = {significant(float(row['u']))}", (edge, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7.5
+            f"u = {significant(float(row['u']))}".replace("-", "\N{MINUS SIGN}"),
+            (edge, y),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
         )
     axes.set_yticks(place, names)
     axes.set_ylim(len(table) - 0.4, -0.6)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realmat.attribution.gap import Gap
+from realmat.attribution.gap import Gap, step_text
 from realmat.plots.style import LAYER_COLOURS, RESIDUAL, figure, ink, shade, theme
 from realmat.support.attached import attach
-from realmat.support.shown import plus_minus, significant
+from realmat.support.shown import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,8 +92,5 @@ def _numbers(axes: Axes, row: Any, names: list[str], log: bool) -> None:
     """Values beside the axes: levels as they are, steps with a sign, or as factors on the log scale."""
     for y, name in enumerate(names):
         value, u = float(row[name]), float(row[f"u({name})"])
-        if name in ("theory", "measured"):
-            said = plus_minus(_to(value, log), _to(value, log) * u if log else u)
-        else:
-            said = f"× {plus_minus(float(np.exp(value)), float(np.exp(value)) * u)}" if log else plus_minus(value, u, sign=True)
-        axes.annotate(said.replace("-", "−"), (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8, annotation_clip=False)
+        said = step_text(value, u, name in ("theory", "measured"), log)
+        axes.annotate(said, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8, annotation_clip=False)

@@ -63,10 +63,10 @@ def plot_joint(problem: Problem, dark: bool = False) -> Figure:
             for response in states[name] if state else ties[name]:
                 line = "-" if state else "--"
                 axes.plot([2.9, 4.3], [at, right_at[response]], zorder=0, color=LAYER_COLOURS["material"], lw=1.4, ls=line)
-            _box(axes, 0.3, at, name, "latent state" if state else "correlates", LAYER_COLOURS["material"])
+            _box(axes, 0.3, at, problem.said(name), "latent state" if state else "correlates", LAYER_COLOURS["material"])
         for part in problem.every:
             measured = f"measured in {len(part.table)} rows"
-            _box(axes, 4.3, right_at[part.response], part.response, measured, LAYER_COLOURS["observation"])
+            _box(axes, 4.3, right_at[part.response], part.said(part.response), measured, LAYER_COLOURS["observation"])
     return made
 
 

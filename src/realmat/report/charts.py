@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from realmat.report.words import layer_class, number, plus_minus, records, u_text
-from realmat.support.shown import percent
+from realmat.attribution.gap import step_text
+from realmat.report.words import layer_class, number, records, u_text
+from realmat.support.shown import percent, plus_minus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -302,12 +303,3 @@ def waterfall(row: Mapping[str, float], steps: Sequence[str], log: bool, said: C
         )
     ticks = [{"x": float(axis.at(t)), "text": number(t)} for t in axis.ticks(5)]
     return {"rows": rows, "ticks": ticks}
-
-
-def step_text(value: float, u: float, level: bool, log: bool) -> str:
-    """What stands beside a step: levels as they are, contributions with their sign, or as factors on the log scale."""
-    if not log:
-        return plus_minus(value, u, signed=not level)
-    if level:
-        return plus_minus(float(np.exp(value)), float(np.exp(value)) * u)
-    return f"× {np.exp(value):.3f} ± {number(100 * u, 2)} %"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realmat.attribution.budget_text import subject
-from realmat.report.words import MINUS, count, layer_class, number, plus_minus, records, u_text
+from realmat.report.words import count, layer_class, number, records, u_text
+from realmat.support.shown import MINUS, plus_minus
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realmat.attribution.budget_text import LAYER, THING, subject
-from realmat.support.shown import percent, significant
+from realmat.support.shown import MINUS, percent, power_of_ten, significant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +27,6 @@ def layer_class(layer: str) -> str:
 
 PERFECT = {"theory": "a perfect theory", "material": "a fully known material", "observation": "a perfect measurement"}
 EACH = {"row": "measurement", "observation": "measurement"}
-SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-MINUS = "\N{MINUS SIGN}"
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -51,24 +49,8 @@ def number(value: float, digits: int = 3) -> str:
     elif 1e4 <= size < 1e9:
         text = f"{float(f'{size:.{digits}g}'):,.0f}"
     else:
-        mantissa, _, power = significant(float(size), digits).partition("e")
-        text = f"{mantissa} × 10{str(int(power)).translate(SUPERSCRIPT)}" if power else mantissa
+        text = power_of_ten(significant(float(size), digits))
     return (MINUS if value < 0 else "") + text.replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def plus_minus(value: float, u: float, signed: bool = False) -> str:
-    """A value and its standard uncertainty, to two digits of the uncertainty (JCGM 100:2008, 7.2.6).
-
-    Examples
-    --------
-    >>> plus_minus(337.96, 16.21), plus_minus(-0.04648, 0.0716, signed=True), plus_minus(3.5, 0.0)
-    ('338 ± 16', '−0.046 ± 0.072', '3.5')
-    """
-    sign = (MINUS if value < 0 else "+") if signed or value < 0 else ""
-    if not u > 0 or not np.isfinite(u):
-        return sign + number(abs(value))
-    places = int(np.clip(1 - np.floor(np.log10(u)), 0, 8))
-    return f"{sign}{abs(value):.{places}f} ± {u:.{places}f}"
 
 
 def records(frame: pd.DataFrame) -> Iterable[Any]:

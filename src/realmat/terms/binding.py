@@ -15,7 +15,7 @@ import numpy as np
 
 from realmat.errors import DataError, ModelError
 from realmat.table.table import Table, cells, statistics
-from realmat.terms.component import Component, Scale
+from realmat.terms.component import Component, Scale, words
 from realmat.terms.correlation import correlated, correlated_noise
 from realmat.terms.problem import Problem, link_values, native
 from realmat.terms.renaming import Renamer
@@ -189,6 +189,17 @@ class _Seen:
             return collapsed, own, first
         return self._part(collapsed, mine, np.bincount(own, self.own.count[: len(rows)]), self.member, common), own, first
 
+    def _labels(self, terms: tuple[Term, ...]) -> dict[str, str]:
+        """What pictures and sentences call columns, components and biases; components that would be called alike go by their names."""
+        response, given = self.member.response, self.member.labels
+        said = {c.label: c.said(given) for c in self.member.components}
+        alike = list(said.values())
+        said = {label: words(label) if alike.count(text) > 1 else text for label, text in said.items()}
+        biases = [bias.name.removeprefix(f"{response}_") for term in terms for bias in term.biases]
+        groups = {name: name.removeprefix("bias_") for name in biases}
+        labels = said | {name: f"bias of {given.get(by, words(by))}" for name, by in groups.items()} | dict(given)
+        return labels | {f"{response}_{name}": label for name, label in labels.items()}  # as it is called among several properties
+
     def terms(self, collapsed: Table, cell: np.ndarray, old: int) -> tuple[Term, ...]:
         part = self._cells(collapsed, cell, common=True, old=old)[0]
         terms = tuple(component.bind(part, self.scale) for component in self.member.components)
@@ -206,8 +217,7 @@ class _Seen:
         rows = _rows(self.member.response, terms, contributions, noise, statistics(self.own, g, own, len(first)))
         alone = self.own.whole is self.own
         table = self.own if alone else self.own.whole.part(self.rows, None, self.member.response, self.member.link)
-        response, link, labels = self.member.response, self.member.link, dict(self.member.labels)
-        labels |= {f"{response}_{name}": label for name, label in labels.items()}  # as a component is called among several properties
+        response, link, labels = self.member.response, self.member.link, self._labels(terms)
         return Problem(response, link, table, part, own, terms, rows, self.scale, contributions, noise, rank=rank, labels=labels)
 
 

@@ -80,6 +80,11 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
+def words(name: str) -> str:
+    """``grain_size`` -> ``grain size``; a name with capitals or digits, such as ``C_wppm``, is a symbol and stays."""
+    return name.replace("_", " ") if re.fullmatch(r"[a-z_]+", name) else name
+
+
 @dataclass(frozen=True)
 class Component:
     """A part of a layer. Subclass it as a frozen dataclass, set `layer`, and write `bind`.
@@ -89,6 +94,7 @@ class Component:
 
     layer: ClassVar[str] = "material"
     about: ClassVar[tuple[str, ...]] = ()
+    spoken: ClassVar[str] = "{kind} {about}"  # what pictures and sentences call it where it has no label
     natural: ClassVar[str | None] = None  # only of the observation layer: the one link it works with
 
     def __init_subclass__(cls) -> None:
@@ -170,6 +176,25 @@ class Component:
             value = getattr(self, name)
             parts.append("_".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value))
         return stored_name("_".join(parts))
+
+    def said(self, labels: Mapping[str, str]) -> str:
+        """What pictures and sentences call it: its label; else its kind and what it is about, by their labels where they have some.
+
+        Examples
+        --------
+        >>> from realmat.material import GrainSize, Impurity
+        >>> GrainSize("grain_size").said({}), Impurity("C_wppm").said({}), Impurity("C_wppm").said({"C_wppm": "carbon"})
+        ('grain size', 'impurity C_wppm', 'carbon')
+        """
+        if self.label in labels or getattr(self, "name", None) or type(self).label is not Component.label:
+            return labels.get(self.label, words(self.label))
+        given = [
+            str(v) for field in self.about for value in [getattr(self, field)] for v in (value if isinstance(value, tuple) else (value,))
+        ]
+        about, kind = " and ".join(labels.get(value, words(value)) for value in given), words(snake(type(self).__name__))
+        if not about or about.startswith(kind) or all(value in labels for value in given):
+            return about or kind
+        return self.spoken.format(kind=kind, about=about)
 
     def prior(self, argument: str, default: Prior | float) -> Prior | float:
         """The prior of one parameter: what the user gave, or the default."""

@@ -17,7 +17,7 @@ import pandas as pd
 from realmat.errors import DataError, ModelError
 from realmat.support.attached import attached
 from realmat.support.checks import listed
-from realmat.support.shown import Shown, significant
+from realmat.support.shown import Shown, plus_minus, significant
 from realmat.table.table import ROW, Table, rows_text, statistics
 from realmat.terms.problem import Problem
 from realmat.validation.diagnostics import coverage_words, warning
@@ -254,11 +254,11 @@ def _verdict(c: Comparison) -> list[str]:
     for name, r in table.iloc[1:].iterrows():
         d, e = -float(r["elpd_diff"]), float(r["dse"])
         clear = d > 2 * e and d >= 4
-        how = f"its expected log predictive density is higher by {significant(d)} ± {significant(e)}"
+        how = f"its expected log predictive density is higher by {plus_minus(d, e)}"
         said.append(
             f"{best} predicts left-out {things(c.by)} better than {name}: {how}."
             if clear
-            else f"{best} and {name} cannot be told apart ({significant(d)} ± {significant(e)})."
+            else f"{best} and {name} cannot be told apart ({plus_minus(d, e)})."
         )
     top = table.iloc[0]
     scores = {str(k): float(top[k]) for k in top.index if str(k).startswith(("coverage", "mae", "rmse"))}
