@@ -133,6 +133,7 @@ def test_the_sampler_keeps_the_joint_distribution(errors: str, u: object) -> Non
                 update.errors,
                 update.priors,
                 update.nu,
+                update.of_table,
                 update.lengths,
                 0.5 if sweep < 50 else 0.0,
             )
@@ -231,8 +232,11 @@ def at_one_psi(df: pd.DataFrame, errors: str, u: object, seed: int) -> Posterior
     return Posterior(problem, Draws({name: np.asarray(v)[None, None] for name, v in some_psi(problem, seed).items()}, {}))
 
 
-def dense_variance(posterior: Posterior, material: int, more: list[int], unsure: float) -> float:
-    """Variance of the ideal value of a material by the joint normal of it, its calculations, `more` of them, and its response."""
+def dense_variance(posterior: Posterior, material: int, more: list[int], unsure: list[float]) -> float:
+    """Variance of the ideal value of a material by the joint normal of it, its calculations, `more` of them, and its response.
+
+    `unsure` are the u^2 of these.
+    """
     p, term = posterior.values(0), posterior.problem.terms[0]
     calculations, hard = term.update.calculations, p["consensus_hardness"][material]
     known = np.isfinite(calculations.x[material])
@@ -240,7 +244,7 @@ def dense_variance(posterior: Posterior, material: int, more: list[int], unsure:
     loading = np.append(p["consensus_slope"][o], 1.0)
     rest = np.zeros((len(o) + 1, len(o) + 1))
     rest[:-1, :-1] = hard * term.update.errors.covariance(p)[np.ix_(o, o)]
-    rest[:-1, :-1] += np.diag(np.append(calculations.variance[material, known], [unsure] * len(more)))
+    rest[:-1, :-1] += np.diag(np.append(calculations.variance[material, known], unsure))
     rest[-1, -1] = p["noise_scale"] ** 2
     return float(1 / (1 / (hard * p["consensus_spread"] ** 2) + loading @ np.linalg.solve(rest, loading)))
 
@@ -260,14 +264,50 @@ def test_advice_tells_what_calculations_would(errors: str, u: object) -> None:
         found = advise(posterior, "theory", target=[m], batch=len(own) + 2)
         falls = found.table.set_index("what")["fall"]
         unsure = [0.04 if u is not None and NAMES[k] == "A" else 0.0 for k in absent]
-        before = dense_variance(posterior, m, [], 0.0)
+        before = dense_variance(posterior, m, [], [])
         for what, k, v in zip(own, absent, unsure, strict=True):
-            assert falls[what] == pytest.approx(before - dense_variance(posterior, m, [k], v), rel=1e-6)
+            assert falls[what] == pytest.approx(before - dense_variance(posterior, m, [k], [v]), rel=1e-6)
         if own:
             assert sorted(found.plan["what"][: len(own)]) == sorted(own)
             assert found.plan["what"].is_unique
             if not any(unsure):
-                assert found.plan["fall"].sum() == pytest.approx(before - dense_variance(posterior, m, absent, 0.0), rel=1e-6)
+                assert found.plan["fall"].sum() == pytest.approx(before - dense_variance(posterior, m, absent, unsure), rel=1e-6)
+
+
+@pytest.mark.parametrize(("errors", "u"), [("full", None), ("families", {"A": 0.2, "C": 0.3})])
+def test_budget_and_gap_say_what_missing_calculations_would_tell(errors: str, u: object) -> None:
+    """At known hyperparameters: the share of the variance that goes when every theory is run is that of joint normals."""
+    df = ladder(20, 9)[0]
+    df = df[df[NAMES].notna().any(axis=1)].reset_index(drop=True)
+    posterior = at_one_psi(df, errors, u, 4)
+    same = {name: np.repeat(v, 30, axis=1) for name, v in posterior.draws.params.items()}
+    fit = rm.Fit(model(errors, 5.0, u), Posterior(posterior.problem, Draws(same, {}, facts={"engine": "exact"})))
+    unsure = [(u or {}).get(name, 0.0) ** 2 for name in NAMES]
+    absent = [np.flatnonzero(np.isnan(row)) for row in df[NAMES].to_numpy()]
+    known = [dense_variance(posterior, m, [], []) for m in range(len(df))]
+    whole = [dense_variance(posterior, m, list(k), [unsure[i] for i in k]) for m, k in enumerate(absent)]
+    expected = 1 - np.array(whole) / known
+
+    budget = fit.budget().rows["share"].sel(kind="epistemic")
+    missing, rest = (budget.sel(component=c).values for c in ("consensus_missing", "consensus"))
+    np.testing.assert_allclose(missing / (missing + rest), expected, rtol=1e-6, atol=1e-9)
+    assert fit.budget().table["share"].sum() == pytest.approx(1)
+
+    gap = fit.gap().table
+    np.testing.assert_allclose(gap["u(theory, complete)"] / gap["u(theory)"], np.sqrt(1 - expected), rtol=1e-6)
+    assert "Were every calculation run" in fit.gap().text
+
+    p = posterior.values(0)
+    new = fit.budget(new="material").rows["share"].sel(kind="aleatoric")
+    missing, rest = (new.sel(component=c).values for c in ("consensus_missing", "consensus"))
+    calculations, s = posterior.problem.terms[0].update.calculations, p["consensus_slope"]
+    covariance = posterior.problem.terms[0].update.errors.covariance(p)
+    for m, k in enumerate(absent):
+        o = np.setdiff1d(np.arange(4), k)
+        own = np.where(np.isin(np.arange(4), o), calculations.variance[m], unsure)
+        now = p["consensus_spread"] ** -2 + s[o] @ np.linalg.solve((covariance + np.diag(own))[np.ix_(o, o)], s[o])
+        then = p["consensus_spread"] ** -2 + s @ np.linalg.solve(covariance + np.diag(own), s)
+        assert missing[m] / (missing[m] + rest[m]) == pytest.approx(1 - now / then, rel=1e-6)
 
 
 def test_it_says_what_is_wrong() -> None:

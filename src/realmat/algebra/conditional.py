@@ -38,6 +38,13 @@ class Halves(NamedTuple):
         row = np.repeat(np.arange(y.shape[0]), np.diff(y.indptr))
         return np.bincount(row, weights=y.data**2, minlength=y.shape[0]) + own
 
+    def paired(self, other: Halves, mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+        """Covariances of some of these with some other quantities, pair by pair."""
+        out = np.einsum("ij,ij->i", self.dense[mine], other.dense[theirs])
+        if self.sparse is not None and other.sparse is not None:
+            out += np.asarray(self.sparse[mine].multiply(other.sparse[theirs]).sum(axis=1)).ravel()
+        return out
+
     def scaled(self, factor: float) -> Halves:
         """The same quantities times a number."""
         return Halves(None if self.sparse is None else self.sparse * factor, self.dense * factor)

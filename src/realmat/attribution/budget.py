@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from realmat.attribution.budget_text import sentences, subject
+from realmat.attribution.missing import Missing
 from realmat.errors import ModelError
 from realmat.posterior.contributions import Chunk, Stream
 from realmat.posterior.draws import Posterior
@@ -47,7 +48,8 @@ class Budget(Shown):
     table : DataFrame
         Columns `layer component kind u share share_lb share_ub`. `u` is the square root of the part of the variance, averaged over the
         rows; it is negative where components compensate each other. `share` is the part over the whole; its interval says how well the
-        data know the aleatoric variances.
+        data know the aleatoric variances. Of a consensus of theories, `<name>_missing` is what is expected to go were every calculation
+        run that was not.
     rows : xarray.Dataset
         `share` (row, component, kind) and `u` (row): the budget of each row.
     dataset : xarray.Dataset
@@ -158,14 +160,15 @@ def budget(
     if problems:
         raise ModelError("the budget cannot be made: " + " ".join(problems))
     log = posterior.problem.link == "log"
-    parts = accumulate(stream, response=log and scale == "response")
-    groups = _groups(stream, joined)
+    parts = accumulate(stream, log and scale == "response", Missing.of(posterior))
+    groups = _groups(parts, joined)
     attrs = {
         "response": posterior.problem.response,
         "unit": unit,
         "new": new,
         "k": float(k),
         "scale": "log" if log and scale == "link" else "response",
+        "missing": parts.components[-1] if len(parts.components) > len(stream.components) else "",
         "noise": posterior.problem.observation.component,
         "posterior_draws": len(stream.indices),
         "of_draws": posterior.size,
@@ -180,6 +183,7 @@ class Parts:
 
     Attributes
     ----------
+    components, layers : tuple of str
     aleatoric, epistemic : array of shape (components, cells)
     by_draw : array of shape (components, draws)
         The aleatoric parts at each draw, averaged over rows.
@@ -187,18 +191,38 @@ class Parts:
         Of the noiseless parts over draws, averaged over rows.
     """
 
+    components: tuple[str, ...]
+    layers: tuple[str, ...]
     aleatoric: np.ndarray
     epistemic: np.ndarray
     by_draw: np.ndarray
     covariance: np.ndarray
 
+    def with_missing(
+        self, missing: Missing, aleatoric: np.ndarray, by_draw: np.ndarray, epistemic: np.ndarray, weight: np.ndarray
+    ) -> Parts:
+        """What calculations not run would tell taken from the part of their consensus: shapes (cells,), (draws,) and (cells,)."""
+        k, count = self.components.index(missing.update.name), len(self.components)
+        size = float(epistemic @ weight)
+        covariance = np.pad(self.covariance, (0, 1))
+        covariance[[k, count], [k, count]] += -size, size
+        move = np.zeros(count)
+        move[k] = 1.0
 
-def accumulate(stream: Stream, response: bool = False) -> Parts:
-    """Sum the stream up. With `response`, in response units of a log link."""
+        def split(whole: np.ndarray, part: np.ndarray) -> np.ndarray:
+            return np.vstack([whole - move[:, None] * part, part])
+
+        kinds = split(self.aleatoric, aleatoric), split(self.epistemic, epistemic), split(self.by_draw, by_draw)
+        return Parts((*self.components, missing.name), (*self.layers, self.layers[k]), *kinds, covariance)
+
+
+def accumulate(stream: Stream, response: bool = False, missing: Missing | None = None) -> Parts:
+    """Sum the stream up. With `response`, in response units of a log link; with `missing`, what these calculations would tell apart."""
     count, n, size = len(stream.components), len(stream), len(stream.indices)
     weight = stream.weight / stream.weight.sum()
     sums = _Sums(np.zeros((count, n)), np.zeros((count, n)), np.zeros((count, count)), np.zeros(n), np.zeros(n))
     aleatoric, by_draw = np.zeros((count, n)), np.zeros((count, size))
+    untold, untold_by_draw = np.zeros(n), np.zeros(size)
     for chunk in stream:
         fresh = {k: v for k, c in enumerate(stream.components) if (v := chunk.variance(c)) is not None}
         log_mean = sums.add(stream.components, chunk, fresh if response else {}, weight)
@@ -207,8 +231,15 @@ def accumulate(stream: Stream, response: bool = False) -> Parts:
         for k, variance in fresh.items():
             aleatoric[k] += variance.sum(axis=1) / size
             by_draw[k, chunk.where] = variance[0] if len(variance) == 1 else weight @ variance
+            if missing is not None and stream.components[k] == missing.update.name:
+                part = variance * missing.of_fresh(stream, chunk.where)
+                untold += part.sum(axis=1) / size
+                untold_by_draw[chunk.where] = weight @ part
     epistemic, covariance = sums.finish(weight, size, response)
-    return Parts(aleatoric, epistemic, by_draw, covariance)
+    parts = Parts(stream.components, stream.layers, aleatoric, epistemic, by_draw, covariance)
+    if missing is None:
+        return parts
+    return parts.with_missing(missing, untold, untold_by_draw, missing.of_cells(stream) * epistemic.sum(axis=0), weight)
 
 
 def _response_variances(log_mean: np.ndarray, fresh: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
@@ -271,7 +302,7 @@ class _Sums:
         return epistemic, covariance
 
 
-def _groups(stream: Stream, joined: Sequence[Sequence[str]]) -> dict[str, list[int]]:
+def _groups(parts: Parts, joined: Sequence[Sequence[str]]) -> dict[str, list[int]]:
     """Rows of the budget: the components, with those that cannot be separated together; in the order of the layers."""
     merged: list[set[str]] = []
     for group in joined:
@@ -281,10 +312,10 @@ def _groups(stream: Stream, joined: Sequence[Sequence[str]]) -> dict[str, list[i
             merged.remove(old)
         merged.append(now)
     out: dict[str, list[int]] = {}
-    for component in stream.components:
+    for component in parts.components:
         mates = next((m for m in merged if component in m), {component})
-        members = [k for k, c in enumerate(stream.components) if c in mates]
-        out[JOIN.join(stream.components[k] for k in members)] = members
+        members = [k for k, c in enumerate(parts.components) if c in mates]
+        out[JOIN.join(parts.components[k] for k in members)] = members
     return out
 
 
@@ -293,7 +324,7 @@ def _assemble(stream: Stream, parts: Parts, groups: dict[str, list[int]], attrs:
     by_row = np.stack([[kind[m].sum(axis=0) for kind in (parts.aleatoric, parts.epistemic)] for m in groups.values()])  # (groups, 2, cells)
     overall = by_row @ weight
     whole = overall.sum()
-    layers = [JOIN.join(layer for layer in LAYERS if layer in {stream.layers[k] for k in members}) for members in groups.values()]
+    layers = [JOIN.join(layer for layer in LAYERS if layer in {parts.layers[k] for k in members}) for members in groups.values()]
     fresh = np.stack([parts.by_draw[m].sum(axis=0) for m in groups.values()])
     whole_by_draw = parts.by_draw.sum(axis=0) + overall[:, 1].sum()
     share_by_draw = np.stack([fresh, np.broadcast_to(overall[:, 1, None], fresh.shape)], axis=1) / whole_by_draw
@@ -308,7 +339,7 @@ def _assemble(stream: Stream, parts: Parts, groups: dict[str, list[int]], attrs:
     table = pd.DataFrame(records, columns=["layer", "component", "kind", "u", "share", "share_lb", "share_ub"])
     heavy = [name for name, v in zip(groups, fresh, strict=True) if v.mean() > HEAVY * np.median(v) > 0]
     dataset = _dataset(stream, by_row, overall, bounds, list(groups), layers, {**attrs, "heavy": ", ".join(heavy)})
-    joined = tuple(tuple(stream.components[k] for k in members) for members in groups.values() if len(members) > 1)
+    joined = tuple(tuple(parts.components[k] for k in members) for members in groups.values() if len(members) > 1)
     return Budget(table, dataset, _compensation(stream, parts, groups), joined, stream.posterior.problem.said)
 
 

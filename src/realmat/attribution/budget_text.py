@@ -78,6 +78,8 @@ def _remedy(b: Budget, row: pd.Series) -> str:
     """What would lower the largest part."""
     layer, kind = row["layer"], row["kind"]
     thing = THING[b.new]
+    if row["component"] == b.dataset.attrs["missing"]:
+        return "calculations that were not run would take it away, and advise() says which to begin with"
     if " + " in layer:
         return "what it consists of cannot be told from this design"
     if kind == "aleatoric":

@@ -68,7 +68,7 @@ class Runs(Lines):
         return sparse.csr_matrix((own, picked.indices, picked.indptr), shape=picked.shape), offset
 
     def noise(self, posterior: Posterior, values: Values) -> np.ndarray:
-        return self._left_open(self.theory, values) + self._u2()
+        return self._left_open(self.theory, values) + self.told.update.calculations.typical[self.theory]
 
     def shared(self, other: Lines, values: Values) -> np.ndarray | None:
         """Theories err together: calculations of the same material share what the known ones leave open of their errors."""
@@ -81,12 +81,6 @@ class Runs(Lines):
         covariance, hard, gain, _ = self.told.at(values)
         known = self.told.update.calculations.by_material(gain[:, self.theory] @ covariance[:, other])
         return np.asarray((hard * (covariance[self.theory, other] - known))[self.materials])
-
-    def _u2(self) -> float:
-        """u^2 that a calculation not yet run would have: that of its theory's others, in the middle."""
-        calculations = self.told.update.calculations
-        ran = np.isfinite(calculations.x[:, self.theory])
-        return float(np.median(calculations.variance[ran, self.theory]))
 
     def draws(self, posterior: Posterior, indices: np.ndarray) -> np.ndarray:
         lines = (self._line(posterior.values(int(i))) for i in indices)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.special import ndtri
 
+from realmat.attribution.missing import Missing
 from realmat.errors import DataError
 from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Posterior
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STEPS = ("theory", "measured", "gap", "residual")
+COMPLETE = "u(theory, complete)"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Gap(Shown):
     ----------
     table : DataFrame
         One row for each specimen (or group): `rows`, `theory`, the contribution of each further component, `residual`, `measured` and
-        `gap` = measured - theory; each `u(<name>)` is a standard uncertainty. On the log scale with a log link.
+        `gap` = measured - theory; each `u(<name>)` is a standard uncertainty. On the log scale with a log link. Of a consensus of
+        theories, `u(theory, complete)` is what u of theory is expected to be were every calculation run that was not.
     dataset : xarray.Dataset
         The same, tidy: `value`, `u`, `lower` and `upper` along (specimen or group, step), with `layer` of each step. Bounds are those of
         a normal distribution, value +- k u, at ``az.rcParams["stats.ci_prob"]``.
@@ -152,7 +155,17 @@ def gap(posterior: Posterior, by: str | Sequence[Any] | None = None, unit: str =
     parts, noise = _averages(stream, average, rows)
     g = posterior.problem.near
     measured = np.bincount(codes[keep], weights=count * g[keep], minlength=groups) / rows
-    return _assemble(posterior, stream, name, labels, rows, measured, parts, noise, unit)
+    found = _assemble(posterior, stream, name, labels, rows, measured, parts, noise, unit)
+    missing = Missing.of(posterior)
+    return found if missing is None else _completed(found, missing.of_ideal(average @ missing.whose(stream)))
+
+
+def _completed(g: Gap, share: np.ndarray) -> Gap:
+    """With u of theory were every calculation run: its variance less a share."""
+    u = g.table["u(theory)"] * np.sqrt(np.maximum(1 - share, 0.0))
+    table = g.table.copy()
+    table.insert(list(table.columns).index("u(theory)") + 1, COMPLETE, u)
+    return replace(g, table=table, dataset=g.dataset.assign(u_complete=(str(table.index.name), u.to_numpy())))
 
 
 def _grouping(posterior: Posterior, by: str | Sequence[Any] | None) -> tuple[str, np.ndarray, np.ndarray]:
@@ -287,6 +300,9 @@ def _sentences(g: Gap) -> str:
         against = [f"{g.said(component)} ({percent(-share)})" for component, share in shares.items() if share <= -0.005]
         contrary = f", while {_listed(against)} runs against it" if against else ""
         said.append(f"Of the mean square gap {_listed(parts)}{contrary}.")
+    if COMPLETE in t.columns:
+        now, then = (significant(float(np.sqrt((t[c] ** 2).mean()))) for c in ("u(theory)", COMPLETE))
+        said.append(f"Were every calculation run, u of theory would be {then}{unit} instead of {now}{unit} (root mean square).")
     clear = int((t["gap"].abs() > 2 * t["u(gap)"]).sum())
     said.append(f"{clear} of {len(t)} gaps exceed twice their standard uncertainty.")
     residual = t["residual"].to_numpy()

@@ -33,7 +33,7 @@ _SIDE_BY_SIDE = 16  # chains in all
 _GROUPS, _LARGE = 2, 4000  # groups of chains, where a term handles that many numbers in a sweep
 _WARM, _WARM_STILL = 150, 40  # sweeps: from the priors' medians, and from where chains have been
 _PLACES = 4  # to go to
-_TARGET = 0.6  # of the sweeps that leave where they were
+_TARGET = 0.45  # of the sweeps that leave where they were
 _ESS = 400.0  # of the least well known hyperparameter; sweeps go on until it is reached
 _SHARE = 0.25  # of the draws asked for, where they are fewer than that takes
 _FEW = 200  # numbers up to which a parameter's effective size is looked at
@@ -83,7 +83,7 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, progress: bool 
     with Progress(progress, "warming up", groups.warming) as bar:
         groups.warm(bar)
         bar.restart("sweeping", length)
-        groups.keep(length, bar)
+        groups.keep((chains, draws), length, bar)
     facts: dict[str, Any] = {"engine": "exact", "method": "collapsed Gibbs", "latents": "draws", "sweeps": len(groups.kept)}
     if groups.interrupted:
         facts["interrupted"] = f"interrupted after {len(groups.kept)} sweeps"
@@ -236,6 +236,8 @@ class _Groups:
         Sweeps before those that count.
     kept : list of (dict, array)
         As those of a run, of all chains.
+    sizes : dict of str to float
+        Smallest effective size of each hyperparameter when it was last looked at.
     interrupted : bool
     """
 
@@ -247,7 +249,8 @@ class _Groups:
         self.runs = [_Run(system, [u.apart() for u in own], size, rng) for size, rng in zip(sizes, rngs, strict=True)]
         self.warming = _WARM if start is None else _WARM_STILL
         self.kept: list[Kept] = []
-        self.count, self.interrupted = count, False
+        self.sizes: dict[str, float] = {}
+        self.interrupted = False
         for run in self.runs if start is not None else ():
             run.begin(start)
 
@@ -255,14 +258,17 @@ class _Groups:
         """Find the posterior."""
         self._all(lambda run, sweep: run.warm(sweep), self.warming, bar)
 
-    def keep(self, length: int, bar: Progress) -> None:
-        """Keep sweeps until the least well known hyperparameter has the effective size asked for, `length` at least."""
+    def keep(self, asked: tuple[int, int], length: int, bar: Progress) -> None:
+        """Keep sweeps until the least well known hyperparameter has the effective size asked for, `length` at least.
+
+        `asked` are the chains and the draws of each that are handed on.
+        """
         goal = length
         try:
             while True:
                 self._all(lambda run, _: run.keep(), goal - len(self.kept), bar)
                 self._join()
-                if len(self.kept) >= _LONGEST * length or (short := self._short(length)) <= 1:
+                if len(self.kept) >= _LONGEST * length or (short := self._short(asked, length)) <= 1:
                     return
                 goal = min(int(np.ceil(len(self.kept) * np.clip(short, *_MORE))), _LONGEST * length)
                 bar.restart("sweeping on", goal - len(self.kept))
@@ -288,20 +294,23 @@ class _Groups:
         for run in self.runs:
             run.kept.clear()
 
-    def _short(self, length: int) -> float:
-        """How many times as many sweeps are needed for the smallest effective sample size asked for, of the draws that are handed on."""
+    def _short(self, asked: tuple[int, int], length: int) -> float:
+        """How many times as many sweeps are needed for the smallest effective sample size asked for, of the draws that are handed on.
+
+        Those that were short before are looked at first, and the others only once they are not.
+        """
         from arviz_stats.base import array_stats
 
         if len(self.kept) < _FEWEST:
             return 1.0
-        wanted = min(_ESS, _SHARE * length * self.count)
-        kept = _spread(self.kept, length)
-        sizes = [
-            float(np.min(array_stats.ess(np.stack([p[name] for p, _ in kept], axis=1), chain_axis=0, draw_axis=1)))
-            for name, value in kept[0][0].items()
-            if value[0].size <= _FEW
-        ]
-        return wanted / max(min(sizes, default=wanted), 1.0)
+        wanted, kept, known = min(_ESS, _SHARE * asked[0] * asked[1]), _spread(self.kept, length), bool(self.sizes)
+        names = [name for name, value in kept[0][0].items() if value[0].size <= _FEW]
+        for name in sorted(names, key=lambda name: self.sizes.get(name, 0.0)):
+            draws = _shaped([p[name] for p, _ in kept], *asked)
+            self.sizes[name] = max(float(np.min(array_stats.ess(draws, chain_axis=0, draw_axis=1))), 1.0)
+            if known and self.sizes[name] < wanted:
+                return wanted / self.sizes[name]
+        return wanted / min(self.sizes.values(), default=wanted)
 
 
 def _spread(kept: list[Kept], most: int) -> list[Kept]:
@@ -309,13 +318,14 @@ def _spread(kept: list[Kept], most: int) -> list[Kept]:
     return [kept[k] for k in np.linspace(0, len(kept) - 1, min(most, len(kept))).astype(int)]
 
 
-def _laid_out(problem: Problem, system: System, kept: list[Kept], chains: int, draws: int, facts: dict[str, Any]) -> Draws:
+def _shaped(parts: list[np.ndarray], chains: int, draws: int) -> np.ndarray:
     """(sweeps, chains side by side) as (chains, draws): several whole chains one behind the other in each."""
+    x = np.moveaxis(np.stack(parts), 0, 1)  # chains side by side, sweeps, ...
+    return x.reshape(chains, -1, *x.shape[2:])[:, :draws]
 
-    def shaped(parts: list[np.ndarray]) -> np.ndarray:
-        x = np.moveaxis(np.stack(parts), 0, 1)  # chains side by side, sweeps, ...
-        return x.reshape(chains, -1, *x.shape[2:])[:, :draws]
 
-    params = {q.name: shaped([p[q.name] for p, _ in kept]) for q in problem.params}
-    b = shaped([b for _, b in kept])
+def _laid_out(problem: Problem, system: System, kept: list[Kept], chains: int, draws: int, facts: dict[str, Any]) -> Draws:
+    """Draws of the parameters and blocks of coefficients."""
+    params = {q.name: _shaped([p[q.name] for p, _ in kept], chains, draws) for q in problem.params}
+    b = _shaped([b for _, b in kept], chains, draws)
     return Draws(params, {name: b[..., where] for name, where in system.columns.items()}, facts=facts)

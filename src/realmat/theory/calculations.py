@@ -145,6 +145,22 @@ class Calculations:
         """u^2 of the calculations that were run, 0 for the others: shape (M, K)."""
         return np.zeros(self.x.shape) if self.u is None else np.where(self._ran, self.u, 0.0) ** 2
 
+    @cached_property
+    def typical(self) -> np.ndarray:
+        """u^2 that a calculation not run yet would have, by theory: that of the others, in the middle; shape (K,)."""
+        return np.array([float(np.median(v[ran])) if ran.any() else 0.0 for v, ran in zip(self.variance.T, self._ran.T, strict=True)])
+
+    @cached_property
+    def complete(self) -> Calculations:
+        """As if every theory had been run for every material, with values of no meaning."""
+        u = None if self.u is None else np.sqrt(np.where(self._ran, self.variance, self.typical))
+        return Calculations(self._zeroed, self.centre, u, self.scaled)
+
+    def precisions(self, slope: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """h of each material, shape (..., M), from slopes (..., K) and weights (..., patterns, K, K)."""
+        solved = (weights @ slope[..., None, :, None])[..., 0]  # W s, (..., patterns, K)
+        return self.by_material(np.sum(slope[..., None, :] * solved, axis=-1))
+
     def beyond(self, log_det: Any, h: Any, rest: Any, hard: Any, xp: Any = np) -> Any:
         """Log density of the calculations beyond that of the readings made of them, each of shape (..., materials with any): summed."""
         spare = self.count[self.count > 0] - 1
@@ -165,8 +181,7 @@ class Calculations:
         bias, slope : arrays of shape (..., K)
         weights : array of shape (..., patterns, K, K)
         """
-        solved = (weights @ slope[..., None, :, None])[..., 0]  # W s, (..., patterns, K)
-        h = self.by_material(np.sum(slope[..., None, :] * solved, axis=-1))
+        h = self.precisions(slope, weights)
         away = (self._zeroed - bias[..., None, :]) * self._ran
         turned = self.applied(weights, away)
         side = (turned @ slope[..., :, None])[..., 0]

@@ -243,11 +243,14 @@ class _Bound:
     def term(self) -> Term:
         name, level = self.name, self.table.level(self.level)
         block = Coefficients(name, level.size, self._sd, self._mean, level.name, level.values, level=self.level)
-        update = Update(
-            name, name, tuple(self.params), self.calculations, self.errors, {n: p.prior for n, p in self.params.items()}, self.declared.nu
-        )
+        priors = {n: p.prior for n, p in self.params.items()}
+        update = Update(name, name, tuple(priors), self.calculations, self.errors, priors, self.declared.nu, self.of_table)
         params = tuple(self.params.values())
         return Term(name, "theory", params, (block,), self.contribute, self._rows(), notes=self._notes(), update=update, factor=self.factor)
+
+    def of_table(self, other: Table) -> Calculations:
+        """What was calculated of each row of another table."""
+        return self.declared.calculations(other, np.arange(len(other)), self.calculations.centre)
 
     def _mean(self, p: Values, xp: Any) -> Any:
         return p[f"{self.name}_mean"]
@@ -335,8 +338,7 @@ class _Bound:
     def _new(self, other: Table, new: np.ndarray, piece: Piece) -> Contribution:
         """Materials never seen: their ideal value given their own calculations, a normal or Student t in closed form."""
         groups = np.where(new, other.level(self.level).codes, -1)
-        calculations = self.declared.calculations(other, np.arange(len(other)), self.calculations.centre)
-
+        calculations = self.of_table(other)
         held = _Held(lambda p: self._predicted(calculations, p))
 
         def offset(p: Values, xp: Any) -> np.ndarray:

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from realmat.table.table import Table
 from realmat.terms.priors import Prior
+from realmat.terms.term import Values
 from realmat.theory.calculations import Calculations
 from realmat.theory.consensus_errors import Errors
 
@@ -44,6 +46,8 @@ class Update:
         Of its parameters.
     nu : float, optional
         Degrees of freedom of the materials' lambda.
+    of_table : callable
+        What was calculated of each row of another table.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Update:
     errors: Errors
     priors: Mapping[str, Prior]
     nu: float | None
+    of_table: Callable[[Table], Calculations]
     lengths: dict[str, np.ndarray] = field(default_factory=dict)
     learning: float = 0.5
 
@@ -80,6 +85,17 @@ class Update:
     def size(self) -> int:
         """Materials times theories."""
         return int(np.prod(self.calculations.size))
+
+    def precisions(self, p: Values, calculations: Calculations) -> np.ndarray:
+        """How well calculations tell each ideal value at one psi, at lambda = 1: h, shape (M,)."""
+        return calculations.precisions(p[f"{self.name}_slope"], calculations.weights(self.errors.covariance(p)))
+
+    def untold(self, p: Values) -> np.ndarray:
+        """Precision that the calculations not run would add to what is known of each ideal value at one psi, shape (M,)."""
+        hard = p.get(f"{self.name}_hardness", np.ones(self.calculations.size[0]))
+        covariance, slope = self.errors.covariance(p), p[f"{self.name}_slope"]
+        then, now = (c.precisions(slope, c.weights(covariance, hard)) for c in (self.calculations.complete, self.calculations))
+        return np.maximum(then - now, 0.0) / hard
 
     def derived(self, state: State) -> State:
         """What the algebra needs and the draws do not hold: the readings and their standard uncertainties, shape (C, materials)."""

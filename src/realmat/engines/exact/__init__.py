@@ -59,7 +59,8 @@ def sample(
         "summary" keeps mean and sd of every coefficient instead of draws; by default it is chosen where draws would need over 1 GB.
     progress : bool
     start : mapping of name to array of shape (chain, draw, ...), optional
-        Hyperparameters near those that are looked for, such as draws given fewer rows: chains start there.
+        Hyperparameters near those that are looked for, such as draws given fewer rows: the search for a mode, and
+        chains, start there.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def sample(
     elif not problem.params:
         out = _fixed(system, draws, chains, seed)
     else:
-        out = _explored(system, draws, chains, seed, latents, progress)
+        out = _explored(system, draws, chains, seed, latents, progress, start)
     facts = {**out.facts, "engine": "exact", "seconds": round(time.perf_counter() - started, 4), "latents": latents}
     return Draws(out.params, out.coefficients, out.summary, out.stats, facts)
 
@@ -93,9 +94,11 @@ def _fixed(system: System, draws: int, chains: int, seed: int) -> Draws:
     return Draws({}, {name: b[..., where] for name, where in system.columns.items()}, facts={"method": "independent exact draws"})
 
 
-def _explored(system: System, draws: int, chains: int, seed: int, latents: str, progress: bool) -> Draws:
+def _explored(
+    system: System, draws: int, chains: int, seed: int, latents: str, progress: bool, start: Mapping[str, np.ndarray] | None
+) -> Draws:
     with Progress(progress, "exploring hyperparameters", None) as bar:
-        explored = explore(system, np.random.default_rng([seed, 0]))
+        explored = explore(system, np.random.default_rng([seed, 0]), start)
         system = explored.density.system
         store = Store(system, chains, draws, latents)
         facts: dict[str, Any] = {"evaluations": explored.density.evaluations}

@@ -6,6 +6,7 @@ mixture of all rounds' proposals.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from realmat.engines.exact.space import Density
 
 _FAIR, _GOOD = 0.4, 0.5
 _ROUNDS = 8
+_KNOWN = 1000  # draws that say where to start
 _LEAST = 4  # effective draws for each coordinate, below which weights are flattened before anything is learnt from them
 _POWERS = (1 / 4, 0.0, -1 / 3, -2 / 3)
 
@@ -72,14 +74,15 @@ class Explored:
         return replace(self, proposal=proposal, efficiency=efficiency)
 
 
-def explore(system: System, rng: np.random.Generator) -> Explored:
+def explore(system: System, rng: np.random.Generator, known: Mapping[str, np.ndarray] | None = None) -> Explored:
     """Adapt a mixture of t until its importance weights are even, or stop improving.
 
-    It starts in logarithms of the scales and goes on in powers of them.
+    It starts in logarithms of the scales and goes on in powers of them. `known` draws of the hyperparameters, given fewer rows say, are
+    where the search for a mode starts if the density is higher there than at the priors' medians.
     """
     first, fitted = search.modes(Density(system), rng)
     d = first.space.size
-    found = fitted or [modes.typical(first)]
+    found = fitted or [modes.typical(first, [] if known is None else [np.median(first.space.of_draws(known, _KNOWN), axis=0)])]
     history = History(first, _linear(first, found) if fitted else None, found)
     d -= 0 if history.linear is None else len(history.linear.index)
     proposal = partly.of_mixture(mix.defended(history.around), history.linear)
