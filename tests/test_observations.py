@@ -136,10 +136,10 @@ def test_what_cannot_be_is_refused() -> None:
 def test_device_times_to_failure() -> None:
     """Meeker & Escobar (1998), Device-A: activation energy 0.628 eV, sigma 0.978 by maximum likelihood; 132 of 165 were stopped."""
     df = pd.read_csv(CASES / "device_arrhenius.csv")
-    df = df.loc[df.index.repeat(df["count"])].reset_index(drop=True).assign(kt=lambda d: 11604.5 / (d["celsius"] + 273.15))
-    arrhenius = rm.material.Effect("kt", level="row")
-    model = rm.Model("hours", link="log", theory=rm.theory.Constant(), material=arrhenius, observation=rm.observation.Normal(above="cens"))
-    fit = model.fit(df, seed=1, progress=False)
+    df = df.assign(kt=11604.5 / (df["celsius"] + 273.15))
+    arrhenius, noise = rm.material.Effect("kt", level="row"), rm.observation.Normal(above="cens", count="count")
+    fit = rm.Model("hours", link="log", theory=rm.theory.Constant(), material=arrhenius, observation=noise).fit(df, seed=1, progress=False)
+    assert len(fit.problem.table) == 165
     summary = fit.summary()
     assert summary["r_hat"].astype(float).max() <= 1.01
     assert summary["ess_bulk"].astype(float).min() > 400
@@ -194,3 +194,38 @@ def test_conjugate_posteriors_in_closed_form(name: str) -> None:
     u = truth.cdf(draws)  # uniform
     assert np.mean(u) == pytest.approx(0.5, abs=4 * np.sqrt(1 / 12 / most))
     assert np.std(u) == pytest.approx(np.sqrt(1 / 12), rel=4 * np.sqrt(0.2 / most))
+
+
+def test_rows_that_stand_for_several_readings_are_so_many_rows() -> None:
+    """The same problem as from a table with a row for each reading; later rows and rows to predict too."""
+    df = pd.DataFrame({"y": [3.0, 5.0, 4.0, 9.0], "n": [2, 1, 3, 0]})
+    every = df.loc[df.index.repeat(df["n"])]
+    for counted, plain in (
+        (rm.observation.Poisson(count="n"), rm.observation.Poisson()),
+        (rm.observation.StudentT(count="n", nu=4.0), rm.observation.StudentT(nu=4.0)),
+    ):
+        link = "log" if isinstance(counted, rm.observation.Poisson) else "identity"
+        one, two = (rm.Model("y", link=link, theory=rm.theory.Constant(), observation=o) for o in (counted, plain))
+        a, b = one.fit(df, draws=100, seed=1, progress=False), two.fit(every, draws=100, seed=1, progress=False)
+        for name in b.tree["posterior"].data_vars:
+            assert a.tree["posterior"][name].values == pytest.approx(b.tree["posterior"][name].values)
+        assert len(a.update(df.iloc[:2]).problem.table) == 9
+        assert a.predict(df).sizes["row"] == 4
+        assert a.predict(df[["y"]]).sizes["row"] == 4
+    for wrong, said in (([2, 1.5, 1, 1], "whole"), ([0, 0, 0, 0], "no readings at all"), ([1, -1, 1, 1], "below 0")):
+        with pytest.raises(rm.DataError, match=said):
+            one.bind(df.assign(n=wrong))
+    with pytest.raises(rm.ModelError, match="give every reading a row"):
+        rm.Joint([one, rm.Model("z", theory=rm.theory.Constant())])
+
+
+def test_intervals_are_readings_wherever_rows_are_read() -> None:
+    """Rows of an update and of a joint model that hold bounds alone count as measured, and tell what an interval tells."""
+    df = pd.DataFrame({"y": [3.0, 5.0, 4.0, 4.5], "a": np.nan, "b": np.nan, "piece": list("pqrs")})
+    later = pd.DataFrame({"a": [4.0, 6.0], "b": [4.2, np.nan], "piece": ["t", "u"]})
+    model = rm.Model("y", levels={"specimen": "piece"}, theory=rm.theory.Constant(), observation=rm.observation.Normal(between=("a", "b")))
+    longer = model.fit(df, draws=100, seed=1, progress=False).update(later)
+    assert longer.problem.table.numeric("y")[-2:] == pytest.approx([4.1, 6.0])
+    other = rm.Model("z", levels={"specimen": "piece"}, theory=rm.theory.Constant())
+    both = rm.Joint([model, other]).bind(pd.concat([df, later], ignore_index=True).assign(z=[1.0, 2, 3, 4, 5, np.nan]))
+    assert len(both.of("y").table) == 6

@@ -92,6 +92,9 @@ class Joint:
         twice = sorted({r for r in self.responses if self.responses.count(r) > 1})
         if twice:
             yield f"two models are of {listed(twice)}; a property has one model."
+        for m in self.members:
+            if count := getattr(m.observation, "count", None):
+                yield f"count={count!r} of {m.response}: a row may hold several properties; give every reading a row."
         first = self.members[0]
         for m in self.members[1:]:
             if dict(m.levels) != dict(first.levels):
@@ -173,7 +176,7 @@ class Joint:
             With every problem, column and row.
         """
         wide = self.wide(as_frame(data))
-        table = validated(wide, self.columns(), self.levels, self.units)
+        table = self._filled(validated(wide, self.columns(), self.levels, self.units), self.members)
         empty = [r for r in self.responses if not (table.numeric(r) == table.numeric(r)).any()]
         if empty:
             raise DataError(f"no row holds a value of {listed([repr(r) for r in empty])}; leave the model of it out.")
@@ -191,10 +194,10 @@ class Joint:
         """
         own = self.of(of)
         wide = own.named(self.wide(as_frame(data)))
-        held = [m for m in self.members if m is not own and m.response in wide.columns and wide[m.response].notna().any()]
+        held = [m for m in self.members if m is not own and m.observation.says(wide, m.response)]
         specs = own.prediction_columns(wide)
         specs += [spec for m in held for spec in self._columns(m, response=True) if not spec.optional or spec.name in wide.columns]
-        return validated(wide, specs, self.levels, {**self.units, **(units or {})}, of, own.link)
+        return self._filled(validated(wide, specs, self.levels, {**self.units, **(units or {})}, of, own.link), held)
 
     def further_table(self, data: pd.DataFrame | Mapping[str, Any], units: Mapping[str, str] | None = None) -> Table:
         """Validate rows that join those of a fit: one may hold some responses, or a characterisation or calculation alone.
@@ -208,7 +211,15 @@ class Joint:
         """
         wide = self.wide(as_frame(data))
         own = {**self.units, **(units or {})}
-        return validated(wide, [spec for m in self.members for spec in m.further_columns(wide)], self.levels, own)
+        specs = [spec for m in self.members for spec in m.further_columns(wide)]
+        return self._filled(validated(wide, specs, self.levels, own), self.members)
+
+    @staticmethod
+    def _filled(table: Table, members: Sequence[Model]) -> Table:
+        """With numbers for the readings of some properties that say less than a number."""
+        for m in members:
+            table = m.observation.filled(table, m.response, every=False)
+        return table
 
     def _columns(self, member: Model, response: bool) -> list[Column]:
         """What a property needs of a table that may not hold it in every row."""

@@ -236,7 +236,7 @@ class Model:
             With every problem, column and row.
         """
         table = validated(data, self.columns(response), self.levels, self.units, self.response, self.link)
-        return self.observation.filled(table) if response else table
+        return self.observation.filled(table, self.response) if response else table
 
     @property
     def member(self) -> Member:
@@ -261,7 +261,8 @@ class Model:
         """
         frame = self.framed(data)
         own = {**self.units, **(units or {})}
-        return validated(frame, self.further_columns(frame), self.levels, own, self.response, self.link)
+        table = validated(frame, self.further_columns(frame), self.levels, own, self.response, self.link)
+        return self.observation.filled(table, self.response, every=False)
 
     def framed(self, data: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
         """A table with the labels that several of its columns make together."""
@@ -269,7 +270,7 @@ class Model:
 
     def further_columns(self, frame: pd.DataFrame) -> list[Column]:
         """Of rows that join those of a fit, the columns that the model reads."""
-        measured = self.response in frame.columns and bool(frame[self.response].notna().to_numpy().any())
+        measured = self.observation.says(frame, self.response)
         out = []
         for c in self.columns():
             if c.name in self.levels.values():

@@ -84,7 +84,7 @@ class Beta(Likelihood):
     ----------
     dispersion : Prior or float, optional
         `noise_dispersion`, the inverse root of the precision: ``Var(y) = m (1 - m) / (1 + dispersion^-2)``; default HalfNormal(1).
-    bias_by, bias_scale, name
+    bias_by, bias_scale, count, name
         As in `Normal`.
 
     Notes
@@ -102,6 +102,7 @@ class Beta(Likelihood):
     dispersion: PriorLike = None
     bias_by: str | tuple[str, ...] | None = None
     bias_scale: PriorLike = None
+    count: str | None = None
     name: str | None = None
 
     def density(self, table: Table) -> Density:

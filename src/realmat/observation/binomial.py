@@ -76,7 +76,7 @@ class Binomial(Likelihood):
     ----------
     trials : str or float
         How many were tried, a column or a number; the response is how many of them succeeded.
-    bias_by, bias_scale, name
+    bias_by, bias_scale, count, name
         As in `Normal`.
 
     Notes
@@ -94,6 +94,7 @@ class Binomial(Likelihood):
     trials: str | float = 1
     bias_by: str | tuple[str, ...] | None = None
     bias_scale: PriorLike = None
+    count: str | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:

@@ -76,7 +76,7 @@ class Gamma(Likelihood):
     ----------
     dispersion : Prior or float, optional
         Relative standard deviation of a reading, `noise_dispersion`; default HalfNormal(1).
-    bias_by, bias_scale, name
+    bias_by, bias_scale, count, name
         As in `Normal`.
 
     Notes
@@ -94,6 +94,7 @@ class Gamma(Likelihood):
     dispersion: PriorLike = None
     bias_by: str | tuple[str, ...] | None = None
     bias_scale: PriorLike = None
+    count: str | None = None
     name: str | None = None
 
     def density(self, table: Table) -> Density:

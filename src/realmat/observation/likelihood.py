@@ -10,6 +10,7 @@ import numpy as np
 
 from realmat.errors import DataError, ModelError
 from realmat.observation.bias import Offsets, listed
+from realmat.observation.frequencies import frequency, repeated
 from realmat.table.table import Column, Table, rows_text
 from realmat.terms.component import Component, Scale, freeze, hyper
 from realmat.terms.density import Density, Parameter
@@ -54,8 +55,15 @@ class Likelihood(Component):
         return getattr(self, "name", None) or "noise"
 
     def needs(self) -> list[Column]:
-        """Groups of biases."""
-        return [Column(by, "bias", kind="label") for by in listed(getattr(self, "bias_by", None))]
+        """Groups of biases, and frequencies."""
+        return [
+            *frequency(getattr(self, "count", None)),
+            *(Column(by, "bias", kind="label") for by in listed(getattr(self, "bias_by", None))),
+        ]
+
+    def filled(self, table: Table, response: str, every: bool = True) -> Table:
+        """A row for each reading."""
+        return repeated(table, getattr(self, "count", None))
 
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""

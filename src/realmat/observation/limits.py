@@ -73,15 +73,17 @@ class Limits:
         if problems:
             raise ModelError(f"{label}: {'; '.join(problems)}.")
 
-    def filled(self, table: Table) -> np.ndarray:
+    def filled(self, table: Table, response: str, every: bool) -> np.ndarray:
         """The response, with a number from the bounds where rows have some: the middle of a closed interval, the end of an open one.
+
+        `every` says whether each row must have a reading.
 
         Raises
         ------
         realmat.DataError
             If bounds are the wrong way round, or a row has neither a response nor a bound.
         """
-        y = table.numeric(table.response)
+        y = table.columns.get(response, np.full(len(table), np.nan))
         if self.between is None:
             return y
         low, high = (table.numeric(name) for name in self.between)
@@ -92,8 +94,8 @@ class Limits:
             )
         ends = np.where(np.isnan(low), high, np.where(np.isnan(high), low, 0.5 * (low + high)))
         out = np.where(np.isnan(ends), y, ends)
-        if np.isnan(out).any():
-            raise DataError(f"column {table.response!r}: neither a value nor a bound in {rows_text(table.index[np.isnan(out)])}.")
+        if every and np.isnan(out).any():
+            raise DataError(f"column {response!r}: neither a value nor a bound in {rows_text(table.index[np.isnan(out)])}.")
         return out
 
     def _ends(self, table: Table, censored: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -85,7 +85,7 @@ class NegativeBinomial(OverExposure):
         As in `Poisson`.
     dispersion : Prior or float, optional
         Relative standard deviation of that factor, `noise_dispersion`: ``Var(y) = mu + (dispersion mu)^2``; default HalfNormal(1).
-    bias_by, bias_scale, name
+    bias_by, bias_scale, count, name
         As in `Normal`.
 
     Notes
@@ -102,6 +102,7 @@ class NegativeBinomial(OverExposure):
     dispersion: PriorLike = None
     bias_by: str | tuple[str, ...] | None = None
     bias_scale: PriorLike = None
+    count: str | None = None
     name: str | None = None
 
     def density(self, table: Table) -> Density:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -11,12 +11,16 @@ from realmat.errors import DataError, ModelError
 from realmat.material.unresolved import tail
 from realmat.observation.bias import Offsets, listed
 from realmat.observation.common import Batches, Common
+from realmat.observation.frequencies import frequency, repeated
 from realmat.observation.limits import Limits
 from realmat.observation.scales import Scales, Trend
 from realmat.table.table import RESPONSE, Column, Table, rows_text
 from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper
 from realmat.terms.priors import Prior
 from realmat.terms.term import Bias, Contribution, Function, Noise, Term
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Normal(Component):
         Degrees of freedom of the stated u: of few readings it is uncertain, which makes Student t tails row by row.
     common : Common or list of Common, optional
         Errors of stated size that several rows share, such as that of a calibration.
+    count : str, optional
+        Column of frequencies: how many readings alike a row stands for.
     name : str, optional
         ``noise`` by default.
 
@@ -82,6 +88,7 @@ class Normal(Component):
     kept_below: str | float | None = None
     dof: str | float | None = None
     common: Common | tuple[Common, ...] | None = None
+    count: str | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:
@@ -117,6 +124,7 @@ class Normal(Component):
         out += [Column(by, "noise scale", kind="label") for by in listed(self.scale_by)]
         out += [Column(name, "growth of the noise") for name in self.counted]
         out += [*self._limits.needs(positive=False), *(need for shared in self._shared for need in shared.needs())]
+        out += frequency(self.count)
         return out + [Column(flag, "censoring flag (0 or 1)", lower=0.0, upper=1.0) for flag in (self.below, self.above) if flag]
 
     def default_priors(self) -> dict[str, str]:
@@ -148,9 +156,17 @@ class Normal(Component):
         """The response; it may be empty where there are bounds."""
         return replace(super().measures(response, link), missing=self.between is not None)
 
-    def filled(self, table: Table) -> Table:
-        """A number from the bounds."""
-        return table if self.between is None else table.replaced({table.response: self._limits.filled(table)})
+    def filled(self, table: Table, response: str, every: bool = True) -> Table:
+        """A number from the bounds, and a row for each reading."""
+        if self.between is not None:
+            if not set(self.between) <= set(table.columns):
+                return table
+            table = table.replaced({response: self._limits.filled(table, response, every)})
+        return repeated(table, self.count)
+
+    def says(self, frame: pd.DataFrame, response: str) -> bool:
+        """A response, or bounds of it."""
+        return any(super(Normal, self).says(frame, name) for name in (response, *(self.between or ())))
 
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with the noise, and `bias_<by>` effects with `bias_<by>_scale`."""

@@ -72,7 +72,7 @@ class Poisson(OverExposure):
     ----------
     exposure : str or float, optional
         Area, volume or time over which was counted, a column or a number; the rate is per unit of it.
-    bias_by, bias_scale, name
+    bias_by, bias_scale, count, name
         As in `Normal`.
 
     Notes
@@ -88,6 +88,7 @@ class Poisson(OverExposure):
 
     bias_by: str | tuple[str, ...] | None = None
     bias_scale: PriorLike = None
+    count: str | None = None
     name: str | None = None
 
     def density(self, table: Table) -> Density:

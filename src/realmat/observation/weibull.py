@@ -107,7 +107,7 @@ class Weibull(Likelihood):
     below, above : str, optional
         Boolean (0/1) columns: the piece had broken before the number in the response, or was stopped at it. A response written ">380"
         says so itself.
-    bias_by, bias_scale, name
+    bias_by, bias_scale, count, name
         As in `Normal`.
 
     Notes
@@ -130,6 +130,7 @@ class Weibull(Likelihood):
     above: str | None = None
     bias_by: str | tuple[str, ...] | None = None
     bias_scale: PriorLike = None
+    count: str | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:

@@ -251,7 +251,7 @@ class Table:
 
     def replaced(self, columns: Mapping[str, np.ndarray]) -> Table:
         """The table with other values in some columns."""
-        of_rows = (self.levels, self.index, self.limits, self.count, self.response, self.link, self.notes)
+        of_rows = (self.levels, self.index, self.limits, self.count, self.response, self.link, self.notes, self.others)
         return Table({**self.columns, **columns}, *of_rows, within=self.within, units=self.units)
 
     @property

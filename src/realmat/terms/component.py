@@ -23,6 +23,7 @@ from realmat.terms.term import Coefficients, Function, Known, Param, Piece, Term
 from realmat.terms.varies import Varies
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
     from realmat.fit import Fit
@@ -129,9 +130,21 @@ class Component:
         """Only of the observation layer: what it asks of the response."""
         return Column(response, "response", lower=None if link == "identity" else 0.0, open_lower=True, censored=True)
 
-    def filled(self, table: Table) -> Table:
-        """Only of the observation layer: the table with a number for each response, where readings say less than a number."""
+    def filled(self, table: Table, response: str, every: bool = True) -> Table:
+        """Only of the observation layer: the table with a number for each response where readings say less than a number.
+
+        Parameters
+        ----------
+        table : Table
+        response : str
+        every : bool
+            Whether each row holds a reading.
+        """
         return table
+
+    def says(self, frame: pd.DataFrame, response: str) -> bool:
+        """Only of the observation layer: whether a user's table holds any reading of the response."""
+        return response in frame.columns and bool(frame[response].notna().to_numpy().any())
 
     def predictor(self, table: Table) -> np.ndarray:
         """Only of the observation layer: g(y), or where readings have none (the logarithm of no counts) a number near it, shape (rows,)."""
