@@ -24,7 +24,7 @@ from realmat.plots.model import cards
 from realmat.report import bayes, charts, markdown, page, render, words
 from realmat.report.code import declaration
 from realmat.report.findings import Findings, findings
-from realmat.support.shown import plus_minus
+from realmat.support.numbers import plus_minus
 
 NOTHING = SimpleNamespace(caption="", heads=[], rows=[], note="", alt="")
 COMPARED = {

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 import realmat as rm
-from realmat.support.shown import plus_minus
+from realmat.support.numbers import plus_minus
 
 BEGIN, END = "<!-- figures: written by `make cards` -->", "<!-- end of figures -->"
 SEED = 1

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realmat.algebra import batch_kernels
-from realmat.algebra.batch_equations import BatchNormalEquations, BatchPriors
+from realmat.algebra.batch_equations import BatchNormalEquations
+from realmat.algebra.batch_priors import BatchPriors
 from realmat.algebra.batched_rows import BatchedRows
 from realmat.algebra.batching import Batch, Batched, at_index, slices
 from realmat.algebra.conditional import Conditional

@@ -14,10 +14,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from realmat.algebra.additive import additive
 from realmat.algebra.space import Space
 from realmat.terms.problem import Problem
-
-_FREEDOM = 1000  # degrees of freedom that tell a scale to some two per cent, 1 / sqrt(2 x 1000)
 
 
 class Ratios(Space):
@@ -33,7 +32,7 @@ class Ratios(Space):
     def __init__(self, problem: Problem, powers: np.ndarray | None = None) -> None:
         super().__init__(problem.params, powers)
         start = {q.name: where.start for q, where in zip(self.params, self.slices, strict=True)}
-        lines = [names for part in problem.every for names in _additive(part) if len(names) > 1]
+        lines = [names for part in problem.every for names in additive(part) if len(names) > 1]
         self._chains = [[start[name] for name in names] for names in lines]
         self._chains = [chain for chain in self._chains if not np.any(self.powers[chain])]
         self._unit = self._units()  # of each scale, in that of the first of its chain
@@ -92,43 +91,3 @@ class Ratios(Space):
         out = super().logarithmic
         out[[place for chain in self._chains for place in chain]] = True
         return out
-
-
-def _additive(part: Problem) -> list[list[str]]:
-    """Scales whose squares add up in a measurement of one property: of its noise, then of effects by level, the finest level first.
-
-    The line is cut where the design has so many degrees of freedom between two of them that each is known by itself.
-    """
-    term = part.observation
-    noise = [] if _replicated(part) else [q.name for q in term.params if q.name.endswith(term.component + "_scale")]
-    scales = {q.name for t in part.terms for q in t.params if q.coords is None and q.prior.support == (0.0, np.inf)}
-    effects = [c for t in part.terms for c in t.coefficients if c.level is not None and not c.nu]
-    lines, finer = [list(noise)], None
-    for block in sorted(effects, key=lambda c: -c.size):
-        codes = _codes(part, str(block.level))
-        if finer is not None and codes is not None and _apart(finer, codes):
-            lines.append([])
-        lines[-1].append(f"{block.name}_scale")
-        finer = codes
-    return [[name for name in dict.fromkeys(line) if name in scales] for line in lines]
-
-
-def _replicated(part: Problem) -> bool:
-    """Whether the scatter within cells tells the noise by itself, to some two per cent."""
-    rows = part.response_rows
-    return float(np.sum(rows.count - 1)) >= _FREEDOM and not rows.noise.u.any()
-
-
-def _codes(part: Problem, level: str) -> np.ndarray | None:
-    """The value of a level that each cell has; None where some have none."""
-    if part.cells.column_of(level) not in part.cells.columns:
-        return None
-    codes = part.cells.level(level).codes
-    return codes if (codes >= 0).all() else None
-
-
-def _apart(fine: np.ndarray, coarse: np.ndarray) -> bool:
-    """Whether effects of two levels, nested or crossed, are told apart by many values of the finer, or many pairs."""
-    pairs = len(np.unique(fine.astype(np.int64) * (int(coarse.max()) + 1) + coarse))
-    values, others = len(np.unique(fine)), len(np.unique(coarse))
-    return pairs - others - (values if pairs > values else 0) >= _FREEDOM

@@ -27,7 +27,8 @@ from realmat.attribution.covariances import Sums, greedy
 from realmat.errors import ModelError
 from realmat.posterior.draws import Posterior
 from realmat.support.checks import listed
-from realmat.support.shown import Shown, percent, significant
+from realmat.support.numbers import percent, significant
+from realmat.support.shown import Shown
 from realmat.table.table import Table
 from realmat.terms.component import reject_unknown
 from realmat.terms.problem import nonlinear_terms

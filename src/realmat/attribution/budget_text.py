@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realmat.support.shown import percent, significant
+from realmat.support.numbers import percent, significant
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,8 @@ import xarray as xr
 
 from realmat.errors import ModelError
 from realmat.support.intervals import interval, words
-from realmat.support.shown import Shown, significant
+from realmat.support.numbers import significant
+from realmat.support.shown import Shown
 from realmat.terms.component import reject_unknown
 
 

@@ -18,7 +18,8 @@ from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Posterior
 from realmat.support.attached import attached
 from realmat.support.intervals import settings
-from realmat.support.shown import Shown, percent, plus_minus, significant
+from realmat.support.numbers import percent, plus_minus, significant
+from realmat.support.shown import Shown
 from realmat.table.table import ROW
 
 if TYPE_CHECKING:

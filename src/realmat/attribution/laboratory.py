@@ -19,7 +19,8 @@ from realmat.posterior.contributions import CHUNK, Stream, noise_source
 from realmat.posterior.draws import Posterior
 from realmat.support.attached import attached
 from realmat.support.intervals import interval, words
-from realmat.support.shown import Shown, significant
+from realmat.support.numbers import significant
+from realmat.support.shown import Shown
 from realmat.terms.term import Coefficients, Function, evaluate
 
 if TYPE_CHECKING:

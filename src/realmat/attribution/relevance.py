@@ -14,7 +14,8 @@ from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Posterior
 from realmat.support.attached import attached
 from realmat.support.intervals import interval, words
-from realmat.support.shown import Shown, percent
+from realmat.support.numbers import percent
+from realmat.support.shown import Shown
 from realmat.table.table import Table
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ import pandas as pd
 from realmat.errors import DataError, ModelError
 from realmat.posterior.draws import Posterior
 from realmat.support.attached import attached
-from realmat.support.shown import Shown, significant
+from realmat.support.numbers import significant
+from realmat.support.shown import Shown
 from realmat.table.table import statistics
 from realmat.terms.problem import Problem
 

@@ -20,7 +20,7 @@ from realmat.attribution.information import information
 from realmat.posterior.contributions import Stream
 from realmat.posterior.draws import Posterior
 from realmat.support.checks import LOOK, OK, Check, listed, made, row
-from realmat.support.shown import percent, significant
+from realmat.support.numbers import percent, significant
 from realmat.table.table import ROW, Table
 from realmat.terms.problem import Problem, nonlinear_terms
 from realmat.terms.term import Coefficients, Param, Values

@@ -14,7 +14,8 @@ from realmat.errors import ModelError
 from realmat.posterior.draws import Posterior
 from realmat.support.attached import attached
 from realmat.support.checks import listed
-from realmat.support.shown import Shown, percent, significant
+from realmat.support.numbers import percent, significant
+from realmat.support.shown import Shown
 from realmat.theory.consensus_update import Update
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from realmat.attribution.advise import KINDS, Actions, costs_of, lines_of, thinn
 from realmat.attribution.candidates import Lines
 from realmat.attribution.covariances import Sums, greedy
 from realmat.campaign import actions as rows_of
-from realmat.campaign.record import Record, packed, unpacked
+from realmat.campaign.packing import packed, unpacked
+from realmat.campaign.record import Record
 from realmat.campaign.targets import Parameter, Passing, Predict, as_aim, gain_of
 from realmat.errors import DataError, FileError, ModelError
-from realmat.support.shown import significant
+from realmat.support.numbers import significant
 from realmat.support.threads import one_blas_thread
 from realmat.terms.component import reject_unknown
 

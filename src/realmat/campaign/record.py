@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from realmat.errors import FileError
-from realmat.table.reading import UNITS
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 class Record:
@@ -108,18 +106,3 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
-
-
-def packed(frame: pd.DataFrame) -> dict[str, Any]:
-    """Rows as JSON knows them: columns of numbers, text and nothing, and the units that the frame says."""
-    rows = {str(name): [None if v != v or v is None else v for v in column.astype(object)] for name, column in frame.items()}
-    return {"rows": rows, "units": dict(frame.attrs.get(UNITS, {}))}
-
-
-def unpacked(step: Mapping[str, Any]) -> pd.DataFrame:
-    """Inverse of `packed`, of a step that holds it."""
-    import pandas as pd
-
-    out = pd.DataFrame(step["rows"])
-    out.attrs[UNITS] = dict(step.get("units", {}))
-    return out

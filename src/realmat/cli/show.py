@@ -39,7 +39,7 @@ def heading(text: str) -> None:
 
 def grid(table: pd.DataFrame, title: str = "", index: str = "") -> Any:
     """A DataFrame as a table that fits the terminal; `index` heads its index, which is left out without one."""
-    from realmat.support.shown import significant
+    from realmat.support.numbers import significant
 
     shown = table.map(significant)
     whole = [table[name].dtype.kind in "fiu" for name in table]

@@ -13,7 +13,8 @@ from realmat.observation.bias import Offsets, listed
 from realmat.observation.common import Batches, Common
 from realmat.observation.frequencies import frequency, repeated
 from realmat.observation.limits import Limits
-from realmat.observation.scales import Scales, Trend
+from realmat.observation.scales import Scales
+from realmat.observation.trend import Trend
 from realmat.table.table import RESPONSE, Column, Table, rows_text
 from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper
 from realmat.terms.priors import Prior

@@ -10,7 +10,7 @@ import numpy as np
 from realmat.attribution.budget import Budget
 from realmat.plots.style import LAYER_COLOURS, SHADES, figure, ink, layer_paint, shade, theme
 from realmat.support.attached import attach
-from realmat.support.shown import significant
+from realmat.support.numbers import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ import numpy as np
 from realmat.attribution.gap import Gap, step_text
 from realmat.plots.style import LAYER_COLOURS, RESIDUAL, figure, ink, shade, theme
 from realmat.support.attached import attach
-from realmat.support.shown import significant
+from realmat.support.numbers import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from realmat.plots.style import LAYER_COLOURS, figure, ink, theme
-from realmat.support.shown import significant
+from realmat.support.numbers import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

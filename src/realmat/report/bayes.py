@@ -15,7 +15,7 @@ from markupsafe import Markup
 from realmat.plots import style
 from realmat.report.tables import declared
 from realmat.report.words import count, listed
-from realmat.support.shown import plus_minus
+from realmat.support.numbers import plus_minus
 from realmat.terms.term import stored_name
 
 if TYPE_CHECKING:

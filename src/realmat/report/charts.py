@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from realmat.attribution.gap import step_text
 from realmat.report.words import layer_class, number, records, u_text
-from realmat.support.shown import percent, plus_minus
+from realmat.support.numbers import percent, plus_minus
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ import numpy as np
 
 from realmat.attribution.budget_text import subject
 from realmat.report.words import count, layer_class, number, records, u_text
-from realmat.support.shown import MINUS, plus_minus
+from realmat.support.numbers import MINUS, plus_minus
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realmat.attribution.budget_text import LAYER, THING, subject
-from realmat.support.shown import MINUS, percent, power_of_ten, significant
+from realmat.support.numbers import MINUS, percent, power_of_ten, significant
 
 if TYPE_CHECKING:
     import pandas as pd

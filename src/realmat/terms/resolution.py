@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from realmat.errors import DataError
-from realmat.support.shown import significant
+from realmat.support.numbers import significant
 from realmat.table.table import Table
 from realmat.terms.term import Known, Rows, Term
 

@@ -20,8 +20,9 @@ from realmat.joint import Joint
 from realmat.model import Model
 from realmat.posterior.draws import Posterior
 from realmat.support.jobs import run
+from realmat.support.numbers import percent, significant
 from realmat.support.progress import Progress
-from realmat.support.shown import Shown, percent, significant
+from realmat.support.shown import Shown
 from realmat.table.table import Table
 from realmat.terms.problem import Problem, nonlinear_terms
 from realmat.testing.simulate import simulate

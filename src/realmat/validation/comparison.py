@@ -17,7 +17,8 @@ import pandas as pd
 from realmat.errors import DataError, ModelError
 from realmat.support.attached import attached
 from realmat.support.checks import listed
-from realmat.support.shown import Shown, plus_minus, significant
+from realmat.support.numbers import plus_minus, significant
+from realmat.support.shown import Shown
 from realmat.table.table import ROW, Table, rows_text, statistics
 from realmat.terms.problem import Problem
 from realmat.validation.diagnostics import coverage_words, warning

@@ -12,8 +12,9 @@ import numpy as np
 
 from realmat.errors import ModelError
 from realmat.support.jobs import run
+from realmat.support.numbers import percent, significant
 from realmat.support.progress import Progress
-from realmat.support.shown import Shown, percent, significant
+from realmat.support.shown import Shown
 from realmat.table.labels import one_spelling
 from realmat.table.table import Table
 from realmat.table.validated import as_frame

@@ -9,7 +9,7 @@ import numpy as np
 from realmat.attribution.separability import component_correlation
 from realmat.posterior.draws import Posterior
 from realmat.support.checks import BAD, LOOK, OK, Check, listed, made, row
-from realmat.support.shown import percent, significant
+from realmat.support.numbers import percent, significant
 from realmat.terms.problem import nonlinear_terms
 from realmat.validation.loo import LeftOut, left_out
 from realmat.validation.misfit import find, table_of

@@ -9,7 +9,7 @@ import numpy as np
 from realmat.attribution.separability import contraction
 from realmat.posterior.draws import Posterior
 from realmat.support.checks import LOOK, OK, listed, row
-from realmat.support.shown import significant
+from realmat.support.numbers import significant
 from realmat.terms.priors import Prior
 from realmat.validation.sensitivity import sensitivity
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from realmat.support.shown import percent, significant
+from realmat.support.numbers import percent, significant
 from realmat.table.table import ROW
 from realmat.terms.problem import Problem
 from realmat.validation.misfit.findings import Finding
