@@ -119,6 +119,33 @@ def test_tables_of_a_fit_print_and_are_written(folder: Path) -> None:
     assert "and 21 more rows" in said
 
 
+def test_plans_print(folder: Path) -> None:
+    fit = rm.load(folder / "real.nc")
+    budget = fit.budget(new="specimen", average={"observation": 2, "specimen": 2})
+    rows = json.loads(
+        realmat(
+            "budget",
+            "real.nc",
+            "--new",
+            "specimen",
+            "--average",
+            "observation=2",
+            "--average",
+            "specimen=2",
+            "--format",
+            "json",
+            cwd=folder,
+        ).stdout
+    )
+    np.testing.assert_allclose([row["u"] for row in rows], budget.table["u"], rtol=1e-7)
+    said = realmat(
+        "plans", "real.nc", 1.01 * budget.u, "--cost", "observation=1", "--cost", "specimen=1", "--new", "specimen", cwd=folder
+    ).stdout
+    assert "The cheapest plan that reaches" in said
+    refused = realmat("plans", "real.nc", 1e-9, "--cost", "observation=1", cwd=folder, status=1)
+    assert "no plan reaches" in refused.stderr
+
+
 def test_advice_prints(folder: Path) -> None:
     said = realmat("advise", "real.nc", "--most", 5, cwd=folder).stdout
     assert "What to measure next to know modulus" in said

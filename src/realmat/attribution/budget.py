@@ -10,7 +10,7 @@ uncertainty u, coverage factor k, expanded uncertainty U = k u (JCGM 100:2008, G
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from realmat.attribution.average import Averaged, averaged
 from realmat.attribution.budget_text import sentences, subject
 from realmat.attribution.missing import Missing
 from realmat.errors import ModelError
@@ -74,7 +75,12 @@ class Budget(Shown):
     def title(self) -> str:
         """What the budget is of."""
         scale = {"log": " (log scale: u is relative)", "response": ""}[self.dataset.attrs["scale"]]
-        return f"Uncertainty budget of {self.said(self.dataset.attrs['response'])}: {subject(self.new)}{scale}"
+        return f"Uncertainty budget of {self.said(self.dataset.attrs['response'])}: {subject(self.new, average=self.average)}{scale}"
+
+    @property
+    def average(self) -> str:
+        """Of what mean it is, in words; empty for a single reading."""
+        return str(self.dataset.attrs.get("average", ""))
 
     @property
     def new(self) -> str:
@@ -120,8 +126,10 @@ def budget(
     joined: Sequence[Sequence[str]] = (),
     unit: str = "",
     draws: int | None = None,
+    average: Mapping[str, int] | None = None,
+    asked: str = "",
 ) -> Budget:
-    """The uncertainty budget of a new measurement on the rows of a table.
+    """The uncertainty budget of a new measurement on the rows of a table, or of the mean of several.
 
     Parameters
     ----------
@@ -142,30 +150,37 @@ def budget(
         Of the response, for text and plots.
     draws : int, optional
         At most so many posterior draws; by default 4000, fewer where rows are many, at least 200.
+    average : mapping of str to int, optional
+        The budget of a mean: how many of each level it is over, ``{"observation": 3, "lab": 2}`` for three readings in each of two
+        laboratories. The values of a level that is named are drawn anew, as of laboratories that the fit has not seen. Levels are
+        crossed: each specimen is measured in each laboratory. With a log link the mean is the geometric one. (JCGM 100:2008, 4.2.3, H.5.)
+    asked : str
+        As `new`, where that differs because the rows told something of a new piece.
 
     Raises
     ------
     realmat.ModelError
-        For an unknown `new`, `scale` or component, or a `k` that is not positive.
+        For an unknown `new`, `scale` or component, a `k` that is not positive, or an `average` that cannot be.
     """
     problems = []
     if scale not in SCALES:
         problems.append(f"scale= must be one of {', '.join(SCALES)}, not {scale!r}.")
     if not k > 0:
         problems.append(f"the coverage factor k must be positive, not {k!r}.")
-    stream = Stream(posterior, table, new, draws)
+    stream = averaged(posterior, table, new, average, draws, asked) if average else Stream(posterior, table, new, draws)
     unknown = sorted({c for group in joined for c in group} - set(stream.components))
     if unknown:
         problems.append(f"joined= names unknown components {unknown}; the model has {', '.join(stream.components)}.")
     if problems:
         raise ModelError("the budget cannot be made: " + " ".join(problems))
     log = posterior.problem.link == "log"
-    parts = accumulate(stream, log and scale == "response", Missing.of(posterior))
+    parts = accumulate(stream, log and scale == "response", None if average else Missing.of(posterior))
     groups = _groups(parts, joined)
     attrs = {
         "response": posterior.problem.response,
         "unit": unit,
-        "new": new,
+        "new": asked or new,
+        "average": stream.plan.words if isinstance(stream, Averaged) else "",
         "k": float(k),
         "scale": "log" if log and scale == "link" else "response",
         "missing": parts.components[-1] if len(parts.components) > len(stream.components) else "",
@@ -216,7 +231,7 @@ class Parts:
         return Parts((*self.components, missing.name), (*self.layers, self.layers[k]), *kinds, covariance)
 
 
-def accumulate(stream: Stream, response: bool = False, missing: Missing | None = None) -> Parts:
+def accumulate(stream: Stream | Averaged, response: bool = False, missing: Missing | None = None) -> Parts:
     """Sum the stream up. With `response`, in response units of a log link; with `missing`, what these calculations would tell apart."""
     count, n, size = len(stream.components), len(stream), len(stream.indices)
     weight = stream.weight / stream.weight.sum()
@@ -231,13 +246,13 @@ def accumulate(stream: Stream, response: bool = False, missing: Missing | None =
         for k, variance in fresh.items():
             aleatoric[k] += variance.sum(axis=1) / size
             by_draw[k, chunk.where] = variance[0] if len(variance) == 1 else weight @ variance
-            if missing is not None and stream.components[k] == missing.update.name:
+            if missing is not None and isinstance(stream, Stream) and stream.components[k] == missing.update.name:
                 part = variance * missing.of_fresh(stream, chunk.where)
                 untold += part.sum(axis=1) / size
                 untold_by_draw[chunk.where] = weight @ part
     epistemic, covariance = sums.finish(weight, size, response)
     parts = Parts(stream.components, stream.layers, aleatoric, epistemic, by_draw, covariance)
-    if missing is None:
+    if missing is None or not isinstance(stream, Stream):
         return parts
     return parts.with_missing(missing, untold, untold_by_draw, missing.of_cells(stream) * epistemic.sum(axis=0), weight)
 
@@ -319,7 +334,7 @@ def _groups(parts: Parts, joined: Sequence[Sequence[str]]) -> dict[str, list[int
     return out
 
 
-def _assemble(stream: Stream, parts: Parts, groups: dict[str, list[int]], attrs: dict[str, Any]) -> Budget:
+def _assemble(stream: Stream | Averaged, parts: Parts, groups: dict[str, list[int]], attrs: dict[str, Any]) -> Budget:
     weight = stream.weight / stream.weight.sum()
     by_row = np.stack([[kind[m].sum(axis=0) for kind in (parts.aleatoric, parts.epistemic)] for m in groups.values()])  # (groups, 2, cells)
     overall = by_row @ weight
@@ -344,7 +359,7 @@ def _assemble(stream: Stream, parts: Parts, groups: dict[str, list[int]], attrs:
 
 
 def _dataset(
-    stream: Stream,
+    stream: Stream | Averaged,
     by_row: np.ndarray,
     overall: np.ndarray,
     bounds: np.ndarray,
@@ -370,7 +385,7 @@ def _dataset(
     return xr.Dataset(data, coords=coords, attrs={**attrs, "ci_prob": prob, "ci_kind": kind})
 
 
-def _compensation(stream: Stream, parts: Parts, groups: dict[str, list[int]]) -> tuple[tuple[str, str, float], ...]:
+def _compensation(stream: Stream | Averaged, parts: Parts, groups: dict[str, list[int]]) -> tuple[tuple[str, str, float], ...]:
     """For each row with a negative epistemic part, the row it compensates most."""
     names, members = list(groups), list(groups.values())
     merged = np.array([[parts.covariance[np.ix_(a, b)].sum() for b in members] for a in members])

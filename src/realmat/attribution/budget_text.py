@@ -24,9 +24,13 @@ LAYER = {
 THING = {"observation": "measurement", "specimen": "specimen", "material": "material"}
 
 
-def subject(new: str, of: str = "") -> str:
+def subject(new: str, of: str = "", average: str = "") -> str:
     """What a budget is of, in words."""
     what, where = SUBJECT[new]
+    if average:
+        where = {"specimen": "of a known material", "material": "of a new material"}[new] if "specimens" in average else where
+        what = f"{of} as the mean of {average}" if of else f"the mean of {average}"
+        return f"{what} {where}"
     return f"{what} of {of} {where}" if of else f"{what} {where}"
 
 
@@ -52,7 +56,7 @@ def _size(b: Budget) -> str:
     scale = " on the log scale" if log else ""
     spread = b.dataset["row_u"]
     varies = float(spread.max()) > 1.5 * float(spread.min())
-    said = subject(b.new, b.said(b.dataset.attrs["response"]))
+    said = subject(b.new, b.said(b.dataset.attrs["response"]), b.average)
     average = " (root mean square over the rows)" if varies else ""
     return (
         f"{said[0].upper()}{said[1:]} has a standard uncertainty u = {significant(b.u)}{unit}{scale}"
@@ -85,7 +89,11 @@ def _remedy(b: Budget, row: pd.Series) -> str:
     if kind == "aleatoric":
         if layer == "observation":
             if row["component"] == b.dataset.attrs["noise"]:
-                return "the mean of several measurements would lower it, four halve its u"
+                return (
+                    "more readings in the mean would lower it"
+                    if b.average
+                    else "the mean of several readings would lower it, four halve its u"
+                )
             return "the bias of a laboratory not seen before, which measurements of known specimens there would lower"
         if layer == "theory":
             return "the scatter of the computed value itself, which a calculation of smaller numerical error would lower"

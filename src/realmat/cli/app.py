@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from realmat.cli.campaigns import campaign
+from realmat.cli.campaigns import campaign, numbers
 
 if TYPE_CHECKING:
     from realmat.fit import Fit
@@ -233,13 +233,37 @@ def budget(
         New, typer.Option(help="What a new measurement is of: a known specimen, a new one, or a new material.")
     ] = New.observation,
     scale: Annotated[str, typer.Option(help="With a log link: link (relative) or response units.")] = "link",
+    average: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LEVEL=NUMBER", help="Of a mean: observation=3 and lab=2 are three readings in each of two.", show_default=False
+        ),
+    ] = None,
     csv: Csv = None,
     form: FormatOption = Format.table,
     trust: Trust = None,
     of: Of = None,
 ) -> None:
     """The uncertainty budget of a new measurement: each layer's part, aleatoric and epistemic."""
-    _show(_load(fit, trust).budget(new=new.value, scale=scale, of=of), csv, form=form)
+    mean = {name: int(n) if n.is_integer() else n for name, n in numbers(average or [], "--average").items()}
+    _show(_load(fit, trust).budget(new=new.value, scale=scale, average=mean, of=of), csv, form=form)  # type: ignore[arg-type]
+
+
+@app.command()
+def plans(
+    fit: FitArgument,
+    target: Annotated[float, typer.Argument(metavar="U", help="Standard uncertainty that a mean is to have.", show_default=False)],
+    cost: Annotated[
+        list[str], typer.Option(metavar="LEVEL=NUMBER", help="What one more costs: observation=1, lab=20, specimen=30.", show_default=False)
+    ],
+    new: Annotated[New, typer.Option(help="What is measured: a known specimen, a new one, or a new material.")] = New.observation,
+    csv: Csv = None,
+    form: FormatOption = Format.table,
+    trust: Trust = None,
+    of: Of = None,
+) -> None:
+    """The cheapest plan whose mean is as certain as wanted: how many readings, specimens, laboratories."""
+    _show(_load(fit, trust).plans(target, numbers(cost, "--cost"), new=new.value, of=of), csv, form=form)
 
 
 @app.command()

@@ -34,7 +34,7 @@ def start(
         "fit": str(fit.resolve()),
         "budget": budget,
         "until": until,
-        "costs": _costs(cost or []),
+        "costs": numbers(cost or [], "--cost"),
         "candidates": None if candidates is None else str(candidates.resolve()),
         "target": None if target is None else str(target.resolve()),
     }
@@ -121,12 +121,13 @@ def _campaign(settings: dict[str, Any], record: Path) -> Campaign:
     return rm.Campaign(rm.load(settings["fit"]), target, settings["costs"], settings["budget"], pool, settings["until"], path=record)
 
 
-def _costs(given: list[str]) -> dict[str, float]:
-    costs = {}
+def numbers(given: list[str], option: str) -> dict[str, float]:
+    """Values of an option that was given as NAME=NUMBER, several times."""
+    found = {}
     for one in given:
         name, _, number = one.rpartition("=")
         try:
-            costs[name] = float(number)
+            found[name] = float(number)
         except ValueError:
-            raise typer.BadParameter(f"{one!r} is not ACTION=NUMBER.", param_hint="--cost") from None
-    return costs
+            raise typer.BadParameter(f"{one!r} is not NAME=NUMBER.", param_hint=option) from None
+    return found

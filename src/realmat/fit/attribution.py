@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from realmat.attribution.contrast import Derived
     from realmat.attribution.gap import Gap
     from realmat.attribution.laboratory import Laboratory
+    from realmat.attribution.plans import Plans
     from realmat.attribution.relevance import Relevance
     from realmat.attribution.round_robin import RoundRobin
     from realmat.attribution.theories import Theories
@@ -37,6 +38,7 @@ class Attribution(Fitted):
         ci_prob: float | None = None,
         ci_kind: str | None = None,
         *,
+        average: Mapping[str, int] | None = None,
         of: str | None = None,
     ) -> Budget:
         """The uncertainty budget of a new measurement (see `realmat.attribution.budget.budget`).
@@ -57,6 +59,8 @@ class Attribution(Fitted):
             At most so many posterior draws.
         ci_prob, ci_kind : optional
             Of the shares' intervals; as ArviZ is set by default.
+        average : mapping of str to int, optional
+            The budget of a mean: ``{"observation": 3, "lab": 2}`` is that of three readings in each of two laboratories.
         of : str, optional
             Of a joint fit: which property.
 
@@ -72,7 +76,59 @@ class Attribution(Fitted):
         together = inseparable_groups(own.problem) if joined is None else joined
         posterior, table, fresh = own._rows(data, new)
         with using(ci_prob, ci_kind):
-            return budget(posterior, fresh, table, k, scale, together, own.model.unit, draws)
+            return budget(posterior, fresh, table, k, scale, together, own.model.unit, draws, average, new)
+
+    @one_blas_thread()
+    def plans(
+        self,
+        target_u: float,
+        costs: Mapping[str, float],
+        new: str = "observation",
+        data: pd.DataFrame | None = None,
+        most: int = 50,
+        draws: int = 1000,
+        *,
+        of: str | None = None,
+    ) -> Plans:
+        """The cheapest mean whose standard uncertainty is as small as wanted (see `realmat.attribution.plans.plans`).
+
+        Parameters
+        ----------
+        target_u : float
+            Standard uncertainty, in the unit of the response (relative with a log link), as root mean square over the rows.
+        costs : mapping of str to float
+            What one more of each costs: ``{"observation": 1, "specimen": 30, "lab": 20}``, each reading, each specimen, each laboratory.
+            What is not named is not repeated.
+        new : {"observation", "specimen", "material"}
+            What is measured: a known specimen, a new one, or a new material.
+        data : DataFrame, optional
+            New rows; those of the fit by default.
+        most : int
+            Largest number of each.
+        draws : int
+            At most so many posterior draws.
+        of : str, optional
+            Of a joint fit: which property.
+
+        Returns
+        -------
+        Plans
+
+        Raises
+        ------
+        realmat.ModelError
+            If no plan reaches the target: it says what remains, and of which layer.
+        """
+        from realmat.attribution.budget import budget
+        from realmat.attribution.plans import plans
+
+        own = self._seen(of)
+        posterior, table, fresh = own._rows(data, new)
+
+        def made(average: Mapping[str, int]) -> Budget:
+            return budget(posterior, fresh, table, unit=own.model.unit, draws=draws, average=average, asked=new)
+
+        return plans(made, target_u, costs, posterior.problem.table if table is None else table, new, fresh, most)
 
     @one_blas_thread()
     def gap(self, by: str | Sequence[Any] | None = None, ci_prob: float | None = None, *, of: str | None = None) -> Gap:

@@ -4,6 +4,6 @@ A figure is attached to the type of its result (`realmat.support.attached`), so 
 below; results never import it.
 """
 
-from realmat.plots import budget, effect, gap, laboratory, relevance, round_robin, theories
+from realmat.plots import budget, effect, gap, laboratory, plans, relevance, round_robin, theories
 
-__all__ = ["budget", "effect", "gap", "laboratory", "relevance", "round_robin", "theories"]
+__all__ = ["budget", "effect", "gap", "laboratory", "plans", "relevance", "round_robin", "theories"]

@@ -122,6 +122,8 @@ class Table:
         Where the rows stand in `whole`.
     shown : array of shape (rows,)
         What results call the rows: the index, unless that had to be made unlike another table's.
+    single : int array of shape (rows,), optional
+        Rows with the same number are one to the level ``"row"``, as several readings of one piece are; every row its own by default.
     """
 
     def __init__(
@@ -146,6 +148,7 @@ class Table:
         self.index = self.shown = index
         self.limits = dict(limits or {})
         self.whole, self.place = self, np.arange(len(index))
+        self.single: np.ndarray | None = None
         self._levels: dict[str, Level] = {}
         self._common = False
 
@@ -200,7 +203,10 @@ class Table:
                 of_all = self.whole.level(by)
                 self._levels[by] = Level(of_all.name, of_all.column, of_all.codes[self.place], of_all.values)
             elif column is None:
-                self._levels[by] = Level(ROW, None, np.arange(len(self)), np.asarray(self.index))
+                codes, first = np.arange(len(self)), np.arange(len(self))
+                if self.single is not None:
+                    _, first, codes = np.unique(self.single, return_index=True, return_inverse=True)
+                self._levels[by] = Level(ROW, None, codes, np.asarray(self.index)[first])
             else:
                 codes, values = pd.factorize(self.columns[column], sort=False)
                 self._levels[by] = Level(by, column, codes, np.asarray(values))
@@ -229,6 +235,7 @@ class Table:
             self.units,
         )
         out.shown = self.shown[rows]
+        out.single = None if self.single is None else self.single[rows]
         return out
 
     def followed_by(self, other: Table) -> Table:
