@@ -185,8 +185,10 @@ def test_what_is_not_measured_yet_stays_open(tmp_path) -> None:
     again = rm.Campaign(fit, costs={"repeat": 3.0}, actions=["repeat"], path=tmp_path / "c.jsonl")
     assert again.open == campaign.open
     assert again.uncertainty == pytest.approx(campaign.uncertainty)
-    again.tell(todo.iloc[1:].assign(y=[0.2, 0.3]))
+    again.tell(todo.assign(y=[0.1, 0.2, 0.3]))  # the same table, filled on: its first row was told already
     assert again.spent == 10.0
+    with pytest.raises(rm.DataError, match="told already"):
+        again.tell(todo.assign(y=[0.1, 0.2, 0.3]))
     assert not again.open
     whole = fit.update([pd.DataFrame({"y": [0.1, 0.7, 0.2, 0.3], "piece": [todo["piece"][0], "p3", *todo["piece"][1:]]})])
     assert again.uncertainty == pytest.approx(rm.Campaign(whole, target=list(fit.problem.table.index)).uncertainty, rel=1e-6)

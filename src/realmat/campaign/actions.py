@@ -12,6 +12,7 @@ import pandas as pd
 from realmat.attribution.calculations import Runs
 from realmat.attribution.candidates import Lines, Rows, States, latent_labels, new_pieces
 from realmat.attribution.covariances import locate
+from realmat.campaign.packing import lines, packed
 from realmat.errors import DataError, ModelError
 from realmat.table.given import as_given
 from realmat.table.reading import UNITS
@@ -180,6 +181,20 @@ class Told:
 
         rows = frame[filled].drop(columns=[c for c in NOTES if c in frame.columns]).reset_index(drop=True)
         return cls(rows, words("what", ""), words("action", "measure"), list(costs[filled]))
+
+    def without(self, told: set[tuple[str, str]]) -> Told:
+        """Without rows that were told already, given by what they are for and their `lines`.
+
+        Raises
+        ------
+        realmat.DataError
+            If no row is left.
+        """
+        new = [pair not in told for pair in zip(self.what, lines(packed(self.rows)["rows"]), strict=True)]
+        if not any(new):
+            raise DataError(f"told already: {', '.join(dict.fromkeys(self.what))}; measured again, they need another ask().")
+        parts = ([x for x, own in zip(part, new, strict=True) if own] for part in (self.what, self.actions, self.costs))
+        return Told(self.rows[new].reset_index(drop=True), *parts)
 
 
 def _empty(value: Any) -> bool:

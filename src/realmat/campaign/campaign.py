@@ -15,7 +15,7 @@ from realmat.attribution.advise import KINDS, Actions, costs_of, lines_of, thinn
 from realmat.attribution.candidates import Lines
 from realmat.attribution.covariances import Sums, greedy
 from realmat.campaign import actions as rows_of
-from realmat.campaign.packing import packed, unpacked
+from realmat.campaign.packing import lines, packed, unpacked
 from realmat.campaign.record import Record
 from realmat.campaign.targets import Parameter, Passing, Predict, as_aim, gain_of
 from realmat.errors import DataError, FileError, ModelError
@@ -222,7 +222,8 @@ class Campaign:
     def tell(self, rows: pd.DataFrame, cost: float | None = None) -> None:
         """Take measured rows in: those of `ask`, filled as far as they were measured, or any others.
 
-        When it returns, they are on the disk. Rows whose column to fill is still empty are left `open`, and can be told later.
+        When it returns, they are on the disk. Rows whose column to fill is still empty are left `open`, and can be told later, in the same
+        table: what was told of it since the last `ask` is not counted twice.
 
         Parameters
         ----------
@@ -240,7 +241,7 @@ class Campaign:
         """
         if cost is not None and not 0 <= cost < np.inf:
             raise DataError(f"cost={cost!r}: what was spent is a number, 0 or more.")
-        told = rows_of.Told.of(rows.reset_index(drop=True), self.fit.declared.responses)
+        told = rows_of.Told.of(rows.reset_index(drop=True), self.fit.declared.responses).without(self._since()[1])
         each = told.costs if cost is None else [float(cost) / len(told.rows)] * len(told.rows)
         spent = float(sum(each))
         updated = self.fit.update(told.rows)
@@ -252,15 +253,22 @@ class Campaign:
     @property
     def open(self) -> list[str]:
         """What was last asked for and not told since, in words; another `ask` begins anew."""
-        left: list[str] = []
-        for step in self.record.steps:
-            if step["kind"] == "ask":
-                left = list(step["what"])
-            elif step["kind"] == "tell":
-                for what in step["what"]:
+        return self._since()[0]
+
+    def _since(self) -> tuple[list[str], set[tuple[str, str]]]:
+        """What was last asked for and not told since, and the rows of it that were, each with its words."""
+        steps = self.record.steps
+        last = next((k for k in range(len(steps) - 1, -1, -1) if steps[k]["kind"] == "ask"), len(steps))
+        asked = list(steps[last]["what"]) if last < len(steps) else []
+        left, rows = asked.copy(), set()
+        for step in steps[last + 1 :]:
+            if step["kind"] == "tell":
+                pairs = [pair for pair in zip(step["what"], lines(step["rows"]), strict=False) if pair[0] in asked]
+                rows.update(pairs)
+                for what, _ in pairs:
                     if what in left:
                         left.remove(what)
-        return left
+        return left, rows
 
     def _take_in(self, fit: Fit) -> None:
         """Go on from another fit: what was made for the old one is made anew."""

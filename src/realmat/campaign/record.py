@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from realmat.campaign.packing import plain
 from realmat.errors import FileError
 
 if TYPE_CHECKING:
@@ -48,12 +49,12 @@ class Record:
         """
         step = {"step": len(self.steps), "kind": kind, **told}
         if self.path is not None:
-            line = (json.dumps(step, default=_plain) + "\n").encode()
+            line = (json.dumps(step, default=plain) + "\n").encode()
             try:
                 _append(self.path, line)
             except OSError as error:
                 raise FileError(f"cannot write {self.path}: {error.strerror or error}.") from error
-        self.steps.append(json.loads(json.dumps(step, default=_plain)))
+        self.steps.append(json.loads(json.dumps(step, default=plain)))
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """The steps of a kind."""
@@ -102,7 +103,3 @@ def _read(path: Path) -> list[dict[str, Any]]:
     if any(not isinstance(step, dict) or step.get("step") != k or "kind" not in step for k, step in enumerate(steps)):
         raise FileError(f"{path} is not the record of a campaign: its lines are not steps.")
     return steps
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
