@@ -122,6 +122,11 @@ def test_gains_are_those_of_their_definitions() -> None:
 
     np.testing.assert_allclose(Passing(above=0.3).gain(mean, cross, variance, target), now - over(wrong), atol=1e-3)
     np.testing.assert_allclose(Predict().gain(mean, cross, variance, target), (moved**2).mean(axis=0))
+    alone, sd = np.diag(target), np.sqrt(target)  # rows that tell of themselves alone, measured exactly
+    improved = Best(by="expected_improvement").gain(mean, alone[:, :3], target[:3], target)
+    np.testing.assert_allclose(improved, over(lambda z, k: max(mean[k] + sd[k] * z - mean.max(), 0.0)), rtol=1e-4)
+    least = Best(by="expected_improvement", largest=False).gain(-mean, alone[:, :3], target[:3], target)
+    np.testing.assert_allclose(least, improved)
 
 
 def test_other_targets() -> None:

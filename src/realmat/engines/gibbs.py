@@ -127,6 +127,7 @@ class _Run:
 
     def __init__(self, system: System, updates: list[OwnUpdate], count: int, rng: np.random.Generator) -> None:
         self.system, self.updates, self.rng, self.count = system, updates, rng, count
+        self.many = system.many  # made here: groups on threads share it
         problem = system.problem
         medians = example_values(problem.params)
         own = {name for update in updates for name in update.names}
@@ -152,7 +153,7 @@ class _Run:
         if self.steps.size:
             self._move(learning)
         values = {**self.space.many(self.theta)[0], **self.given(self.states)}
-        b = self.system.many.at(values, self.count).draw(self.rng)
+        b = self.many.at(values, self.count).draw(self.rng)
         if not np.isfinite(b).all():
             raise FitError("the numbers broke down while sampling; check the sizes of the theories' values and the priors.")
         self.before = self.states
@@ -201,7 +202,7 @@ class _Run:
         for k, update in enumerate(self.updates):
             every = [{n: v for n, v in s[k].items() if n[0] != "_" and v is not self.states[k][n]} | update.derived(s[k]) for s in places]
             values |= {name: np.concatenate([np.moveaxis(one[name], 0, -1) for one in every], axis=-1) for name in every[0]}
-        total = (prior + self.system.many.log_marginal(values, len(prior))).reshape(there.shape[:2])
+        total = (prior + self.many.log_marginal(values, len(prior))).reshape(there.shape[:2])
         for k, states in enumerate(places):
             total[k] += sum(update.log_density(state) for update, state in zip(self.updates, states, strict=True))
         return np.where(np.isfinite(total), total, -np.inf)

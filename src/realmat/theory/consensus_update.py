@@ -236,7 +236,8 @@ class Update:
         gram = self.calculations.scatter(z, weight)
         told = self.calculations.told(state["_weights"])
         side = ((z * weight[..., None]).swapaxes(1, 2) @ told).reshape(chains, 2 * k)
-        matrix = np.einsum("cpij,cpkl->cikjl", gram, state["_weights"]).reshape(chains, 2 * k, 2 * k)
+        both = gram.reshape(chains, -1, 4).swapaxes(1, 2) @ state["_weights"].reshape(chains, -1, k * k)  # sums over the patterns
+        matrix = both.reshape(chains, 2, 2, k, k).transpose(0, 1, 3, 2, 4).reshape(chains, 2 * k, 2 * k)
         prior = np.repeat(np.stack([state[f"{self.name}_bias_scale"], state[f"{self.name}_slope_scale"]], axis=1) ** -2.0, k, axis=1)
         side[:, k:] += prior[:, k:]  # slopes are around 1, biases around 0
         matrix[:, np.arange(2 * k), np.arange(2 * k)] += prior
