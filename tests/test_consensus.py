@@ -292,6 +292,7 @@ def test_budget_and_gap_say_what_missing_calculations_would_tell(errors: str, u:
     missing, rest = (budget.sel(component=c).values for c in ("consensus_missing", "consensus"))
     np.testing.assert_allclose(missing / (missing + rest), expected, rtol=1e-6, atol=1e-9)
     assert fit.budget().table["share"].sum() == pytest.approx(1)
+    assert fit.budget().said("consensus_missing") == "calculations not run"
 
     gap = fit.gap().table
     np.testing.assert_allclose(gap["u(theory, complete)"] / gap["u(theory)"], np.sqrt(1 - expected), rtol=1e-6)
@@ -308,6 +309,29 @@ def test_budget_and_gap_say_what_missing_calculations_would_tell(errors: str, u:
         now = p["consensus_spread"] ** -2 + s[o] @ np.linalg.solve((covariance + np.diag(own))[np.ix_(o, o)], s[o])
         then = p["consensus_spread"] ** -2 + s @ np.linalg.solve(covariance + np.diag(own), s)
         assert missing[m] / (missing[m] + rest[m]) == pytest.approx(1 - now / then, rel=1e-6)
+
+
+def test_beside_another_property() -> None:
+    """In a joint of two properties that share nothing the densities multiply, and every question of the consensus is answered."""
+    df = ladder(20, 3)[0]
+    df = df[df[NAMES].notna().any(axis=1)].reset_index(drop=True)
+    df["h"] = 2 * df["y"] + np.random.default_rng(0).normal(0, 0.3, len(df))
+    other = rm.Model("h", levels={"material": "solid"}, theory=rm.theory.Calibrated("A_full"))
+    df["A_full"] = df["y"] + 0.1
+    own, rest, joint = model("full", 5.0, UNSURE).bind(with_u(df)), other.bind(df), rm.Joint([model("full", 5.0, UNSURE), other])
+    both = joint.bind(with_u(df))
+    p, q = some_psi(own, 1), some_psi(rest, 2)
+    every = {f"y_{name}": v for name, v in p.items()} | {f"h_{name}": v for name, v in q.items()}
+    first, second, whole = System(own), System(rest), System(both)
+    assert whole.log_marginal(every) == pytest.approx(first.log_marginal(p) + second.log_marginal(q), rel=1e-9)
+    term = next(t for t in both.all_terms if t.update is not None)
+    assert term.factor(every, np) == pytest.approx(own.terms[0].factor(p, np), rel=1e-12)
+    state = {name: np.asarray(every[name])[None] for name in term.update.names}
+    assert term.update.beyond(state)[0] == pytest.approx(term.factor(every, np), rel=1e-10)
+    fit = joint.fit(with_u(df), draws=16, seed=1, progress=False)
+    assert {"consensus", "consensus_missing"} <= set(fit.budget(of="y").table["component"])
+    assert len(fit.of("y").theories().table) == 4
+    assert set(NAMES) <= set(fit.advise(of="y").table["action"])
 
 
 def test_it_says_what_is_wrong() -> None:

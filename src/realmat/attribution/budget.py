@@ -174,7 +174,8 @@ def budget(
     if problems:
         raise ModelError("the budget cannot be made: " + " ".join(problems))
     log = posterior.problem.link == "log"
-    parts = accumulate(stream, log and scale == "response", None if average else Missing.of(posterior))
+    missing = None if average else Missing.of(posterior)
+    parts = accumulate(stream, log and scale == "response", missing)
     groups = _groups(parts, joined)
     attrs = {
         "response": posterior.problem.response,
@@ -183,7 +184,7 @@ def budget(
         "average": stream.plan.words if isinstance(stream, Averaged) else "",
         "k": float(k),
         "scale": "log" if log and scale == "link" else "response",
-        "missing": parts.components[-1] if len(parts.components) > len(stream.components) else "",
+        "missing": "" if missing is None else missing.name,
         "noise": posterior.problem.observation.component,
         "posterior_draws": len(stream.indices),
         "of_draws": posterior.size,
@@ -217,18 +218,18 @@ class Parts:
         self, missing: Missing, aleatoric: np.ndarray, by_draw: np.ndarray, epistemic: np.ndarray, weight: np.ndarray
     ) -> Parts:
         """What calculations not run would tell taken from the part of their consensus: shapes (cells,), (draws,) and (cells,)."""
-        k, count = self.components.index(missing.update.name), len(self.components)
+        k, count = self.components.index(missing.component), len(self.components)
         size = float(epistemic @ weight)
         covariance = np.pad(self.covariance, (0, 1))
         covariance[[k, count], [k, count]] += -size, size
-        move = np.zeros(count)
-        move[k] = 1.0
+        order, own = np.insert(np.arange(count), k + 1, count), (np.arange(count) == k)[:, None]  # behind their consensus
 
         def split(whole: np.ndarray, part: np.ndarray) -> np.ndarray:
-            return np.vstack([whole - move[:, None] * part, part])
+            return np.vstack([whole - own * part, part])[order]
 
+        names, layers = (*self.components, missing.name), (*self.layers, self.layers[k])
         kinds = split(self.aleatoric, aleatoric), split(self.epistemic, epistemic), split(self.by_draw, by_draw)
-        return Parts((*self.components, missing.name), (*self.layers, self.layers[k]), *kinds, covariance)
+        return Parts(tuple(names[j] for j in order), tuple(layers[j] for j in order), *kinds, covariance[np.ix_(order, order)])
 
 
 def accumulate(stream: Stream | Averaged, response: bool = False, missing: Missing | None = None) -> Parts:
@@ -246,7 +247,7 @@ def accumulate(stream: Stream | Averaged, response: bool = False, missing: Missi
         for k, variance in fresh.items():
             aleatoric[k] += variance.sum(axis=1) / size
             by_draw[k, chunk.where] = variance[0] if len(variance) == 1 else weight @ variance
-            if missing is not None and isinstance(stream, Stream) and stream.components[k] == missing.update.name:
+            if missing is not None and isinstance(stream, Stream) and stream.components[k] == missing.component:
                 part = variance * missing.of_fresh(stream, chunk.where)
                 untold += part.sum(axis=1) / size
                 untold_by_draw[chunk.where] = weight @ part

@@ -31,21 +31,24 @@ class Missing:
 
     posterior: Posterior
     update: Update
+    component: str
 
     @classmethod
     def of(cls, posterior: Posterior) -> Missing | None:
         """Those of a fit; None where it has no consensus, or effects that are not linear given their parameters."""
         update = consensus_of(posterior)
-        return None if update is None or nonlinear_terms(posterior.problem) else cls(posterior, update)
+        if update is None or nonlinear_terms(posterior.problem):
+            return None
+        return cls(posterior, update, next(t.component for t in posterior.problem.terms if t.update is update))
 
     @property
     def name(self) -> str:
         """What tables call them."""
-        return f"{self.update.name}_missing"
+        return f"{self.component}_missing"
 
     def whose(self, stream: Stream) -> sparse.csr_matrix:
         """Whose ideal value the cells of a stream have: ones, shape (cells, values)."""
-        return stream.contributions[stream.components.index(self.update.name)].pieces[0].matrix
+        return stream.contributions[stream.components.index(self.component)].pieces[0].matrix
 
     def of_ideal(self, average: sparse.csr_matrix) -> np.ndarray:
         """Share of the variance of averages of ideal values, matrix of shape (n, values), that would go: shape (n,).

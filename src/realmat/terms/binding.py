@@ -197,6 +197,7 @@ class _Seen:
         said = {label: words(label) if alike.count(text) > 1 else text for label, text in said.items()}
         biases = [bias.name.removeprefix(f"{response}_") for term in terms for bias in term.biases]
         groups = {name: name.removeprefix("bias_") for name in biases}
+        said |= {f"{term.component}_missing": "calculations not run" for term in terms if term.update is not None}
         labels = said | {name: f"bias of {given.get(by, words(by))}" for name, by in groups.items()} | dict(given)
         return labels | {f"{response}_{name}": label for name, label in labels.items()}  # as it is called among several properties
 
@@ -298,7 +299,8 @@ def _as_before(term: Term, before: Problem) -> Term:
 
 
 def _variables(term: Term) -> list[str]:
-    return [*(q.name for q in term.params), *(c.name for c in term.coefficients), *(rows.name for rows in term.rows)]
+    derived = () if term.update is None else term.update.hands_on
+    return [*(q.name for q in term.params), *(c.name for c in term.coefficients), *(rows.name for rows in term.rows), *derived]
 
 
 def _agree(members: Sequence[Member], owners: Sequence[int], states: Sequence[Latent]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+
+from realmat.terms.priors import Prior
 
 
 class OwnUpdate(Protocol):
@@ -15,6 +17,8 @@ class OwnUpdate(Protocol):
     ----------
     names : tuple of str
         The parameters it draws; others of the problem it neither reads nor changes.
+    hands_on : tuple of str
+        Names of what `derived` gives.
     block : str
         The coefficients they are drawn given.
     learning : float
@@ -29,6 +33,12 @@ class OwnUpdate(Protocol):
 
     @property
     def size(self) -> int: ...
+
+    @property
+    def hands_on(self) -> tuple[str, ...]: ...
+
+    def renamed(self, name: Callable[[str], str], priors: Mapping[str, Prior]) -> OwnUpdate:
+        """The same under other names of its variables: `name` gives the new one of each, `priors` are under the new ones."""
 
     def apart(self) -> OwnUpdate:
         """The same for other chains, with steps that adapt to these."""

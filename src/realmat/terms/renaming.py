@@ -51,15 +51,18 @@ class Renamer:
     def term(self, term: Term) -> Term:
         """The same term under the new names."""
         blocks = tuple(self._block(block) for block in term.coefficients)
-        contribute, noise = term.contribute, term.noise
+        params = tuple(self._param(q) for q in term.params)
+        contribute, noise, update = term.contribute, term.noise, term.update
         return replace(
             term,
-            params=tuple(self._param(q) for q in term.params),
+            params=params,
             coefficients=blocks,
             contribute=lambda table, fresh_levels=(): self.contribution(contribute(table, fresh_levels)),
             rows=tuple(self._rows(rows) for rows in term.rows),
             noise=None if noise is None else lambda table: self._noise(noise(table)),
             states=tuple(Latent(self.name(s.name), s.of, s.told, tuple(self.name(v) for v in s.variables)) for s in term.states),
+            update=None if update is None else update.renamed(self.name, {q.name: q.prior for q in params}),
+            factor=self.function(term.factor),
             biases=tuple(Bias(b.name, tuple(self.name(n) for n in b.blocks), self._same(b.sd)) for b in term.biases),
         )
 

@@ -61,6 +61,16 @@ class Update:
     lengths: dict[str, np.ndarray] = field(default_factory=dict)
     learning: float = 0.5
 
+    @property
+    def hands_on(self) -> tuple[str, ...]:
+        """Names of the readings and their u."""
+        return f"{self.name}_reading", f"{self.name}_reading_u"
+
+    def renamed(self, name: Callable[[str], str], priors: Mapping[str, Prior]) -> Update:
+        """The same under other names of its variables, as where several properties stand side by side."""
+        new = name(self.name)
+        return replace(self, name=new, block=new, names=tuple(priors), errors=replace(self.errors, name=new), priors=priors, lengths={})
+
     def apart(self) -> Update:
         """The same for other chains, with steps that adapt to these."""
         return replace(self, lengths={})
@@ -103,7 +113,7 @@ class Update:
         told = self.calculations.count > 0
         hard = state.get(f"{self.name}_hardness")
         variance = (1.0 if hard is None else hard[:, told]) / state["_h"][:, told]
-        return {f"{self.name}_reading": state["_z"][:, told], f"{self.name}_reading_u": np.sqrt(variance)}
+        return dict(zip(self.hands_on, (state["_z"][:, told], np.sqrt(variance)), strict=True))
 
     def beyond(self, state: State) -> np.ndarray:
         """Log density of the calculations beyond that of the readings made of them, shape (C,)."""
