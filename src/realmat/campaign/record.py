@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from realmat.campaign.packing import plain
 from realmat.errors import FileError
 
