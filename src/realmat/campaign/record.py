@@ -8,13 +8,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from realmat.campaign.packing import plain
 from realmat.errors import FileError
-
-if TYPE_CHECKING:
-    pass
 
 
 class Record:
