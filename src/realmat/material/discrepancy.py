@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,9 +14,9 @@ from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper
 from realmat.terms.effect import joined
 from realmat.terms.field import Field, carrying, distinct
-from realmat.terms.hilbert import KERNELS, MOST_BASIS, Basis
+from realmat.terms.hilbert import KERNELS, MOST_BASIS, Basis, lost, resolved
 from realmat.terms.priors import Prior
-from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Piece, Term, stored_name
+from realmat.terms.term import Coefficients, Contribution, Fresh, Piece, Term, stored_name
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Discrepancy(Component):
         if len(self.on) > MOST_BASIS:
             return self._many(table, scale, x)
         basis = Basis.around(x, self.kernel)
-        lengthscale = self._lengthscale(basis)
+        lengthscale = resolved(basis, self.prior("lengthscale", 0.0), self.label)
         dim, coords = (f"{name}_descriptor", np.array(self.on, dtype=object)) if len(self.on) > 1 else (None, None)
         length_params, length = hyper(f"{name}_lengthscale", lengthscale, dim, coords)
         scale_params, sd = hyper(f"{name}_scale", self.prior("scale", Prior("HalfNormal", sigma=scale.response)))
@@ -123,7 +122,7 @@ class Discrepancy(Component):
             if not outside.any():
                 return Contribution((piece,))
             groups = np.where(outside, np.arange(len(other)), -1)
-            return Contribution((piece,), fresh=(Fresh(groups, _lost(phi, sd, weight)),))
+            return Contribution((piece,), fresh=(Fresh(groups, lost(phi, sd, weight)),))
 
         return Term(name, "material", (*length_params, *scale_params), (block,), contribute)
 
@@ -152,24 +151,6 @@ class Discrepancy(Component):
     def _descriptors(self, table: Table) -> np.ndarray:
         return np.column_stack([table.numeric(column) for column in self.on])
 
-    def _lengthscale(self, basis: Basis) -> Prior | float:
-        """The prior of the lengthscales.
-
-        Raises
-        ------
-        realmat.ModelError
-            If it expects what the basis cannot resolve.
-        """
-        shortest = basis.shortest
-        given = self.prior("lengthscale", Prior("LogNormal", mu=math.log(max(1.0, 1.5 * shortest)), sigma=0.5, lower=shortest))
-        low = float(given.ppf(0.05)) if isinstance(given, Prior) else given
-        if low < shortest * (1 - 1e-9):
-            raise ModelError(
-                f"{self.label}: lengthscale={given!r} goes below {shortest:.2g} standard deviations, the shortest that {basis.size} basis "
-                f"functions resolve over this range; cut the prior with lower={shortest:.2g}, use fewer descriptors, or leave outliers out."
-            )
-        return given
-
 
 def _lines(table: Table, theory: tuple[str, ...]) -> np.ndarray:
     """H: the constant and the theory columns, shape (rows, 1 + columns)."""
@@ -180,9 +161,3 @@ def _shared(lines: np.ndarray, phi: np.ndarray, count: np.ndarray) -> np.ndarray
     """What of the basis lies along the lines, ``(H'WH)^-1 H'W phi``, with rows weighted by their number of measurements."""
     root = np.sqrt(count)[:, None]
     return np.asarray(np.linalg.lstsq(root * lines, root * phi, rcond=None)[0])
-
-
-def _lost(phi: np.ndarray, sd: Function, weight: Function) -> Function:
-    """Standard deviation that the basis lacks at each row: ``sqrt(scale^2 - sum_j S_j phi_j^2)``."""
-    squares = phi**2
-    return lambda p, xp: np.sqrt(np.maximum(sd(p, xp) ** 2 - squares @ np.broadcast_to(weight(p, xp) ** 2, squares.shape[1]), 0.0))

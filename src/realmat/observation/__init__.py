@@ -6,6 +6,7 @@ Uses `terms`, `table` and `support`.
 from realmat.observation.beta import Beta
 from realmat.observation.binomial import Binomial
 from realmat.observation.common import Common
+from realmat.observation.drift import Drift
 from realmat.observation.gamma import Gamma
 from realmat.observation.negative_binomial import NegativeBinomial
 from realmat.observation.normal import Normal
@@ -13,4 +14,4 @@ from realmat.observation.poisson import Poisson
 from realmat.observation.student_t import StudentT
 from realmat.observation.weibull import Weibull
 
-__all__ = ["Beta", "Binomial", "Common", "Gamma", "NegativeBinomial", "Normal", "Poisson", "StudentT", "Weibull"]
+__all__ = ["Beta", "Binomial", "Common", "Drift", "Gamma", "NegativeBinomial", "Normal", "Poisson", "StudentT", "Weibull"]

@@ -11,6 +11,7 @@ from realmat.errors import DataError, ModelError
 from realmat.material.unresolved import tail
 from realmat.observation.bias import Offsets, listed
 from realmat.observation.common import Batches, Common
+from realmat.observation.drift import Drift, Drifts
 from realmat.observation.frequencies import frequency, repeated
 from realmat.observation.limits import Limits
 from realmat.observation.scales import Scales
@@ -58,6 +59,8 @@ class Normal(Component):
         Degrees of freedom of the stated u: of few readings it is uncertain, which makes Student t tails row by row.
     common : Common or list of Common, optional
         Errors of stated size that several rows share, such as that of a calibration.
+    drift : Drift, optional
+        A smooth drift within each run, which makes readings close in time alike: autocorrelated noise.
     count : str, optional
         Column of frequencies: how many readings alike a row stands for.
     name : str, optional
@@ -89,6 +92,7 @@ class Normal(Component):
     kept_below: str | float | None = None
     dof: str | float | None = None
     common: Common | tuple[Common, ...] | None = None
+    drift: Drift | None = None
     count: str | None = None
     name: str | None = None
 
@@ -125,7 +129,7 @@ class Normal(Component):
         out += [Column(by, "noise scale", kind="label") for by in listed(self.scale_by)]
         out += [Column(name, "growth of the noise") for name in self.counted]
         out += [*self._limits.needs(positive=False), *(need for shared in self._shared for need in shared.needs())]
-        out += frequency(self.count)
+        out += [*frequency(self.count), *(self.drift.needs() if self.drift else ())]
         return out + [Column(flag, "censoring flag (0 or 1)", lower=0.0, upper=1.0) for flag in (self.below, self.above) if flag]
 
     def default_priors(self) -> dict[str, str]:
@@ -194,8 +198,9 @@ class Normal(Component):
             return self._limits.noise(other, Noise(u, *grown, nu, self._censoring(other)))
 
         spread = self.prior("bias_scale", default)
-        biases: list[Offsets | Batches] = [Offsets(by, f"bias_{by}", spread, table) for by in listed(self.bias_by)]
+        biases: list[Offsets | Batches | Drifts] = [Offsets(by, f"bias_{by}", spread, table) for by in listed(self.bias_by)]
         biases += [shared.shared(table) for shared in self._shared]
+        biases += [self.drift.shared(table, scale)] if self.drift else []
         blocks = tuple(bias.block for bias in biases)
 
         def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:

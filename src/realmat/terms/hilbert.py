@@ -12,6 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from realmat.errors import ModelError
+from realmat.terms.priors import Prior
+from realmat.terms.term import Function
+
 KERNELS = {"matern32": (1.5, 3.42), "matern52": (2.5, 2.65), "expquad": (math.inf, 1.75)}
 """Smoothness nu, and the factor of `Basis.shortest`: Riutort-Mayol et al., Stat. Comput. 33, 17 (2023), section 4.2."""
 
@@ -92,3 +96,29 @@ class Basis:
             return xp.exp(0.5 * (0.5 * d * math.log(2 * math.pi) + log_volume - 0.5 * squares))
         constant = d * math.log(2) + 0.5 * d * math.log(math.pi) + math.lgamma(nu + d / 2) + nu * math.log(2 * nu) - math.lgamma(nu)
         return xp.exp(0.5 * (constant + log_volume - (nu + d / 2) * xp.log(2 * nu + squares)))
+
+
+def resolved(basis: Basis, given: Prior | float, label: str) -> Prior | float:
+    """The prior of the lengthscales: a default one where `given` is 0.
+
+    Raises
+    ------
+    realmat.ModelError
+        If it expects what the basis cannot resolve.
+    """
+    shortest = basis.shortest
+    if given == 0.0:
+        given = Prior("LogNormal", mu=math.log(max(1.0, 1.5 * shortest)), sigma=0.5, lower=shortest)
+    low = float(given.ppf(0.05)) if isinstance(given, Prior) else given
+    if low < shortest * (1 - 1e-9):
+        raise ModelError(
+            f"{label}: lengthscale={given!r} goes below {shortest:.2g} standard deviations, the shortest that {basis.size} basis "
+            f"functions resolve over this range; cut the prior with lower={shortest:.2g}, use fewer descriptors, or leave outliers out."
+        )
+    return given
+
+
+def lost(phi: np.ndarray, sd: Function, weight: Function) -> Function:
+    """Standard deviation that the basis lacks at each row: ``sqrt(scale^2 - sum_j S_j phi_j^2)``."""
+    squares = phi**2
+    return lambda p, xp: np.sqrt(np.maximum(sd(p, xp) ** 2 - squares @ np.broadcast_to(weight(p, xp) ** 2, squares.shape[1]), 0.0))
