@@ -206,7 +206,7 @@ def test_a_forgotten_method_is_said() -> None:
 @pytest.mark.parametrize("component", [c for c in COMPONENTS if c.needs() and c.layer != "observation"], ids=lambda c: c.label)
 def test_every_component_draws_its_prior(component: Component) -> None:
     axes = component.plot()
-    assert axes.get_title(loc="left").startswith(component.label)
+    assert axes.get_title(loc="left").startswith(component.said({}))
     assert axes.lines
 
 

@@ -252,8 +252,9 @@ class _Groups:
         self.kept: list[Kept] = []
         self.sizes: dict[str, float] = {}
         self.interrupted = False
-        for run in self.runs if start is not None else ():
-            run.begin(start)
+        if start is not None:
+            for run in self.runs:
+                run.begin(start)
 
     def warm(self, bar: Progress) -> None:
         """Find the posterior."""
