@@ -1,6 +1,7 @@
 """How the documentation is built: `make docs`."""
 
 import os
+import re
 import shutil
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -47,7 +48,7 @@ def card_sections(text):
 
 
 def picture(name):
-    """Give the place of a template's picture."""
+    """Give the place of a picture."""
     return here / "_static" / "pictures" / f"{name}.png"
 
 
@@ -57,12 +58,15 @@ def gallery_page(name, summary, sections):
     what = "One piece from theory to measured, and the budget of a new measurement"
     drawn = f"![{what}](../_static/pictures/{name}.png)\n\n" if picture(name).exists() else ""
     said.append(f"## What comes out\n\n{drawn}")
+    source = (here.parent / "models" / name / "template.py").read_text(encoding="utf-8")
+    several = re.search(r'^PROPERTIES = {"(\w+)"', source, re.MULTILINE)  # of one material: a joint model, seen through the first of them
+    variant, of = ("joint", f'.of("{several[1]}")') if several else ("real", "")
     said.append(
         "```python\nimport realmat as rm\n\n"
         f'template = rm.templates.get("{name}")\n'
         "data = template.data()  # or template.prepare(your_table)\n"
-        'fit = template.model("real", table=data).fit(data, seed=1)\n'
-        "print(fit.budget())\nfit.plot_gap()\n```"
+        f'fit = template.model("{variant}", table=data).fit(data, seed=1)\n'
+        f"print(fit{of}.budget())\nfit{of}.gap().plot()\n```"
     )
     rest = [heading for heading in sections if heading not in (*FIRST, FIGURES)]
     said += [f"## {heading}\n\n{sections[heading]}" for heading in (FIGURES, *rest)]
@@ -84,7 +88,7 @@ for card in sorted((here.parent / "models").glob("*/README.md")):
     write_if_new(pages / f"{name}.md", gallery_page(name, summary, card_sections(text)))
     cards.append(
         f'<a class="card" href="gallery/{name}.html">'
-        + (f'<img src="_static/pictures/{name}.png" alt="" loading="lazy">' if picture(name).exists() else "")
+        + (f'<img src="_static/pictures/{name}_card.png" alt="" loading="lazy">' if picture(f"{name}_card").exists() else "")
         + f"<strong>{name}</strong><span>{summary}</span></a>"
     )
 write_if_new(pages / "cards.txt", '<div class="cards">\n' + "\n".join(cards) + "\n</div>\n")

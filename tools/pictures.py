@@ -21,6 +21,7 @@ PICTURES = ROOT / "docs" / "_static" / "pictures"
 PIECES = {"formation_enthalpy": "NiO"}  # by default the piece whose gap is largest
 PROPERTIES = {"steels": "fatigue_strength", "alloys": "yield_strength"}  # of several, the one whose budget is drawn
 DPI, COLOURS = 130, 96
+CARD = 640  # pixels across
 
 
 def png(figure: Any) -> Image.Image:
@@ -41,8 +42,8 @@ def stacked(pictures: list[Image.Image]) -> Image.Image:
     return whole.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
-def answers(whole: rm.Fit, piece: Any = None, of: str | None = None) -> Image.Image:
-    """Give the waterfall of one piece above the budget of a new one, `of` one property where there are several."""
+def answers(whole: rm.Fit, piece: Any = None, of: str | None = None) -> list[Image.Image]:
+    """Give the waterfall of one piece and the budget of a new one, `of` one property where there are several, and what goes before."""
     fit = whole if of is None else whole.of(of)
     levels = fit.model.levels
     new = "material" if "material" in levels else "specimen" if "specimen" in levels else "observation"
@@ -51,7 +52,13 @@ def answers(whole: rm.Fit, piece: Any = None, of: str | None = None) -> Image.Im
         parts.insert(0, fit.theories().plot())
     if len(fit.problem.every) > 1:
         parts.insert(0, whole.plot_model())
-    return stacked([png(part) for part in parts])
+    return [png(part) for part in parts]
+
+
+def card(picture: Image.Image) -> Image.Image:
+    """Give a picture as small as it stands in the gallery."""
+    small = picture.resize((CARD, round(CARD * picture.height / picture.width)), Image.Resampling.LANCZOS)
+    return small.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
 def example() -> rm.Fit:
@@ -75,10 +82,12 @@ def template(name: str) -> None:
     found = rm.templates.get(name)
     data = found.data()
     fit = found.model("joint" if name in PROPERTIES else "real", table=data).fit(data, seed=1, progress=False)
-    write(answers(fit, PIECES.get(name), PROPERTIES.get(name)), name)
+    drawn = answers(fit, PIECES.get(name), PROPERTIES.get(name))
+    write(stacked(drawn), name)
+    write(card(drawn[0]), f"{name}_card")
 
 
 if __name__ == "__main__":
     listed = rm.templates.list()
     for name in sys.argv[1:] or ["front", *listed[listed["source"] == "gallery"]["name"]]:
-        write(answers(example(), "Li2O"), "front") if name == "front" else template(name)
+        write(stacked(answers(example(), "Li2O")), "front") if name == "front" else template(name)

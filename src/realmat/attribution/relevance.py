@@ -106,7 +106,9 @@ def relevance(posterior: Posterior, component: str, descriptors: tuple[str, ...]
     values = np.array(shares)
     bounds = interval(values)
     found = pd.DataFrame({"descriptor": descriptors, "share": values.mean(axis=1), "share_lb": bounds[:, 0], "share_ub": bounds[:, 1]})
-    return Relevance(found.sort_values("share", ascending=False, ignore_index=True), component, posterior.problem.response)
+    problem = posterior.problem
+    ordered = found.sort_values("share", ascending=False, ignore_index=True)
+    return Relevance(ordered, problem.said(component), problem.said(problem.response))
 
 
 def _function(posterior: Posterior, table: Table, component: str) -> np.ndarray:

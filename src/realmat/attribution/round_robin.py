@@ -110,7 +110,7 @@ def round_robin(posterior: Posterior, by: str = "material", unit: str = "") -> R
         parts.append(own.assign(h=(own["mean"] - mean) / s_x, k=own["s"] / s_r, h_critical=h_critical, k_critical=k_critical))
     names = [by, "mean", "s_x", "s_r", "s_R", "r", "R", "labs", "replicates"]
     consistency = pd.concat(parts, ignore_index=True).rename(columns={by: "material"})
-    return RoundRobin(pd.DataFrame(records, columns=names).set_index(by), consistency, problem.response, unit)
+    return RoundRobin(pd.DataFrame(records, columns=names).set_index(by), consistency, problem.said(problem.response), unit)
 
 
 def critical(laboratories: int, replicates: float) -> tuple[float, float]:

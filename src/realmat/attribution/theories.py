@@ -107,7 +107,7 @@ def theories(posterior: Posterior, unit: str = "") -> Theories:
         }
     )
     table = table.sort_values("adds", ascending=False, kind="stable", ignore_index=True)
-    return Theories(table, float(np.sqrt(mean["together"])), posterior.problem.response, unit)
+    return Theories(table, float(np.sqrt(mean["together"])), posterior.problem.said(posterior.problem.response), unit)
 
 
 def consensus_of(posterior: Posterior) -> Update | None:
