@@ -39,7 +39,7 @@ def stacked(pictures: list[Image.Image]) -> Image.Image:
     for picture in pictures:
         whole.paste(picture, (0, top))
         top += picture.height + gap
-    return whole.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return whole.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 
 
 def answers(whole: rm.Fit, piece: Any = None, of: str | None = None) -> list[Image.Image]:
@@ -58,7 +58,7 @@ def answers(whole: rm.Fit, piece: Any = None, of: str | None = None) -> list[Ima
 def card(picture: Image.Image) -> Image.Image:
     """Give a picture as small as it stands in the gallery."""
     small = picture.resize((CARD, round(CARD * picture.height / picture.width)), Image.Resampling.LANCZOS)
-    return small.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return small.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 
 
 def example() -> rm.Fit:

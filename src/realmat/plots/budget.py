@@ -61,11 +61,9 @@ def _stack(axes: Axes, budget: Budget) -> None:
         axes.spines[side].set_visible(False)
     _legend(axes)
     unit = f" {budget.dataset.attrs['unit']}".rstrip() if budget.dataset.attrs["scale"] == "response" else ""
-    said = [
-        *textwrap.wrap(budget.title, _TITLE),
-        f"u = {significant(budget.u)}{unit},  U = {significant(budget.U)}{unit} (k = {budget.k:g})",
-    ]
-    axes.figure.suptitle("\n".join(said), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    title = budget.title if len(budget.title) <= _TITLE else budget.title.replace(" (", "\n(")
+    said = f"{title}\nu = {significant(budget.u)}{unit},  U = {significant(budget.U)}{unit} (k = {budget.k:g})"
+    axes.figure.suptitle(said, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
 
 
 def _inside(axes: Axes, x: float, said: str, layer: str, kind: str) -> None:
