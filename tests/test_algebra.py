@@ -214,6 +214,24 @@ def test_functions_of_psi_in_batches(function, way):
     assert lift._way is way
 
 
+@pytest.mark.parametrize(
+    ("function", "runs"),
+    [
+        (lambda p, xp: xp.exp(-p["a"] * np.arange(5.0)) * p["c"] + p["b"], True),
+        (lambda p, xp: (p["c"] + p["b"]) * np.arange(12.0), True),  # as many rows as psi
+        (lambda p, xp: np.hstack([p["a"] * np.arange(3.0), p["c"] * np.arange(2.0)]), False),  # no arithmetic: does not broadcast
+    ],
+)
+def test_runs_of_psi_that_differ_in_few_parameters(function, runs):
+    """What such a run shares is computed once, where the function allows it: the same numbers either way."""
+    rng = np.random.default_rng(2)
+    batch = {"a": np.repeat(rng.normal(size=4), 3), "b": np.tile([0.0, 1.0, 2.0], 4), "c": rng.normal(size=12)}
+    lift = Batched(function)
+    assert lift(batch, 12, run=3) == pytest.approx(lift(batch, 12), rel=1e-13)
+    assert lift._in_runs is runs
+    assert lift(batch, 12, run=3) == pytest.approx(lift(batch, 12), rel=1e-13)
+
+
 def test_columns_that_reach_everything():
     """More covariates than loops are used for, and materials that touch all of them: still dense algebra, alone and in a batch."""
     rng = np.random.default_rng(2)

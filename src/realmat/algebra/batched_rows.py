@@ -40,6 +40,6 @@ class BatchedRows:
         """Value of each scale, shape (n, scales)."""
         return np.array([np.broadcast_to(scale(values, n), (n,)) for scale in self._scales]).T
 
-    def offset(self, values: Batch, n: int) -> np.ndarray | float:
-        """Part of the mean that depends on psi alone, shape (rows or 1, n)."""
-        return sum((offset(values, n) for offset in self._offsets), 0.0)
+    def offset(self, values: Batch, n: int, run: int = 1) -> np.ndarray | float:
+        """Part of the mean that depends on psi alone, shape (rows or 1, n), in runs as `Batched` has them."""
+        return sum((offset(values, n, run) for offset in self._offsets), 0.0)

@@ -31,19 +31,28 @@ class Batched:
     def __init__(self, function: Function | float | np.ndarray) -> None:
         self.function = function
         self._way: Callable[[Function, Batch, int], np.ndarray] | None = None
+        self._in_runs = True  # until it is seen not to
 
-    def __call__(self, values: Batch, n: int) -> np.ndarray:
+    def __call__(self, values: Batch, n: int, run: int = 1) -> np.ndarray:
         """Values with the batch as last axis, which has length 1 where psi does not matter.
 
         Parameters
         ----------
         values : mapping of parameter name to array
             Batch as last axis, of length `n`.
+        run : int
+            The batch consists of runs of so many psi, in which few parameters differ: what these do not touch is computed once a run.
         """
         function = self.function
         if not callable(function):
             return np.asarray(function, dtype=float)[..., None]
-        return (self.way(values, n) or one_by_one)(function, values, n)
+        way = self.way(values, n) or one_by_one
+        if run > 1 and way is over_rows and self._in_runs:
+            made = _by_run(function, values, n, run)
+            if made is not None:
+                return made
+            self._in_runs = False
+        return way(function, values, n)
 
     def way(self, values: Batch, n: int) -> Callable[[Function, Batch, int], np.ndarray] | None:
         """How the function takes a batch; None while no batch was long enough to tell."""
@@ -73,6 +82,29 @@ def batch_first(function: Function, values: Batch, n: int) -> np.ndarray:
     """All psi at once, scalars as columns: what a function spreads over rows stands beside them."""
     out = _numbers(function({name: v[:, None] if v.ndim == 1 else v for name, v in values.items()}, np))
     return out.T
+
+
+def _by_run(function: Function, values: Batch, n: int, run: int) -> np.ndarray | None:
+    """As `over_rows`, runs and their members as two axes: parameters alike in a run, or in every run, have length 1 there.
+
+    None where the function does not take that, or makes other numbers of the first and the last run.
+    """
+    across = {}
+    for name, value in values.items():
+        if value.ndim != 1:
+            return None
+        grid = value.reshape(-1, run)
+        alike, repeated = (grid == grid[:, :1]).all(), (grid == grid[:1]).all()
+        across[name] = (grid[:, :1] if alike else grid[:1] if repeated else grid)[..., None]
+    ends = np.r_[:run, n - run : n]
+    try:
+        made = _numbers(function(across, np))
+        truth = over_rows(function, part_of(values, ends), len(ends)).T
+        made = np.broadcast_to(made, (n // run, run, truth.shape[-1])).reshape(n, -1)
+    except (ValueError, TypeError, IndexError, AttributeError):
+        return None
+    size = float(np.max(np.abs(truth), where=np.isfinite(truth), initial=0.0))
+    return made.T if np.allclose(made[ends], truth, rtol=_ALIKE, atol=_ALIKE * size, equal_nan=True) else None
 
 
 def one_by_one(function: Function, values: Batch, n: int) -> np.ndarray:

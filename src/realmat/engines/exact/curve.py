@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from realmat.algebra.batched_rows import BatchedRows as LiftedRows
-from realmat.algebra.batching import Batched as Lifted
+from realmat.algebra.batched_rows import BatchedRows
+from realmat.algebra.batching import Batched
 from realmat.engines.exact.modes import spreads, widths
 from realmat.engines.exact.space import Density
 from realmat.terms.term import evaluate
@@ -64,11 +64,14 @@ class Curve:
         self.rest = np.setdiff1d(np.arange(density.space.size), self.index)
         self.scales = np.setdiff1d(np.flatnonzero(density.space.logarithmic & ~spreads(density.space)), self.index)
         self._step = _step(family.y + family.known + family.centre)
-        self._rows = [LiftedRows(f) for f in density.system.families]
-        self._priors = [(where, floor, Lifted(c.sd), Lifted(c.mean)) for c, where, floor in density.system.moving_priors]
+        self._rows = [BatchedRows(f) for f in density.system.families]
+        self._priors = [(where, floor, Batched(c.sd), Batched(c.mean)) for c, where, floor in density.system.moving_priors]
 
-    def residuals(self, thetas: np.ndarray) -> np.ndarray:
-        """What is squared and summed, shape (n, numbers), at thetas of shape (n, size): the priors of the curve, coefficients, rows."""
+    def residuals(self, thetas: np.ndarray, run: int = 1) -> np.ndarray:
+        """What is squared and summed, shape (n, numbers), at thetas of shape (n, size): the priors of the curve, coefficients, rows.
+
+        Thetas that come in runs of a few that differ in few coordinates are faster when that is said.
+        """
         n, system = len(thetas), self.density.system
         with np.errstate(all="ignore"):
             values, _ = self.density.space.many(thetas)
@@ -78,10 +81,13 @@ class Curve:
                 parts.append(self._away(values, b))
             for given in self._rows:
                 f = given.family
-                left = (given.measured(values) - given.offset(values, n)).T - self._fitted(given, values, b)
-                parts.append(left * np.sqrt(f.count / given.by_row(values, n)))
+                left = np.broadcast_to(given.measured(values) - given.offset(values, n, run), (len(f.y), n)).T
+                left = left - self._fitted(given, values, b) if f.matrix.nnz else left
+                precise = 1 / np.sqrt(given.variance(values, n))
+                parts.append(left * (precise if precise.shape[1] == 1 else precise[:, f.key]) * np.sqrt(f.count))
         out = np.concatenate(parts, axis=1)
-        return np.where(np.abs(out) < _FAR, out, _FAR)
+        out[~(np.abs(out) < _FAR)] = _FAR  # and where there is no number
+        return out
 
     def _away(self, values: Mapping[str, np.ndarray], b: np.ndarray) -> np.ndarray:
         """Coefficients (n, coefficients), from the reference and in elimination order, less their prior means in prior sds."""
@@ -93,7 +99,7 @@ class Curve:
             out[:, where] = (b[:, where] - middle) / np.sqrt(np.maximum(np.broadcast_to(np.atleast_2d(sd(values, n)), size).T ** 2, floor))
         return out
 
-    def _fitted(self, given: LiftedRows, values: Mapping[str, np.ndarray], b: np.ndarray) -> np.ndarray:
+    def _fitted(self, given: BatchedRows, values: Mapping[str, np.ndarray], b: np.ndarray) -> np.ndarray:
         """What these coefficients add to a family's rows, shape (n, rows)."""
         family, scales = given.family, given.scales(values, len(b))
         total = np.zeros((len(b), len(family.y)))

@@ -59,9 +59,9 @@ class Linear:
         n, k = len(thetas), len(self.index)
         around = np.repeat(thetas[:, None], k + 1, axis=1)
         around[:, :, self.index] = np.concatenate([np.eye(k), np.zeros((1, k))])
-        values = self._curve.residuals(around.reshape(n * (k + 1), -1)).reshape(n, k + 1, -1)
+        values = self._curve.residuals(around.reshape(n * (k + 1), -1), run=k + 1).reshape(n, k + 1, -1)
         values[:, :k] -= values[:, k:]
-        triangle = np.linalg.qr(np.nan_to_num(values).swapaxes(1, 2), mode="r")
+        triangle = np.linalg.qr(values.swapaxes(1, 2), mode="r")
         root = triangle[:, :k, :k]
         singular = ~np.all(np.abs(np.diagonal(root, axis1=1, axis2=2)) > 0, axis=1)
         root[singular] = np.eye(k)  # where the law has no value
