@@ -47,7 +47,7 @@ class Batched:
         if not callable(function):
             return np.asarray(function, dtype=float)[..., None]
         way = self.way(values, n) or one_by_one
-        if run > 1 and way is over_rows and self._in_runs:
+        if run > 1 and way is batch_first and self._in_runs:
             made = _by_run(function, values, n, run)
             if made is not None:
                 return made
@@ -85,7 +85,7 @@ def batch_first(function: Function, values: Batch, n: int) -> np.ndarray:
 
 
 def _by_run(function: Function, values: Batch, n: int, run: int) -> np.ndarray | None:
-    """As `over_rows`, runs and their members as two axes: parameters alike in a run, or in every run, have length 1 there.
+    """as `batch_first`, runs and their members as two axes: parameters alike in a run, or in every run, have length 1 there.
 
     None where the function does not take that, or makes other numbers of the first and the last run.
     """
@@ -99,7 +99,7 @@ def _by_run(function: Function, values: Batch, n: int, run: int) -> np.ndarray |
     ends = np.r_[:run, n - run : n]
     try:
         made = _numbers(function(across, np))
-        truth = over_rows(function, part_of(values, ends), len(ends)).T
+        truth = batch_first(function, at_index(values, ends), len(ends)).T
         made = np.broadcast_to(made, (n // run, run, truth.shape[-1])).reshape(n, -1)
     except (ValueError, TypeError, IndexError, AttributeError):
         return None

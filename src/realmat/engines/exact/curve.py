@@ -7,7 +7,7 @@ Golub & Pereyra, SIAM J. Numer. Anal. 10, 413, 1973), so that a trust region wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from realmat.engines.exact.modes import spreads, widths
 from realmat.engines.exact.space import Density
 from realmat.terms.term import evaluate
 
-_MOST = 200  # evaluations of one search
+_PLAIN, _MOST = 30, 200  # evaluations of a search in all coordinates of a curve with linear ones, and of any other
 _FAR = 1e150
 _FARTHEST = 1e12  # of values, in their own standard deviations
 
@@ -109,31 +109,63 @@ class Curve:
             total += (own @ b.T).T * scales[:, [k]]
         return total
 
-    def least_squares(self, theta: np.ndarray) -> np.ndarray:
-        """The nearest minimum of the sum of squares, the other coordinates held."""
+    def least_squares(self, theta: np.ndarray, linear: np.ndarray, nearest: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """The nearest minimum of the sum of squares, the coordinates beside the curve held.
+
+        A search that does not end, as along a bent ridge, goes on in the coordinates that are not linear alone, the others always at their
+        best: evaluations then cost more, and few are needed.
+
+        Parameters
+        ----------
+        theta : array of shape (size,)
+        linear : int array
+            Coordinates in which the curve is linear.
+        nearest : callable
+            Thetas, shape (n, size), with these at their best given the others.
+        """
+        at, ended = self._searched(theta, self.index, lambda thetas: thetas, _PLAIN if len(linear) else _MOST)
+        if not ended and len(linear):
+            at, _ = self._searched(at, np.setdiff1d(self.index, linear), nearest, _MOST)
+        return at
+
+    def _searched(
+        self, theta: np.ndarray, index: np.ndarray, completed: Callable[[np.ndarray], np.ndarray], most: int
+    ) -> tuple[np.ndarray, bool]:
+        """Least squares in the coordinates `index`, with what follows from them completed; and whether it ended by itself."""
 
         def full(t: np.ndarray) -> np.ndarray:
             out = np.repeat(theta[None], len(t), axis=0)
-            out[:, self.index] = t
-            return out
-
-        def jacobian(t: np.ndarray) -> np.ndarray:
-            return self._jacobian(full(t[None])[0])
+            out[:, index] = t
+            return completed(out)
 
         found = optimize.least_squares(
-            lambda t: self.residuals(full(t[None]))[0], theta[self.index], jacobian, method="trf", x_scale="jac", max_nfev=_MOST
+            lambda t: self.residuals(full(t[None]))[0],
+            theta[index],
+            lambda t: self._slopes(t, lambda ts: self.residuals(full(ts))),
+            method="trf",
+            x_scale="jac",
+            max_nfev=most,
         )
-        return full(found.x[None])[0]
+        return full(found.x[None])[0], found.status > 0
+
+    def _slopes(self, at: np.ndarray, residuals: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Forward differences of residuals at some coordinates, shape (numbers, coordinates)."""
+        own = np.arange(len(at))
+        around = np.repeat(at[None], len(at) + 1, axis=0)
+        around[own, own] += self._step * np.maximum(np.abs(at), 1.0)
+        values, steps = residuals(around), around[own, own] - at  # as they came out in floating point
+        slopes = (values[:-1] - values[-1]) / steps[:, None]
+        return np.where(np.isfinite(slopes) & (np.abs(slopes) < _FAR), slopes, 0.0).T
 
     def _jacobian(self, theta: np.ndarray) -> np.ndarray:
         """By forward differences, shape (numbers, coordinates of the curve)."""
-        steps = self._step * np.maximum(np.abs(theta[self.index]), 1.0)
-        around = np.repeat(theta[None], len(steps) + 1, axis=0)
-        around[np.arange(len(steps)), self.index] += steps
-        values = self.residuals(around)
-        steps = around[np.arange(len(steps)), self.index] - theta[self.index]  # as it came out in floating point
-        slopes = (values[:-1] - values[-1]) / steps[:, None]
-        return np.where(np.isfinite(slopes) & (np.abs(slopes) < _FAR), slopes, 0.0).T
+
+        def residuals(t: np.ndarray) -> np.ndarray:
+            out = np.repeat(theta[None], len(t), axis=0)
+            out[:, self.index] = t
+            return self.residuals(out)
+
+        return self._slopes(theta[self.index], residuals)
 
     def root(self, theta: np.ndarray) -> np.ndarray:
         """A root of the covariance of theta: Gauss-Newton along the curve, second differences elsewhere."""

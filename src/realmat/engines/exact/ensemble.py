@@ -22,7 +22,7 @@ _STRETCH = 2.0
 _SHORT, _LOOKS = 30, 2  # sweeps of the search for what a proposal has missed, and how often it is looked where walkers are
 _MISSED = 0.05  # share of the posterior that it may miss
 _TRIES = 2
-_HOPELESS = 0.02  # efficiency of a proposal that is not worth mending
+_HOPELESS = 0.02  # efficiency of a proposal that is not worth drawing from
 _FAR = 3.0  # logarithm of the weight, above the average one, from which a place counts as missed
 
 
@@ -84,15 +84,19 @@ def start(explored: Explored, groups: int, seed: int) -> Ensemble:
 
 
 def secured(explored: Explored, seed: int) -> tuple[Explored, str]:
-    """A proposal in which local chains find nothing missing, and what is still wrong with it: empty where nothing is."""
-    share = 0.0
-    for attempt in range(_TRIES):
-        if explored.efficiency < _HOPELESS:
-            return explored, f"no mixture covers the posterior, efficiency {explored.efficiency:.0%}"
+    """A proposal in which local chains find nothing missing, and what is still wrong with it: empty where nothing is.
+
+    A bent ridge that a mixture has hardly met is walked along by local chains: their places describe the next proposals.
+    """
+    for attempt in range(_TRIES + 1):
         share, found = missed(explored, seed + attempt)
-        if share < _MISSED:
+        hopeless = explored.efficiency < _HOPELESS
+        if share < _MISSED and not hopeless:
             return explored, ""
-        explored = explored.widened(found, np.random.default_rng([seed, 9, attempt]))
+        if attempt < _TRIES:
+            explored = explored.widened(found, np.random.default_rng([seed, 9, attempt]))
+    if hopeless:
+        return explored, f"no mixture covers the posterior, efficiency {explored.efficiency:.0%}"
     return explored, f"local chains found {share:.0%} of the posterior where proposals hardly ever are"
 
 

@@ -74,6 +74,13 @@ class Linear:
         mean, root = (np.concatenate(part) for part in zip(*parts, strict=True))
         return mean, root
 
+    def nearest(self, thetas: np.ndarray) -> np.ndarray:
+        """Thetas with the linear coordinates at their mean given the others: least squares in them."""
+        out = thetas.copy()
+        if len(self.index):
+            out[:, self.index] = self.given(thetas)[0]
+        return out
+
     def draw(self, rest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Thetas, shape (n, size), with these other coordinates."""
         out = np.zeros((len(rest), len(self.rest) + len(self.index)))

@@ -39,7 +39,8 @@ def modes(density: Density, rng: np.random.Generator) -> tuple[Density, list[Mod
     curve = Curve(density)
     if not len(curve.index):
         return density, []
-    found = _found(curve, _starts(curve, rng))
+    starts, linear = _starts(curve, rng)
+    found = _found(curve, linear, starts)
     for _ in range(_REFERENCES):
         system = density.system.referred(density.space.values(found[0].location)) if found else density.system
         if system is density.system:
@@ -47,17 +48,18 @@ def modes(density: Density, rng: np.random.Generator) -> tuple[Density, list[Mod
         nearer = Density(system)
         nearer.evaluations = density.evaluations
         density, curve = nearer, Curve(nearer)
-        found = _found(curve, [mode.location for mode in found])
+        starts = [mode.location for mode in found]
+        found = _found(curve, Linear(curve, np.array(starts)), starts)
     return density, found
 
 
-def _found(curve: Curve, starts: Iterable[np.ndarray]) -> list[Mode]:
+def _found(curve: Curve, linear: Linear, starts: Iterable[np.ndarray]) -> list[Mode]:
     """Modes that are reached from `starts`, highest first."""
     found: list[Mode] = []
     for start in starts:
         theta = start
         for _ in range(_ROUNDS):
-            theta = curve.least_squares(_scales(curve, theta))
+            theta = curve.least_squares(_scales(curve, theta), linear.index, linear.nearest)
             if known := any(_near(mode, theta, curve.index) for mode in found):
                 break
         if known:
@@ -79,16 +81,14 @@ def _near(mode: Mode, theta: np.ndarray, index: np.ndarray) -> bool:
     return bool(away @ np.linalg.lstsq(correlation, away, rcond=None)[0] < _SAME * len(index))
 
 
-def _starts(curve: Curve, rng: np.random.Generator) -> list[np.ndarray]:
-    """Draws of the prior with the highest densities, apart from each other, the priors' medians among them."""
+def _starts(curve: Curve, rng: np.random.Generator) -> tuple[list[np.ndarray], Linear]:
+    """Draws of the prior with the highest densities, apart from each other, the priors' medians among them; and what is linear there."""
     thetas, best = _scaled(curve, _prior_draws(curve.density, rng))
     if not np.isfinite(best).any():
         raise FitError(_nowhere(curve.density))
     linear = Linear(curve, thetas[np.argsort(-best)[:_TRIED]][np.isfinite(np.sort(best)[::-1][:_TRIED])])
     if len(linear.index):
-        there = thetas.copy()
-        there[:, linear.index] = linear.given(thetas)[0]
-        there, logs = _scaled(curve, there)
+        there, logs = _scaled(curve, linear.nearest(thetas))
         better = logs > best
         best, thetas[better] = np.where(better, logs, best), there[better]
     bent = np.setdiff1d(curve.index, linear.index)
@@ -98,7 +98,7 @@ def _starts(curve: Curve, rng: np.random.Generator) -> list[np.ndarray]:
             break
         if all(np.linalg.norm(thetas[k, bent] - other[bent]) > _APART for other in kept):
             kept.append(thetas[k])
-    return kept
+    return kept, linear
 
 
 def _scaled(curve: Curve, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
