@@ -14,6 +14,7 @@ import scipy.stats
 from metamorphic import AS_IT_STANDS, MODELS, REWRITTEN, Units, differences
 
 import realmat as rm
+from realmat.algebra import System
 
 ANOVA = Path(scipy.stats.__file__).parent / "tests" / "data" / "nist_anova"
 _CHEAP = [
@@ -184,3 +185,19 @@ def of_python(x, rate):  # type: ignore[no-untyped-def]
 def of_positive(x, rate):  # type: ignore[no-untyped-def]
     """A logarithm."""
     return np.log(rate * x)
+
+
+@pytest.mark.parametrize("theory", [rm.theory.Calibrated("t", u=0.3), rm.theory.Consensus(["t", "t2"])], ids=["line", "consensus"])
+def test_a_computed_value_that_differs_within_a_specimen_is_that_of_the_row(theory: rm.theory.Calibrated | rm.theory.Consensus) -> None:
+    """Every value counts, in any order of the rows: with specimens that have no effect of their own it is the model without specimens."""
+    rng = np.random.default_rng(4)
+    t = rng.normal(10, 2, 12)[np.repeat(np.arange(12), 3)] + np.tile([1.0, 2.0, 3.0], 12)
+    df = pd.DataFrame(
+        {"y": 1 + 0.9 * t + rng.normal(0, 0.4, 36), "t": t, "t2": t + rng.normal(0, 0.5, 36), "piece": np.repeat(np.arange(12), 3)}
+    )
+    expected = System(rm.Model("y", theory=theory).bind(df))
+    psi = expected.example
+    for table in (df, df.sample(frac=1, random_state=2)):
+        system = System(rm.Model("y", levels={"specimen": "piece"}, theory=theory).bind(table))
+        assert system.size == expected.size
+        assert system.at(psi).log_marginal == pytest.approx(expected.at(psi).log_marginal, abs=1e-9)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from realmat.errors import DataError
-from realmat.table.table import Column, Table, rows_text
+from realmat.table.table import ROW, Column, Table, rows_text
 from realmat.terms.component import Component, Parameter, PriorLike, Scale, counted_from, hyper, join, linear, typical
 from realmat.terms.effect import added, state_term
 from realmat.terms.priors import Prior
@@ -27,7 +27,8 @@ class Calibrated(Component):
     column : str
         The theoretical value for each row, in the response's unit. With a log link its logarithm is taken.
     u : str or float, optional
-        Standard uncertainty of the computed value (its numerical error); the true theory value is then latent (errors in variables).
+        Standard uncertainty of the computed value (its numerical error); the true theory value is then latent (errors in variables):
+        one for each material, or else specimen, within which the computed value is always the same, or else for each row.
     intercept, slope : Prior or float, optional
         Defaults: a slope around 1, and an intercept with which the line passes through the middle of the data, ``intercept | slope ~
         N(mean(response) - slope * mean(theory), (2.5 sd(response))^2)``: weak normals scaled by the data, which do not depend on where
@@ -122,7 +123,7 @@ class Calibrated(Component):
         """With a slope that is a hyperparameter; `intercept` is the line's value at `centre`."""
         columns = [self.column] + ([self.u] if isinstance(self.u, str) else [])
         levels = [level for level in ("material", "specimen") if level in table.levels]
-        level = next((level for level in levels if constant_within(table, level, *columns)), table.piece)
+        level = next((level for level in levels if constant_within(table, level, *columns)), ROW)
         transform = LOG if table.link == "log" else IDENTITY
         spec = LatentState(stored_name(f"{self.label}_{self.column}"), self.column, self.u, transform=transform, level=level, once=True)
         state = spec.bind(table)

@@ -158,9 +158,9 @@ class Consensus(Component):
         return _Bound(self, table, level, calculations, errors, params).term()
 
     def _level(self, table: Table) -> str:
-        """Whose ideal value it is: the material, where its calculations do not differ between rows; else the piece."""
+        """Whose ideal value it is: the material, where its calculations do not differ between rows, or else the specimen; else the row."""
         levels = [level for level in ("material", "specimen") if level in table.levels]
-        return next((level for level in levels if constant_within(table, level, *self._given(table))), table.piece)
+        return next((level for level in levels if constant_within(table, level, *self._given(table))), ROW)
 
     def _given(self, table: Table) -> list[str]:
         return [c for c in (*self.columns, *self._u_columns()) if c in table.columns]
