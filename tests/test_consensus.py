@@ -223,6 +223,9 @@ def test_answers() -> None:
     actions = fit.advise(costs={"C": 5.0}).table
     assert set(NAMES) <= set(actions["action"])
     assert (actions.loc[actions["action"] == "C", "cost"] == 5.0).all()
+    complete = fit.update(df.loc[df["A"].isna(), ["solid"]].assign(A=3.0))
+    assert "A" not in set(complete.advise(costs={"A": 2.0}).table["action"])  # nothing is left to cost anything
+    assert rm.Campaign(complete, costs={"A": 2.0}).costs == {"A": 2.0}
     assert np.isfinite(fit.loo(by="material").elpd)
 
 

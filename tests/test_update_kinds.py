@@ -47,6 +47,16 @@ def test_calculations_of_a_consensus(tmp_path) -> None:
     assert again.update(df.iloc[21:]).facts["update"] == "reweighted"
 
 
+def test_calculations_of_rows_that_are_materials_of_their_own() -> None:
+    """Without a level each row has an ideal value; one that was only calculated is there, too, and asks for its other theories."""
+    rng = np.random.default_rng(3)
+    t = rng.normal(0, 1, 20)
+    df = pd.DataFrame({"y": t + rng.normal(0, 0.3, 20), "A": t + rng.normal(0, 0.3, 20), "B": t + rng.normal(0, 0.2, 20)})
+    base = rm.Model("y", theory=rm.theory.Consensus(["A", "B"], errors="one")).fit(df, draws=40, seed=1, progress=False)
+    fit = base.update({"A": [0.5]})
+    assert list(fit.advise("theory").table["what"]) == ["B of row 20"]
+
+
 def test_several_properties() -> None:
     """One property of a known piece, both of a new one; seen through the property that was asked for."""
     rng = np.random.default_rng(5)

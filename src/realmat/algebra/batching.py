@@ -2,7 +2,8 @@
 
 Components write functions of one psi: ``f(p, xp)``. Most are arithmetic on scalars, and give the right numbers when every parameter is an
 array with the batch as its last axis; others spread scalars over rows, and do when the batch comes first and the rows after. What a
-function takes is tried on the first batch, element by element; one that takes neither is called psi by psi from then on.
+function takes is tried on the first batch, element by element; one that takes neither is called psi by psi from then on. It is tried
+again where other names are among the values: a term may find there what it would otherwise make of psi.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Batched:
 
     def __init__(self, function: Function | float | np.ndarray) -> None:
         self.function = function
-        self._way: Callable[[Function, Batch, int], np.ndarray] | None = None
+        self._ways: dict[frozenset[str], Callable[[Function, Batch, int], np.ndarray]] = {}
         self._in_runs = True  # until it is seen not to
 
     def __call__(self, values: Batch, n: int, run: int = 1) -> np.ndarray:
@@ -56,10 +57,12 @@ class Batched:
 
     def way(self, values: Batch, n: int) -> Callable[[Function, Batch, int], np.ndarray] | None:
         """How the function takes a batch; None while no batch was long enough to tell."""
-        function = self.function
-        if self._way is None and n > _TRIED and callable(function):
-            self._way = next((way for way in (batch_last, batch_first) if _agrees(way, function, values, n)), one_by_one)
-        return self._way
+        function, names = self.function, frozenset(values)
+        found = self._ways.get(names)
+        if found is None and n > _TRIED and callable(function):
+            found = next((way for way in (batch_last, batch_first) if _agrees(way, function, values, n)), one_by_one)
+            self._ways[names] = found
+        return found
 
 
 def at_index(values: Batch, where: slice | np.ndarray | int) -> dict[str, np.ndarray]:

@@ -24,6 +24,7 @@ import pandas as pd
 from realmat.attribution.calculations import runs
 from realmat.attribution.candidates import Lines, fitted_rows, joined_frame, new_pieces, properties, repeats, states, table_rows
 from realmat.attribution.covariances import Sums, greedy
+from realmat.attribution.theories import theories_of
 from realmat.errors import ModelError
 from realmat.posterior.draws import Posterior
 from realmat.support.checks import listed
@@ -127,7 +128,7 @@ def advise(
         raise ModelError(f"nothing to choose from: the model has no candidates for {', '.join(wanted)}.")
     lines, thinned = thinned_to_most(lines)
     sums = Sums.of(posterior, goal, lines)
-    cost = costs_of(lines, costs)
+    cost = costs_of(lines, costs, theories_of(posterior))
     table = _ranked(lines, sums, cost)
     plan = _greedy(lines, sums, cost, batch)
     notes = [*notes, *thinned]
@@ -213,12 +214,12 @@ def thinned_to_most(lines: list[Lines]) -> tuple[list[Lines], list[str]]:
     return out, [f"{sum(map(len, out))} of {total} candidates were looked at, evenly chosen."]
 
 
-def costs_of(lines: Sequence[Lines], costs: Mapping[str, float] | None) -> np.ndarray:
-    """Cost of each candidate, shape (c,)."""
+def costs_of(lines: Sequence[Lines], costs: Mapping[str, float] | None, also: Sequence[str] = ()) -> np.ndarray:
+    """Cost of each candidate, shape (c,); costs may be given of what is `also` known, such as a theory that was run for all."""
     costs = dict(costs or {})
     what = [w for line in lines for w in line.what]
     measures = list(dict.fromkeys(line.measures for line in lines if line.measures))
-    kinds = dict.fromkeys([*KINDS, *(line.kind for line in lines)])
+    kinds = dict.fromkeys([*KINDS, *also, *(line.kind for line in lines)])
     reject_unknown(list(costs), [*kinds, *measures, *what], "action in costs=")
     wrong = [f"{name}: {value!r}" for name, value in costs.items() if not (np.isfinite(value) and value > 0)]
     if wrong:

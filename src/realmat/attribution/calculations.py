@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from realmat.attribution.candidates import Lines, rows_in_words
-from realmat.attribution.theories import consensus_of
+from realmat.attribution.theories import consensus_of, theories_of
 from realmat.posterior.draws import Posterior
 from realmat.table.table import ROW
 from realmat.terms.term import Values
@@ -94,13 +94,16 @@ def runs(posterior: Posterior) -> list[Lines]:
     if update is None:
         return []
     block = next(c for c in posterior.problem.coefficients if c.name == update.block)
-    theories = next(q for q in posterior.problem.params if q.name == f"{update.name}_bias").coords
-    whose = rows_in_words(posterior.problem.cells) if block.level == ROW else [f"{block.level} {label}" for label in block.coords]
+    whose = [f"{block.level} {label}" for label in block.coords]
+    if block.level == ROW:  # rows without a measurement among them
+        whole = posterior.problem.cells.whole
+        said, first = rows_in_words(whole), np.unique(whole.level(ROW).codes, return_index=True)[1]
+        whose = [said[k] for k in first]
     out: list[Lines] = []
     told = _Told(update)
-    for k, theory in enumerate(theories):
+    for k, theory in enumerate(theories_of(posterior)):
         absent = np.flatnonzero(~np.isfinite(update.calculations.x[:, k]))
         if len(absent):
             what = [f"{theory} of {whose[m]}" for m in absent]
-            out.append(Runs(str(theory), what, level=str(block.level), labels=block.coords, told=told, theory=k, materials=absent))
+            out.append(Runs(theory, what, level=str(block.level), labels=block.coords, told=told, theory=k, materials=absent))
     return out

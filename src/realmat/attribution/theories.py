@@ -90,10 +90,9 @@ def theories(posterior: Posterior, unit: str = "") -> Theories:
     mean = {name: np.mean([row[name] for row in rows], axis=0) for name in rows[0]}
     name = update.name
     bias, slope = posterior.param(f"{name}_bias"), posterior.param(f"{name}_slope")
-    coords = next(q for term in posterior.problem.terms for q in term.params if q.name == f"{name}_bias").coords
     table = pd.DataFrame(
         {
-            "theory": [str(c) for c in coords],
+            "theory": theories_of(posterior),
             "family": _family_names(posterior, update),
             "n": np.isfinite(update.calculations.x).sum(axis=0),
             "bias": bias.mean(axis=0),
@@ -113,6 +112,14 @@ def theories(posterior: Posterior, unit: str = "") -> Theories:
 def consensus_of(posterior: Posterior) -> Update | None:
     """The consensus of a model, if it has one."""
     return next((t.update for t in posterior.problem.terms if isinstance(t.update, Update)), None)
+
+
+def theories_of(posterior: Posterior) -> list[str]:
+    """Names of the theories of a consensus; none where there is no such."""
+    update = consensus_of(posterior)
+    if update is None:
+        return []
+    return [str(c) for c in next(q for q in posterior.problem.params if q.name == f"{update.name}_bias").coords]
 
 
 def _moments(update: Update, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

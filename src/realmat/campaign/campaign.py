@@ -14,6 +14,7 @@ import pandas as pd
 from realmat.attribution.advise import KINDS, Actions, costs_of, lines_of, thinned_to_most, wanted_of
 from realmat.attribution.candidates import Lines
 from realmat.attribution.covariances import Sums, greedy
+from realmat.attribution.theories import theories_of
 from realmat.campaign import actions as rows_of
 from realmat.campaign.packing import lines, packed, unpacked
 from realmat.campaign.record import Record
@@ -157,7 +158,8 @@ class Campaign:
         realmat.ModelError
             With the names, and those that were likely meant.
         """
-        reject_unknown(list(self.costs), list(_named(self._possible[1])), "action in costs=")
+        known = dict.fromkeys([*KINDS, *theories_of(self.fit.posterior), *_named(self._possible[1])])
+        reject_unknown(list(self.costs), list(known), "action in costs=")
 
     # --- the loop ---------------------------------------------------------------------------------------------------------------
 

@@ -76,6 +76,9 @@ class Scale:
         return (self.centre if label == self.carrier else 0.0), width
 
 
+_LISTED = 30  # names in an error
+
+
 def snake(name: str) -> str:
     """``GrainSize`` -> ``grain_size``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
@@ -287,7 +290,8 @@ def reject_unknown(given: Sequence[str], known: Sequence[str], what: str) -> Non
     if unknown:
         hints = [(name, difflib.get_close_matches(name, known, 1, 0.5)) for name in unknown]
         said = "; ".join(f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else "") for name, near in hints)
-        raise ModelError(f"unknown {what}: {said}. Known: {', '.join(known)}.")
+        more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
+        raise ModelError(f"unknown {what}: {said}. Known: {', '.join(known[:_LISTED])}{more}.")
 
 
 @dataclass(frozen=True)
