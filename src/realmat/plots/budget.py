@@ -31,7 +31,7 @@ def plot_budget(budget: Budget, dark: bool = False) -> Figure:
         For a dark page.
     """
     names = [_wrapped(budget.said(str(row.component)), str(row.kind)) for row in budget.table.itertuples()]
-    rows = 0.27 * len(names) + 0.13 * sum(name.count("\n") for name in names)  # inches
+    rows = 0.27 * float(_room(names).sum())  # inches
     with theme(dark):
         made = figure(1.75 + rows + 0.17 * (len(budget.title) > _TITLE))
         top, below = made.subplots(2, 1, height_ratios=[0.85, 0.35 + rows], sharex=True)
@@ -41,9 +41,14 @@ def plot_budget(budget: Budget, dark: bool = False) -> Figure:
 
 
 def _wrapped(component: str, kind: str) -> str:
-    """The name of a part in lines short enough to leave the bars their room; components that are reported together have a line each."""
-    lines = [line for part in component.replace(" + ", " +\n").split("\n") for line in textwrap.wrap(part, _ACROSS, break_on_hyphens=False)]
+    """The name of a part in lines short enough to leave the bars their room."""
+    lines = textwrap.wrap(component, _ACROSS, break_on_hyphens=False)
     return "\n".join([*lines[:-1], f"{lines[-1]}  ({kind})"])
+
+
+def _room(names: list[str]) -> np.ndarray:
+    """What each part takes of the height; 1 for a name of one line."""
+    return np.array([1 + 0.6 * name.count("\n") for name in names])
 
 
 def _stack(axes: Axes, budget: Budget) -> None:
@@ -89,7 +94,8 @@ def _legend(axes: Axes) -> None:
 def _parts(axes: Axes, budget: Budget, names: list[str]) -> None:
     table = budget.table
     colour = ink(axes)
-    place = np.arange(len(table))
+    room = _room(names)
+    place = np.cumsum(room) - room / 2
     for y, (_, row) in zip(place, table.iterrows(), strict=True):
         axes.barh(y, row["share"], height=0.62, **layer_paint(str(row["layer"]), str(row["kind"])))
         axes.plot([row["share_lb"], row["share_ub"]], [y, y], color=colour, lw=1.1, solid_capstyle="butt", marker="|", ms=5)
@@ -103,7 +109,7 @@ def _parts(axes: Axes, budget: Budget, names: list[str]) -> None:
             fontsize=7.5,
         )
     axes.set_yticks(place, names)
-    axes.set_ylim(len(table) - 0.4, -0.6)
+    axes.set_ylim(room.sum() + 0.1, -0.1)
     axes.axvline(0, color=colour, lw=0.8)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
