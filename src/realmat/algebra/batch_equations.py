@@ -12,6 +12,7 @@ from realmat.algebra.batched_rows import BatchedRows
 from realmat.algebra.batching import Batch
 from realmat.algebra.normal_equations import FEW_KEYS, NormalEquations, Slot
 from realmat.algebra.ordering import Pattern
+from realmat.algebra.residual_sums import ResidualSums
 from realmat.algebra.simd import pack
 from realmat.algebra.weighted_sum import Increment
 
@@ -47,6 +48,7 @@ class BatchNormalEquations:
         elif not self.by_row:
             self._pair_slots(pattern, slots)
             self._columns = [self._transposed(k, pattern.size) for k in range(len(f.scales))]
+            self._sums = ResidualSums.of(f, self._columns.__getitem__)
 
     def _pair_slots(self, pattern: Pattern, slots: int) -> None:
         f, m = self.row_block, self.row_block.matrix
@@ -71,6 +73,12 @@ class BatchNormalEquations:
             return Increment(precision, precision, log - 0.5 * precision @ self.part.squares)
         f = self.row_block
         scales = self.given.scales(values, n)
+        if not self.by_row and self._sums is not None:
+            found = self._sums.at(values, n, scales, precision)
+            if found is not None:
+                return Increment(
+                    self._slots(scales, precision), np.zeros((n, 0)), log - 0.5 * (precision @ self._within + found[0]), found[1]
+                )
         residual = np.broadcast_to(self.given.measured(values) - self.given.offset(values, n), (len(f.y), n))
         single = precision.T[self._key]
         log = log - 0.5 * (precision @ self._within + f.count @ (single * residual**2))
@@ -78,9 +86,13 @@ class BatchNormalEquations:
             return Increment(np.zeros((n, 0)), np.zeros((n, 0)), log, more=(scales, precision, residual.T))
         weighted = single * residual
         side = sum((transposed @ weighted) * scale for transposed, scale in zip(self._columns, scales.T, strict=True)).T
-        both = np.array([scales[:, low] * scales[:, high] for high in range(len(f.scales)) for low in range(high + 1)]).T
-        slots = (precision[:, :, None] * both[:, None]).reshape(n, -1)
-        return Increment(slots, np.zeros((n, 0)), log, side)
+        return Increment(self._slots(scales, precision), np.zeros((n, 0)), log, side)
+
+    @staticmethod
+    def _slots(scales: np.ndarray, precision: np.ndarray) -> np.ndarray:
+        """Weights of the slots, shape (n, keys x pairs of scales)."""
+        pairs = [scales[:, low] * scales[:, high] for high in range(scales.shape[1]) for low in range(high + 1)]
+        return (precision[:, :, None] * np.array(pairs).T[:, None]).reshape(len(scales), -1)
 
     def add(self, at: Increment, xs: np.ndarray, sides: np.ndarray) -> None:
         """Add what no slot holds: A' W A to `xs` (blocks, flat, 8), A' W (y - offset) to `sides` (blocks, columns, 8)."""

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from realmat.algebra.frame import Frame
-from realmat.terms.term import Coefficients, Function, Known, Noise, Piece, Rows, Values, evaluate
+from realmat.terms.term import Coefficients, Function, Known, Noise, Piece, Rows, Scaled, Values, evaluate
 
 
 @dataclass
@@ -109,7 +109,7 @@ class RowBlock:
                 self.centre = moved
                 self.y = self.y - moved
             elif moved.any():
-                self.offsets = [*self.offsets, _times(scale, moved)]
+                self.offsets = [*self.offsets, Scaled(scale, moved)]
 
     @cached_property
     def _alike(self) -> bool:
@@ -157,10 +157,6 @@ class RowBlock:
             return self.matrix
         scaled = self.matrix.data * self.scale_values(p)[self.scale_of]
         return sparse.csr_matrix((scaled, self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape)
-
-
-def _times(scale: Function, values: np.ndarray) -> Function:
-    return lambda p, xp: scale(p, xp) * values
 
 
 def of_rows(rows: Rows, places: Mapping[str, np.ndarray], size: int) -> RowBlock:

@@ -13,7 +13,7 @@ import numpy as np
 from realmat.errors import DataError, ModelError
 from realmat.table.table import ROW, rows_text, statistics
 from realmat.terms.problem import Problem
-from realmat.terms.term import Contribution, Fresh, Function, Known, Noise, Piece, Rows
+from realmat.terms.term import Contribution, Fresh, Function, Known, Noise, Piece, Rows, Scaled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +131,11 @@ def _cut(function: Function, cells: np.ndarray) -> Function:
     def take(value: Any) -> Any:
         return value[cells] if getattr(value, "ndim", 0) == 1 and getattr(value, "shape", (0,))[0] != 1 else value
 
-    return Known(take(function.values)) if isinstance(function, Known) else lambda p, xp: take(function(p, xp))
+    if isinstance(function, Known):
+        return Known(take(function.values))
+    if isinstance(function, Scaled):
+        return Scaled(function.scale, take(function.values))
+    return lambda p, xp: take(function(p, xp))
 
 
 def _cut_piece(piece: Piece, cells: np.ndarray) -> Piece:

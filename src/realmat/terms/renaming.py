@@ -11,7 +11,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from realmat.terms.priors import Prior
-from realmat.terms.term import Bias, Coefficients, Contribution, Fresh, Function, Known, Latent, Noise, Param, Piece, Rows, Term, Values
+from realmat.terms.term import (
+    Bias,
+    Coefficients,
+    Contribution,
+    Fresh,
+    Function,
+    Known,
+    Latent,
+    Noise,
+    Param,
+    Piece,
+    Rows,
+    Scaled,
+    Term,
+    Values,
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,8 @@ class Renamer:
         """A function of psi that reads the new names; constants as they are."""
         if not callable(function) or isinstance(function, Known):
             return function
+        if isinstance(function, Scaled):
+            return Scaled(self.function(function.scale), function.values)
         kept = self._kept.get(id(function))
         return kept[1] if kept else (lambda p, xp: function(_Under(p, self.new), xp))
 

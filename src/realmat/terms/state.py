@@ -19,7 +19,7 @@ from realmat.terms.component import hyper, indicator
 from realmat.terms.population import Newcomers, Population
 from realmat.terms.priors import Prior
 from realmat.terms.readings import IDENTITY, Readings, Transform, read, rows_in
-from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Latent, Noise, Param, Piece, Rows, measured
+from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Latent, Noise, Param, Piece, Rows, Scaled, measured
 
 Effect = Callable[[Any, Any, Any], Any]
 """``(z, p, xp) -> (rows,)``: what states z of shape (rows,) add to g(y); one value for each row of the table it was made for."""
@@ -257,7 +257,7 @@ class State:
         latent = np.where(seen, self.place[here], -1)
         exact = np.where(seen, np.nan_to_num(self.known[here]), 0.0)
         pieces = [Piece(self.spec.name, indicator(latent, len(self.inferred)), slope)] if len(self.inferred) else []
-        offset: Function | None = (lambda p, xp: slope(p, xp) * exact) if np.any(exact != 0) else None
+        offset: Function | None = Scaled(slope, exact) if np.any(exact != 0) else None
         if seen.all():
             return Contribution(tuple(pieces), offset)
         new = self._newcomers(other, ~seen)

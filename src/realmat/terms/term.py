@@ -43,6 +43,24 @@ class Known:
         return self.values
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """An offset that is known but for a scalar function of psi: engines sum over its rows once.
+
+    Attributes
+    ----------
+    scale : Function
+        Of one number.
+    values : array of shape (rows,)
+    """
+
+    scale: Function
+    values: np.ndarray
+
+    def __call__(self, p: Values, xp: Any) -> Any:
+        return self.scale(p, xp) * self.values
+
+
 def stored_name(name: str) -> str:
     """A name that a DataTree and a NetCDF file can hold, from that of a user's column.
 
