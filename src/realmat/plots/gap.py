@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_DECADE = 12.0  # ratio of an axis's ends up to which its ticks may stand close
+
 
 @attach("plot", Gap)
 def plot_gap(gap: Gap, specimen: Any, dark: bool = False) -> Figure:
@@ -77,7 +79,8 @@ def _frame(axes: Axes, gap: Gap, specimen: Any, names: list[str], log: bool) -> 
         from matplotlib.ticker import FuncFormatter, LogLocator
 
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if high < _DECADE * low else (1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: significant(float(x))))
         axes.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: ""))
     unit = f" ({gap.unit})" if gap.unit else ""
