@@ -27,7 +27,8 @@ from realmat.posterior.grouping import By, Groups, groups_of, of_rows
 from realmat.posterior.pointwise import density_log, jacobian, log_density
 from realmat.support.threads import workers
 from realmat.terms.problem import Problem, nonlinear_terms
-from realmat.validation.importance import adapt, good_k, psis, relative_efficiency
+from realmat.validation.adaptation import adapt
+from realmat.validation.importance import good_k, psis, relative_efficiency
 from realmat.validation.leaving import Leaver, LeftOutDensities
 from realmat.validation.native_scores import native_scores
 from realmat.validation.scores import Moments, row_scores, summary
