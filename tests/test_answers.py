@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import optimize
 
 import realmat as rm
 from realmat.fit import Fit
@@ -130,3 +131,47 @@ def test_a_fit_that_is_not_trusted_opens_with_its_draws(tmp_path: Path) -> None:
             use()
     again = rm.load(tmp_path / "copy.nc", trust=law.__module__)
     np.testing.assert_array_equal(again.predict()["mean"], fit.predict()["mean"])
+
+
+def saturating(x, a, b):
+    """A law with no linear coefficient."""
+    return a * x / (b + x)
+
+
+@pytest.mark.parametrize(
+    ("noise", "a"),
+    [
+        (rm.observation.StudentT(), rm.Prior("LogNormal", mu=1, sigma=0.5)),
+        (rm.observation.Normal(above="run_out"), rm.Prior("Uniform", lower=0, upper=10)),
+    ],
+    ids=["heavy tails", "run-outs under a uniform prior"],
+)
+def test_a_law_alone_with_rows_that_are_not_normal_answers_everything(noise: rm.observation.Normal, a: rm.Prior, tmp_path: Path) -> None:
+    """No coefficient at all: the parameters are those of least squares before rows were cut, and every question is answered."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0.2, 8, 60)
+    y = saturating(x, 3.0, 1.5) + 0.05 * rng.normal(size=60)
+    known, cov = optimize.curve_fit(saturating, x, y, p0=(3.0, 1.5))
+    cut = y > 2.3
+    df = pd.DataFrame({"y": np.where(cut, 2.3, y) if noise.above else y, "x": x, "run_out": cut.astype(int)})
+    law = rm.theory.Function(saturating, columns=["x"], params={"a": a, "b": rm.Prior("LogNormal", mu=0.3, sigma=0.5)})
+    fit = rm.Model("y", theory=law, observation=noise).fit(df, draws=300, chains=2, seed=1, progress=False)
+    found = [fit.tree["posterior"][f"function_{name}"].to_numpy() for name in "ab"]
+    for draws, value, own in zip(found, known, np.sqrt(np.diag(cov)), strict=True):
+        assert abs(draws.mean() - value) < 3 * max(draws.std(), own)
+    fit.summary(), fit.check(), fit.budget(), fit.gap(ci_prob=0.5, ci_kind="hdi")
+    there = fit.predict({"x": [2.0]})  # a new row has no reading that could lie beyond a limit
+    assert float(there["mean"][0]) == pytest.approx(saturating(2.0, *known), abs=0.1)
+    with pytest.raises(rm.ModelError, match="trust=True must be a module's name"):
+        rm.load(fit.save(tmp_path / "fit.nc"), trust=True)  # type: ignore[arg-type]
+    assert rm.load(tmp_path / "fit.nc", trust=__name__).summary().shape == fit.summary().shape
+
+
+def test_rows_that_join_a_fit_need_their_flags_of_censoring() -> None:
+    df = pd.DataFrame({"y": [1.0, 2.0, 4.0, 3.0], "low": [0, 0, 0, 1]})
+    model = rm.Model("y", theory=rm.theory.Constant(), observation=rm.observation.Normal(below="low"))
+    assert len(model.prediction_table({"other": [1.0]})) == 1
+    with pytest.raises(rm.DataError, match="low"):
+        model.bind(df[["y"]])
+    with pytest.raises(rm.DataError, match="low"):
+        model.further_table(df[["y"]])

@@ -295,7 +295,7 @@ class Model:
 
     def prediction_columns(self, frame: pd.DataFrame) -> list[Column]:
         """Of the columns of rows to predict, those that the model reads."""
-        wanted = [c for c in self.columns(response=False) if c.name in frame.columns or not c.optional]
+        wanted = [c for c in self.columns(response=False) if c.name in frame.columns or not (c.optional or c.of_reading)]
         if self.response in frame.columns and bool(frame[self.response].notna().to_numpy().all()):
             wanted = [*self.columns()[:1], *wanted]
         return wanted

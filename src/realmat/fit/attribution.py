@@ -131,15 +131,17 @@ class Attribution(Fitted):
         return plans(made, target_u, costs, posterior.problem.table if table is None else table, new, fresh, most)
 
     @one_blas_thread()
-    def gap(self, by: str | Sequence[Any] | None = None, ci_prob: float | None = None, *, of: str | None = None) -> Gap:
+    def gap(
+        self, by: str | Sequence[Any] | None = None, ci_prob: float | None = None, ci_kind: str | None = None, *, of: str | None = None
+    ) -> Gap:
         """From theory to measurement, specimen by specimen (see `realmat.attribution.gap.gap`).
 
         Parameters
         ----------
         by : str or sequence, optional
             Rows are averaged within groups: a level, a column of the model, or one label for each row; the specimens by default.
-        ci_prob : float, optional
-            Of the bounds in its dataset, as ArviZ is set by default.
+        ci_prob, ci_kind : optional
+            Of the bounds in its dataset, as ArviZ is set by default: those of a normal, of which both kinds are the same.
         of : str, optional
             Of a joint fit: which property.
 
@@ -151,7 +153,7 @@ class Attribution(Fitted):
         from realmat.support.intervals import using
 
         own = self._seen(of)
-        with using(ci_prob):
+        with using(ci_prob, ci_kind):
             return gap(own.posterior, by, own.model.unit)
 
     @one_blas_thread()

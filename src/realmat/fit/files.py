@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realmat.errors import FileError, RealmatError
+from realmat.errors import FileError, ModelError, RealmatError
 from realmat.joint import Joint
 from realmat.model import Model
 from realmat.posterior.draws import Posterior
@@ -66,7 +66,11 @@ def read(path: str | Path, trust: str | Sequence[str] = ()) -> tuple[Model | Joi
         If the file is missing, damaged, not a realmat fit, or needs a component that cannot be imported.
     UntrustedFileError
         If it names code that is not trusted.
+    realmat.ModelError
+        If `trust` names no modules.
     """
+    if isinstance(trust, bytes) or not isinstance(trust, Sequence) or not all(isinstance(name, str) for name in trust):
+        raise ModelError(f"trust={trust!r} must be a module's name, or several, whose code is run; trust=() runs none but realmat's own.")
     source = Path(path)
     tree = _opened(source)
     try:

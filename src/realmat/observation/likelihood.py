@@ -154,10 +154,15 @@ def by_row(table: Table, value: str | float | None) -> np.ndarray:
     return table.numeric(value) if isinstance(value, str) else np.full(len(table), 1.0 if value is None else float(value))
 
 
+def censoring_flag(name: str) -> Column:
+    """What a column that flags readings beyond a limit holds."""
+    return Column(name, "censoring flag (0 or 1)", lower=0.0, upper=1.0, of_reading=True)
+
+
 def flags(table: Table, below: str | None, above: str | None) -> np.ndarray:
     """-1 where the true value lies below the reading, +1 where above, 0 where it is exact, shape (rows,)."""
     flag = np.asarray(table.limit(table.response)).astype(int)
     for side, column in ((-1, below), (1, above)):
-        if column:
+        if column in table.columns:  # rows to predict may lack it
             flag[table.numeric(column) > 0] = side
     return flag

@@ -13,6 +13,7 @@ from realmat.observation.bias import Offsets, listed
 from realmat.observation.common import Batches, Common
 from realmat.observation.drift import Drift, Drifts
 from realmat.observation.frequencies import frequency, repeated
+from realmat.observation.likelihood import censoring_flag
 from realmat.observation.limits import Limits
 from realmat.observation.scales import Scales
 from realmat.observation.trend import Trend
@@ -130,7 +131,7 @@ class Normal(Component):
         out += [Column(name, "growth of the noise") for name in self.counted]
         out += [*self._limits.needs(positive=False), *(need for shared in self._shared for need in shared.needs())]
         out += [*frequency(self.count), *(self.drift.needs() if self.drift else ())]
-        return out + [Column(flag, "censoring flag (0 or 1)", lower=0.0, upper=1.0) for flag in (self.below, self.above) if flag]
+        return out + [censoring_flag(flag) for flag in (self.below, self.above) if flag]
 
     def default_priors(self) -> dict[str, str]:
         """Defaults in words."""
@@ -222,7 +223,8 @@ class Normal(Component):
     def _censoring(self, table: Table) -> np.ndarray | None:
         if self.below is None and self.above is None and not table.limit(table.response).any():
             return None
-        below, above = (table.numeric(flag) > 0 if flag else np.zeros(len(table), dtype=bool) for flag in (self.below, self.above))
+        given = [flag if flag in table.columns else None for flag in (self.below, self.above)]  # rows to predict may lack one
+        below, above = (table.numeric(flag) > 0 if flag else np.zeros(len(table), dtype=bool) for flag in given)
         if (below & above).any():
             raise DataError(
                 f"columns {self.below!r} and {self.above!r}: both are true in {rows_text(table.index[below & above])}. A reading lies "

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import special
 
-from realmat.observation.likelihood import Likelihood, by_row, check_size, flags, size_columns
+from realmat.observation.likelihood import Likelihood, by_row, censoring_flag, check_size, flags, size_columns
 from realmat.table.table import Column, Table
 from realmat.terms.component import PriorLike
 from realmat.terms.density import Array, Density, Derivatives, Own, column
@@ -139,7 +139,7 @@ class Weibull(Likelihood):
 
     def needs(self) -> list[Column]:
         """The size, flags of pieces that were stopped, and what biases go by."""
-        stopped = [Column(flag, "censoring flag (0 or 1)", lower=0.0, upper=1.0) for flag in (self.below, self.above) if flag]
+        stopped = [censoring_flag(flag) for flag in (self.below, self.above) if flag]
         return [*size_columns(self.size, "size"), *stopped, *super().needs()]
 
     def density(self, table: Table) -> Density:

@@ -42,6 +42,8 @@ class Column:
         Whether strings such as "<20" and ">300" are read as limits.
     optional : bool
         Whether a table of new rows to predict may lack the column altogether (a characterisation, a stated u).
+    of_reading : bool
+        Whether it is about the reading itself, such as a flag of censoring: rows to predict may lack it, measured rows may not.
     like : str
         A column whose declared unit this one shares unless it has one of its own: that of a standard uncertainty or a detection limit.
         `RESPONSE` stands for the response, in whose unit a model then works.
@@ -63,6 +65,7 @@ class Column:
     like: str = ""
     difference: bool = False
     optional: bool = False
+    of_reading: bool = False
     only: tuple[str, ...] = ()
 
 

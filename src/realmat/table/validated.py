@@ -255,6 +255,7 @@ def merged(specs: Iterable[Column]) -> list[Column]:
             old.like or spec.like,
             old.difference or spec.difference,
             old.optional and spec.optional,
+            old.of_reading and spec.of_reading,
             tuple(dict.fromkeys((*old.only, *spec.only))) if old.only and spec.only else (),
         )
     return list(merged.values())
