@@ -85,3 +85,31 @@ def test_a_crossed_gauge_study() -> None:
     operators = precision.biases.set_index("lab")
     np.testing.assert_allclose(operators["from_mean"], [0.204, 0.034, -0.239], atol=0.006)
     np.testing.assert_allclose(operators["from_mean_u"], 0.047, atol=0.003)
+
+
+GLUCOSE = [  # mg/dL in serum, three readings of each of eight laboratories
+    [41.03, 41.45, 41.37],
+    [41.17, 42.00, 41.15],
+    [41.01, 40.68, 42.66],
+    [39.37, 42.37, 42.63],
+    [41.88, 41.19, 41.32],
+    [43.28, 40.50, 42.28],
+    [41.08, 41.27, 39.02],
+    [43.36, 42.65, 41.72],
+]
+
+
+def test_the_example_of_e691() -> None:
+    """ASTM E691-99, glucose in serum, material A: mean 41.5183, s_x 0.6061, s_r 1.0632 and, never below it, s_R 1.0632; h and k."""
+    df = pd.DataFrame([(lab, y) for lab, readings in enumerate(GLUCOSE, 1) for y in readings], columns=["lab", "glucose"]).assign(
+        material="A"
+    )
+    levels = {"material": "material", "lab": "lab"}
+    model = rm.Model("glucose", unit="mg/dL", levels=levels, theory=rm.theory.Constant(), observation=rm.observation.Normal(bias_by="lab"))
+    found = model.fit(df, seed=1, draws=50, progress=False).repeatability(by="material")
+    row = found.table.loc["A"]
+    assert [round(row[name], 4) for name in ("mean", "s_x", "s_r", "s_R")] == [41.5183, 0.6061, 1.0632, 1.0632]
+    assert [round(row[name], 2) for name in ("r", "R")] == [2.98, 2.98]
+    np.testing.assert_allclose(found.consistency["h"], [-0.39, -0.13, -0.11, -0.10, -0.09, 0.83, -1.75, 1.75], atol=0.006)
+    np.testing.assert_allclose(found.consistency["k"], [0.21, 0.46, 1.00, 1.70, 0.34, 1.32, 1.17, 0.77], atol=0.006)
+    np.testing.assert_allclose(found.consistency[["h_critical", "k_critical"]].iloc[0], [2.15, 2.06], atol=0.006)
