@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from metamorphic import AS_IT_STANDS, decay, log_link
 from metamorphic import curve as declared
@@ -56,3 +57,31 @@ def test_what_has_no_curve_is_refused_in_words() -> None:
     constant = rm.Model("y", theory=rm.theory.Constant()).fit(df, draws=50, seed=1, progress=False)
     with pytest.raises(rm.RealmatError, match="one number column"):
         constant.plot_curve()
+
+
+def line(x: np.ndarray, warm: np.ndarray, rate: float) -> np.ndarray:
+    """A line through the origin; its second column says nothing."""
+    return rate * x + 0.0 * warm
+
+
+def test_each_piece_has_its_curve_and_that_of_a_new_one() -> None:
+    """A slope by piece, at a known noise: the band of a new curve is as wide as the spread of the pieces."""
+    rng = np.random.default_rng(2)
+    piece, x = np.repeat(np.arange(14), 5), np.tile(np.linspace(0.0, 4.0, 5), 14)
+    slopes = rng.normal(3.0, 0.5, 14)
+    df = pd.DataFrame({"y": slopes[piece] * x + rng.normal(0, 0.1, 70), "x": x, "piece": [f"p{i}" for i in piece], "warm": 1.0 + piece % 2})
+    rate = rm.Varies("Normal", by="specimen", mu=rm.Prior("Normal", mu=3.0, sigma=2.0), sigma=rm.Prior("HalfNormal", sigma=1.0))
+    theory = rm.theory.Function(line, columns=["x", "warm"], params={"rate": rate})
+    fit = rm.Model("y", unit="mm", levels={"specimen": "piece"}, theory=theory).fit(df, draws=200, seed=1, progress=False)
+    drawn = fit.plot_curve()
+    assert "12 of 14 shown" in drawn._suptitle.get_text()
+    first = drawn.axes[0]
+    shown = next(line.get_xydata() for line in first.lines if len(line.get_xydata()) == 5)
+    assert np.allclose(shown, df.loc[df["piece"] == "p0", ["x", "y"]])
+    law = next(line.get_xydata() for line in first.lines if len(line.get_xydata()) == 40)
+    assert law[-1, 1] == pytest.approx(4 * slopes[0], abs=0.3)
+    new, own = (np.ptp(band.get_paths()[0].vertices[:, 1][band.get_paths()[0].vertices[:, 0] == 4.0]) for band in first.collections)
+    spread = float(fit.tree["posterior"]["function_rate_sigma"].median())
+    assert new == pytest.approx(2 * 1.6 * 4 * spread, rel=0.3)  # 89 %
+    assert own < 0.3 * new
+    assert "<svg" in fit._repr_html_()

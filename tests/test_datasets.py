@@ -22,7 +22,7 @@ from realmat.datasets import absorption, band_gap, fetch, formulas, interlaborat
 from realmat.table.units import parse
 
 NAMES = tuple(rm.datasets.list()["name"])
-PACKAGED = ("formation_enthalpy", "interlaboratory")
+PACKAGED = ("ageing", "formation_enthalpy", "fracture_strength", "interlaboratory")
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_tables_are_ready_to_model(load: pd.DataFrame) -> None:
         parse(unit)
     numbers = load.select_dtypes("number").columns
     assert {name.split("_")[0] for name in numbers.difference(list(units))} <= {
-        "x", "xu", "group", "atoms", "rings", "polymorphs", "heat", "replicate", "paper", "lot", "year",
+        "x", "xu", "group", "atoms", "rings", "polymorphs", "heat", "replicate", "paper", "lot", "year", "stopped", "runout",
     }  # fmt: skip
     assert not np.isinf(load[numbers].to_numpy(dtype=float)).any()
     texts = load.select_dtypes("str")

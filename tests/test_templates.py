@@ -23,11 +23,13 @@ from realmat.testing.template_check import CHECKS
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY = (
     "absorption",
+    "ageing",
     "alloys",
     "band_gap",
     "band_gap_ladder",
     "fatigue_strength",
     "formation_enthalpy",
+    "fracture_strength",
     "hydration",
     "interlaboratory",
     "steels",
@@ -66,7 +68,7 @@ def test_found_by_name_folder_and_file(porous: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("hydratoin", "there is no template 'hydratoin'.*absorption, alloys, band_gap.*Did you mean 'hydration'?"),
+        ("hydratoin", "there is no template 'hydratoin'.*absorption, ageing, alloys, band_gap.*Did you mean 'hydration'?"),
         (ROOT / "tests", "tests holds no template.py, so it is no template"),
     ],
 )

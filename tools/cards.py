@@ -22,9 +22,9 @@ from realmat.support.numbers import plus_minus
 
 BEGIN, END = "<!-- figures: written by `make cards` -->", "<!-- end of figures -->"
 SEED = 1
-LEFT_OUT = {"yield_strength": ("material", "lab"), "interlaboratory": ("lab",)}  # by material elsewhere
+LEFT_OUT = {"yield_strength": ("material", "lab"), "interlaboratory": ("lab",), "ageing": ("specimen",)}  # by material elsewhere
 FOLDS = {"formation_enthalpy": (10, 1), "hydration": (5, 3)}  # cross-validation: folds, seeds
-THINGS = {"material": "material", "lab": "laboratory or paper"}
+THINGS = {"material": "material", "specimen": "piece", "lab": "laboratory or paper"}
 
 
 def figures(template: rm.templates.Template, executor: Executor | None = None) -> str:

@@ -13,10 +13,12 @@ import pandas as pd
 
 from realmat.datasets import (
     absorption,
+    ageing,
     band_gap,
     band_gap_ladder,
     fatigue_strength,
     formation_enthalpy,
+    fracture_strength,
     hydration,
     interlaboratory,
     mpea,
@@ -36,6 +38,8 @@ _ALL = (
     yield_strength.DATASET,
     fatigue_strength.DATASET,
     absorption.DATASET,
+    fracture_strength.DATASET,
+    ageing.DATASET,
     interlaboratory.DATASET,
     band_gap.COMPILATION,
     subsized_tensile.DATASET,

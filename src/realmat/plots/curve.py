@@ -9,6 +9,7 @@ import pandas as pd
 
 from realmat.errors import ModelError
 from realmat.plots import style
+from realmat.plots.curves import plot_curves, varied_of
 from realmat.plots.effect import effect_on, grid
 from realmat.support.intervals import interval, words
 from realmat.support.links import LINKS
@@ -38,13 +39,15 @@ def column_of(model: Model) -> tuple[Component, Column] | None:
 def shows_itself(model: Model, problem: Problem) -> bool:
     """Whether reports and notebooks show the curve: of a theory in closed form with one column, and of measured numbers."""
     found = column_of(model)
-    return found is not None and isinstance(found[0], Function) and not native(problem.noise)
+    closed = found is not None and isinstance(found[0], Function)
+    return (closed or varied_of(model) is not None) and not native(problem.noise)
 
 
 def plot_curve(model: Model, posterior: Posterior, by: str | None = None, dark: bool = False) -> Figure:
     """Measurements and the law over the theory's column, and below it measurements less the law's median.
 
-    With a log link the lower panel shows their ratio.
+    With a log link the lower panel shows their ratio. Where a parameter of the law differs from piece to piece (`realmat.Varies`), each
+    piece has a panel with its own curve and that of a new piece, unless `by` says what else is to have colours.
 
     Parameters
     ----------
@@ -60,7 +63,9 @@ def plot_curve(model: Model, posterior: Posterior, by: str | None = None, dark: 
     realmat.ModelError
         If the theory has not exactly one number column, `by` is no column, or the response is no measured number (counts, fractions).
     """
-    found, problem = column_of(model), posterior.problem
+    found, problem, varied = column_of(model), posterior.problem, varied_of(model)
+    if varied is not None and by is None and not native(problem.noise):
+        return plot_curves(model, posterior, *varied, dark)
     if found is None:
         raise ModelError("plot_curve is for one theory with one number column; component.plot(fit) draws the effect of any other.")
     if native(problem.noise):

@@ -145,8 +145,8 @@ def grid(problem: Problem, main: Column, needs: list[Column], limit: float) -> p
     return frame
 
 
-def effect_on(component: Component, posterior: Posterior, frame: pd.DataFrame) -> np.ndarray:
-    """The component's contribution to the rows of a table, shape (draws, rows), what is drawn anew at its mean."""
+def effect_on(component: Component, posterior: Posterior, frame: pd.DataFrame, rng: np.random.Generator | None = None) -> np.ndarray:
+    """The component's contribution to the rows of a table, shape (draws, rows); what is drawn anew is at its mean, or drawn with `rng`."""
     problem = posterior.problem
     columns = {name: values.to_numpy(dtype=float if values.dtype.kind in "fi" else object) for name, values in frame.items()}
     levels = {level: column for level, column in problem.table.levels.items() if column in columns}
@@ -157,7 +157,11 @@ def effect_on(component: Component, posterior: Posterior, frame: pd.DataFrame) -
     rows = []
     for k, i in enumerate(indices):
         b = {name: draws[k] for name, draws in blocks.items()}
-        rows.append(_at(contribution, len(frame), _trusting(posterior.values(int(i))), b))
+        values = _trusting(posterior.values(int(i)))
+        rows.append(_at(contribution, len(frame), values, b))
+        for fresh in contribution.fresh if rng is not None else ():
+            drawn = rng.standard_normal(int(fresh.groups.max()) + 2)[fresh.groups]  # type: ignore[union-attr]
+            rows[-1] = rows[-1] + np.where(fresh.groups >= 0, evaluate(fresh.sd, values) * drawn, 0.0)
     return np.stack(rows)
 
 
