@@ -14,7 +14,7 @@ from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper
 from realmat.terms.effect import joined
 from realmat.terms.field import Field, carrying, distinct
-from realmat.terms.hilbert import KERNELS, MOST_BASIS, Basis, lost, resolved
+from realmat.terms.hilbert import MOST_BASIS, Basis, check_process, lost, resolved
 from realmat.terms.priors import Prior
 from realmat.terms.term import Coefficients, Contribution, Fresh, Piece, Term, stored_name
 
@@ -75,12 +75,7 @@ class Discrepancy(Component):
         object.__setattr__(self, "on", (self.on,) if isinstance(self.on, str) else freeze(self.on))
         if not self.on or len(set(self.on)) < len(self.on):
             raise ModelError(f"{self.label}: on= takes one or more different descriptors, not {', '.join(map(repr, self.on)) or 'none'}.")
-        if self.kernel not in KERNELS:
-            raise ModelError(f"{self.label}: kernel={self.kernel!r} must be one of {', '.join(KERNELS)}.")
-        for argument in ("lengthscale", "scale"):
-            given = self.prior(argument, 1.0)
-            if (given.support[0] < 0) if isinstance(given, Prior) else (given <= 0):
-                raise ModelError(f"{self.label}: {argument}={given!r} must be positive.")
+        check_process(self, self.kernel)
 
     def needs(self) -> list[Column]:
         """The descriptors."""

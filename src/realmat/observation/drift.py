@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import sparse
 
-from realmat.errors import DataError, ModelError
+from realmat.errors import DataError
 from realmat.table.table import Column, Table
 from realmat.terms.component import Component, PriorLike, Scale, hyper
-from realmat.terms.hilbert import KERNELS, Basis, lost, resolved
+from realmat.terms.hilbert import Basis, check_process, lost, resolved
 from realmat.terms.priors import Prior
 from realmat.terms.term import Coefficients, Fresh, Piece
 
@@ -63,12 +63,7 @@ class Drift(Component):
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kernel not in KERNELS:
-            raise ModelError(f"{self.label}: kernel={self.kernel!r} must be one of {', '.join(KERNELS)}.")
-        for argument in ("lengthscale", "scale"):
-            given = self.prior(argument, 1.0)
-            if (given.support[0] < 0) if isinstance(given, Prior) else (given <= 0):
-                raise ModelError(f"{self.label}: {argument}={given!r} must be positive.")
+        check_process(self, self.kernel)
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from realmat.errors import ModelError
+from realmat.terms.component import Component
 from realmat.terms.priors import Prior
 from realmat.terms.term import Function
 
@@ -96,6 +97,22 @@ class Basis:
             return xp.exp(0.5 * (0.5 * d * math.log(2 * math.pi) + log_volume - 0.5 * squares))
         constant = d * math.log(2) + 0.5 * d * math.log(math.pi) + math.lgamma(nu + d / 2) + nu * math.log(2 * nu) - math.lgamma(nu)
         return xp.exp(0.5 * (constant + log_volume - (nu + d / 2) * xp.log(2 * nu + squares)))
+
+
+def check_process(component: Component, kernel: str) -> None:
+    """Check the kernel, the lengthscale and the scale of a component that is a Gaussian process.
+
+    Raises
+    ------
+    realmat.ModelError
+        For an unknown kernel, or a scale or lengthscale that is not positive.
+    """
+    if kernel not in KERNELS:
+        raise ModelError(f"{component.label}: kernel={kernel!r} must be one of {', '.join(KERNELS)}.")
+    for argument in ("lengthscale", "scale"):
+        given = component.prior(argument, 1.0)
+        if (given.support[0] < 0) if isinstance(given, Prior) else (given <= 0):
+            raise ModelError(f"{component.label}: {argument}={given!r} must be positive.")
 
 
 def resolved(basis: Basis, given: Prior | float, label: str) -> Prior | float:
