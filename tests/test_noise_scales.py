@@ -137,6 +137,10 @@ def test_growth_of_noise_that_is_not_there_or_not_wanted_is_refused() -> None:
         rm.observation.Normal(u="u", scale=False, scale_with="x")
     with pytest.raises(rm.ModelError, match="it needs scale_with="):
         rm.observation.Normal(scale_slope=1.0)
+    model = rm.Model("y", theory=rm.theory.Constant(), observation=rm.observation.Normal(scale_with="x"))
+    with pytest.raises(rm.DataError, match="no noise is seen to grow"):
+        model.bind(pd.DataFrame({"y": [1.0, 2.0, 4.0], "x": 2.0}))
+    assert "noise: Normal(scale_with='x')" in str(model)
 
 
 def test_a_theory_fixed_at_zero_may_stand_alone() -> None:

@@ -17,7 +17,8 @@ from realmat.table.table import RESPONSE, Column, Table
 from realmat.table.validated import as_frame, validated
 from realmat.terms.arguments import fits
 from realmat.terms.binding import Member, bind_together
-from realmat.terms.component import Component, Scale, described, reject_unknown
+from realmat.terms.component import Component, Scale, reject_unknown
+from realmat.terms.described import described
 from realmat.terms.problem import LINKS, Problem
 
 if TYPE_CHECKING:

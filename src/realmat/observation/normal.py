@@ -179,7 +179,7 @@ class Normal(Component):
         name = self.label
         default = Prior("HalfNormal", sigma=scale.response)
         scales = Scales.of(f"{name}_scale", self.scale, scale.response, table, listed(self.scale_by))
-        trend = Trend.of(f"{name}_scale", self.counted, lambda default: self.prior("scale_slope", default), scale)
+        trend = Trend.of(f"{name}_scale", self.counted, lambda default: self.prior("scale_slope", default), scale, table)
         unstated = self.u is not None and bool((self._stated(table) == 0).any())
         rest, rest_of = hyper(f"{name}_unstated_scale", default) if unstated else ((), None)
         nu_params, nu = tail(name, self.nu_argument)

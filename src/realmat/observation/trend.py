@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from realmat.errors import DataError
 from realmat.table.table import Table
 from realmat.terms.component import Scale, hyper
 from realmat.terms.priors import Prior
@@ -35,8 +36,18 @@ class Trend:
     slopes: tuple[Function, ...]
 
     @classmethod
-    def of(cls, name: str, columns: tuple[str, ...], slope: Any, scale: Scale) -> Trend:
-        """A trend in columns; `slope` gives a prior from a default one."""
+    def of(cls, name: str, columns: tuple[str, ...], slope: Any, scale: Scale, table: Table) -> Trend:
+        """A trend in columns; `slope` gives a prior from a default one.
+
+        Raises
+        ------
+        realmat.DataError
+            If a column is the same everywhere.
+        """
+        alike = [c for c in columns if len(table) and np.ptp(table.numeric(c)) == 0]
+        if alike:
+            what = ", ".join(map(repr, alike))
+            raise DataError(f"column {what}: every value is the same, so that no noise is seen to grow with it; leave it out.")
         made = [hyper(f"{name}_slope_{stored_name(c)}", slope(Prior("Normal", mu=0.0, sigma=1 / scale.columns[c][1]))) for c in columns]
         means = np.array([scale.columns[c][0] for c in columns])
         return cls(columns, means, tuple(q for params, _ in made for q in params), tuple(value for _, value in made))

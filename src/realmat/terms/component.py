@@ -375,16 +375,3 @@ def indicator(codes: np.ndarray, size: int, values: np.ndarray | None = None) ->
     rows = np.flatnonzero(codes >= 0)
     data = np.ones(len(rows)) if values is None else np.asarray(values, dtype=float)[rows]
     return sparse.csr_matrix((data, (rows, codes[rows])), shape=(len(codes), size))
-
-
-def described(component: Component) -> list[str]:
-    """A component in words: its layer, name and class, and the priors that apply."""
-    lines = [f"  {component.layer:<12}{component.label}: {type(component).__name__}"]
-    for name, default in component.default_priors().items():
-        given = getattr(component, name, None)
-        if isinstance(given, (int, float)) and not isinstance(given, bool):
-            shown = f"= {given:g}"
-        else:
-            shown = f"~ {default} (default)" if given is None or isinstance(given, bool) else f"~ {given!r}"
-        lines.append(f"              {name} {shown}")
-    return lines
