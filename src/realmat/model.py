@@ -247,8 +247,7 @@ class Model:
 
     def bind(self, data: pd.DataFrame | Table, scales: Mapping[str, Scale] | None = None) -> Problem:
         """Bind to a table: what engines work on. Default priors are scaled by the table, or by the `scales` of an earlier problem."""
-        table = data if isinstance(data, Table) else self.table(data)
-        return bind_together([self.member], table, scales=scales)
+        return bind_together([self.member], data if isinstance(data, Table) else self.table(data), scales=scales)
 
     def further_table(self, data: pd.DataFrame | Mapping[str, Any], units: Mapping[str, str] | None = None) -> Table:
         """Validate rows that join those of a fit: one may hold a measurement, or a characterisation or calculation alone.
