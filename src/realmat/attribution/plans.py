@@ -196,7 +196,8 @@ def _front(grid: np.ndarray, levels: tuple[str, ...], costs: Mapping[str, float]
     best = np.minimum.accumulate(u[order])
     front = order[np.concatenate([[True], u[order][1:] < best[:-1]])]
     reaches = u[front] <= target_u * (1 + _ROUNDING)
-    first, kept, beyond = int(reaches.argmax()) if reaches.any() else -1, [], 0
+    first, beyond = int(reaches.argmax()) if reaches.any() else -1, 0
+    kept: list[int] = []
     for k, plan in enumerate(front):
         if not kept or k == first or u[plan] < (1 - _WORTH) * u[kept[-1]]:
             kept.append(plan)

@@ -193,8 +193,9 @@ class Told:
         new = [pair not in told for pair in zip(self.what, lines(packed(self.rows)["rows"]), strict=True)]
         if not any(new):
             raise DataError(f"told already: {', '.join(dict.fromkeys(self.what))}; measured again, they need another ask().")
-        parts = ([x for x, own in zip(part, new, strict=True) if own] for part in (self.what, self.actions, self.costs))
-        return Told(self.rows[new].reset_index(drop=True), *parts)
+        left = np.flatnonzero(new)
+        what, actions, costs = [self.what[k] for k in left], [self.actions[k] for k in left], [self.costs[k] for k in left]
+        return Told(self.rows.iloc[left].reset_index(drop=True), what, actions, costs)
 
 
 def _empty(value: Any) -> bool:
