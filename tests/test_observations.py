@@ -229,3 +229,13 @@ def test_intervals_are_readings_wherever_rows_are_read() -> None:
     other = rm.Model("z", levels={"specimen": "piece"}, theory=rm.theory.Constant())
     both = rm.Joint([model, other]).bind(pd.concat([df, later], ignore_index=True).assign(z=[1.0, 2, 3, 4, 5, np.nan]))
     assert len(both.of("y").table) == 6
+
+
+def test_large_counts_are_fitted() -> None:
+    """Counts of which the logarithm is far from zero: the search for the mode begins at the readings."""
+    y = np.array([12, 20, 22, 70, 18, 20, 60, 46, 6, 38, 50, 32, 24, 37, 43, 56, 8, 18, 70, 81, 9, 31, 16, 25], dtype=float)
+    rows = np.arange(24)
+    df = pd.DataFrame({"y": y, "lot": rows // 3, "n": 1.0 + rows % 4})
+    unresolved = rm.material.Unresolved(by="specimen", scale=rm.Prior("Gamma", alpha=4.0, beta=10.0))
+    fit = fitted(df, rm.observation.Poisson(exposure="n"), levels={"specimen": "lot"}, material=unresolved)
+    assert float(fit.tree["posterior"]["constant"].mean()) == pytest.approx(np.log(y.sum() / df["n"].sum()), abs=0.3)

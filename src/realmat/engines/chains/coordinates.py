@@ -66,6 +66,10 @@ class Coordinates:
             return b, aux
         theta = self.centre[:, None]
         height = target.at(theta, b)[0][0]
+        near = self._at(values, target.gaussian(values, b, guessed=True)).centred[:, None]  # as far off as a large count, steps are of 1
+        there = target.at(theta, near)[0][0]
+        if there > height or not np.isfinite(height):
+            b, height, aux = near, there, target.gaussian(values, near)
         for _ in range(_NEWTON):
             step = self._at(values, aux).centred[:, None] - b
             for _ in range(_HALVINGS):

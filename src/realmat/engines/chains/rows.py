@@ -120,15 +120,18 @@ class RowsTarget:
             out += own if scale is None else scale**2 * own
         return out[:, 0]
 
-    def gaussian(self, values: Batch, b: np.ndarray) -> dict[str, np.ndarray]:
+    def gaussian(self, values: Batch, b: np.ndarray, guessed: bool = False) -> dict[str, np.ndarray]:
         """The normal rows that stand for these near one (psi, b): `local` factors of the variance and `latent` values, by name.
 
-        Their precision is the density's weight, and the slope at b that of the density.
+        Their precision is the density's weight, and the slope at b that of the density. If `guessed`, rows that read the response itself
+        stand where the density guesses from their readings.
         """
         family = self.family
         if not family.augmented:
             return {}
         eta, _ = self._predict(values, b)
+        if guessed and self.density.native:
+            eta = self.density.guess(self.y)[:, None]
         own = [one.derived.at(values, 1)[0] for one in self.own]
         weight = self.density.weight(self.y, eta, self._by_row(own))[:, 0]
         single = {name: v[..., 0] for name, v in values.items()}

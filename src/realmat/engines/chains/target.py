@@ -201,9 +201,9 @@ class Target:
             down[block.where] = stretched
         return down if direct is None else down + direct
 
-    def gaussian(self, values: Batch, b: np.ndarray) -> dict[str, np.ndarray]:
+    def gaussian(self, values: Batch, b: np.ndarray, guessed: bool = False) -> dict[str, np.ndarray]:
         """Local factors and latent values of the normal rows that stand for all rows near one (psi, b)."""
-        return {name: x for rows in self.rows for name, x in rows.gaussian(values, b).items()}
+        return {name: x for rows in self.rows for name, x in rows.gaussian(values, b, guessed).items()}
 
     def informed(self, theta: np.ndarray, b: np.ndarray) -> Centring:
         """The share that rows have in the precision of each effect and hyperparameter with a population.
