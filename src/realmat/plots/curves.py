@@ -54,7 +54,8 @@ def plot_curves(model: Model, posterior: Posterior, component: Function, level: 
         For a dark page.
     """
     problem = posterior.problem
-    table, main, link = problem.table, component.columns[0], LINKS[problem.link]
+    columns = list(component.columns)
+    table, main, link = problem.table, columns[0], LINKS[problem.link]
     pieces = table.level(level)
     if level == ROW or pieces.size < 1:
         raise ModelError(f"plot_curve needs pieces to tell apart, and {level!r} names none.")
@@ -66,7 +67,7 @@ def plot_curves(model: Model, posterior: Posterior, component: Function, level: 
         panels = made.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, code in zip(panels, shown, strict=False):
             rows = np.flatnonzero(pieces.codes == code)
-            frame = _frame(table, rows, component.columns, pieces.column)
+            frame = _frame(table, rows, columns, pieces.column)
             own = link.inverse(effect_on(component, posterior, frame))
             frame[str(pieces.column)] = "a new piece"
             new = link.inverse(effect_on(component, posterior, frame, np.random.default_rng(0)))

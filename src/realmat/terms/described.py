@@ -26,7 +26,7 @@ def described(component: Component) -> list[str]:
 
 def _told(component: Component) -> Iterator[tuple[str, str]]:
     """Arguments other than priors that were given, where a few words say them."""
-    for f in dataclasses.fields(component):  # type: ignore[arg-type]
+    for f in dataclasses.fields(component):
         value = getattr(component, f.name)
         if f.name == "name" or f.name in component.default_priors() or value is None or value is f.default:
             continue

@@ -22,6 +22,7 @@ _FAIR, _GOOD = 0.4, 0.5
 _ROUNDS = 8
 _KNOWN = 1000  # draws that say where to start
 _LEAST = 4  # effective draws for each coordinate, below which weights are flattened before anything is learnt from them
+_MANY_EFFECTS = 50  # beside which linear parameters of a curve are explored like the others
 _POWERS = (1 / 4, 0.0, -1 / 3, -2 / 3)
 
 
@@ -104,7 +105,9 @@ def explore(system: System, rng: np.random.Generator, known: Mapping[str, np.nda
 
 
 def _linear(density: Density, found: list[Mode]) -> partly.Linear | None:
-    """The linear coordinates of a curve; None where there are none."""
+    """The linear coordinates of a curve; None where there are none, or where effects make each of its residuals dear."""
+    if density.system.size > _MANY_EFFECTS:
+        return None
     linear = partly.Linear(curve.Curve(density), np.array([mode.location for mode in found]))
     return linear if len(linear.index) else None
 
