@@ -54,7 +54,7 @@ def plot_curves(model: Model, posterior: Posterior, component: Function, level: 
         For a dark page.
     """
     problem = posterior.problem
-    columns = list(component.columns)
+    columns = list(component.arguments.values())
     table, main, link = problem.table, columns[0], LINKS[problem.link]
     pieces = table.level(level)
     if level == ROW or pieces.size < 1:
