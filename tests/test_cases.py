@@ -100,7 +100,10 @@ GLUCOSE = [  # mg/dL in serum, three readings of each of eight laboratories
 
 
 def test_the_example_of_e691() -> None:
-    """ASTM E691-99, glucose in serum, material A: mean 41.5183, s_x 0.6061, s_r 1.0632 and, never below it, s_R 1.0632; h and k."""
+    """ASTM E691-99, glucose in serum, material A: mean 41.5183, s_x 0.6061, s_r 1.0632 and, never below it, s_R 1.0632.
+
+    Mandel's h and k by their definitions.
+    """
     df = pd.DataFrame([(lab, y) for lab, readings in enumerate(GLUCOSE, 1) for y in readings], columns=["lab", "glucose"]).assign(
         material="A"
     )

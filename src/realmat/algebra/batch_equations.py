@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy import sparse
 
@@ -15,9 +13,6 @@ from realmat.algebra.ordering import Pattern
 from realmat.algebra.residual_sums import ResidualSums
 from realmat.algebra.simd import pack
 from realmat.algebra.weighted_sum import Increment
-
-if TYPE_CHECKING:
-    pass
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _MOST_SLOTS, _MOST_NUMBERS = 24, 10_000_000

@@ -79,15 +79,9 @@ def planned(average: Mapping[str, int], table: Table, new: str, fresh: str) -> P
     realmat.ModelError
         Naming everything that is wrong.
     """
-    piece, known = (
-        table.piece,
-        [
-            READING,
-            *dict.fromkeys(
-                [*table.levels, *(c for c, v in table.columns.items() if v.dtype.kind != "f" and c not in table.levels.values())]
-            ),
-        ],
-    )
+    piece = table.piece
+    labels = [c for c, v in table.columns.items() if v.dtype.kind != "f" and c not in table.levels.values()]
+    known = [READING, *dict.fromkeys([*table.levels, *labels])]
     problems, levels, readings = [], {}, 1
     for name, n in average.items():
         whole = isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1

@@ -50,7 +50,7 @@ class Plans(Shown):
     remains : dict of str to float
         Share of the floor's variance by layer.
     levels : tuple of str
-    response, unit, average : str
+    response, unit : str
     relative : bool
         Whether uncertainties are on a log scale.
     """

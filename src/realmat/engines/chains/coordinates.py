@@ -12,9 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from realmat.algebra.conditional import Conditional
-from realmat.engines.chains.target import Target
+from realmat.engines.chains.target import STEP, Target
 
-_STEP = 1e-4  # of differences of the gradient
 _NEWTON, _HALVINGS, _SETTLED = 30, 6, 1e-3
 _WIDEST, _NARROWEST = 1.0, 1e-6  # sd of a hyperparameter before there are chains
 _SHRINK = 0.1  # few chains, many psi: their covariance shrunk towards its diagonal
@@ -50,10 +49,10 @@ class Coordinates:
 
     def _turned(self, root: np.ndarray) -> np.ndarray:
         """A square root of the covariance of z, to first order about the centre."""
-        step = _STEP * root
+        step = STEP * root
         ends = self.centre[:, None] + np.concatenate([step, -step], axis=1)
         ahead, behind = np.split(self.target.populations.coordinates(ends), 2, axis=1)
-        return np.asarray((ahead - behind) / (2 * _STEP))
+        return np.asarray((ahead - behind) / (2 * STEP))
 
     def _at(self, values: Mapping[str, np.ndarray], aux: Mapping[str, np.ndarray]) -> Conditional:
         return self.target.system.at({**{name: v[..., 0] for name, v in values.items()}, **aux})
@@ -88,11 +87,11 @@ class Coordinates:
     def _cross(self) -> np.ndarray:
         """Second derivatives of the log density in psi, and in psi and the effects: shape (theta size + coefficients, theta size)."""
         d = self.size[0]
-        step = _STEP * np.eye(d)
+        step = STEP * np.eye(d)
         ends = np.repeat(self.centre[:, None], 2 * d, axis=1) + np.concatenate([step, -step], axis=1)
         _, in_theta, in_beta = self.target.at(ends, np.repeat(self.mode, 2 * d, axis=1))
         both = np.concatenate([in_theta, in_beta])
-        return np.nan_to_num((both[:, :d] - both[:, d:]) / (2 * _STEP))
+        return np.nan_to_num((both[:, :d] - both[:, d:]) / (2 * STEP))
 
     def _curved(self, cross: np.ndarray) -> np.ndarray:
         d = self.size[0]

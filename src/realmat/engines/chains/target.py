@@ -22,7 +22,7 @@ from realmat.engines.chains.populations import Populations
 from realmat.engines.chains.rows import RowsTarget
 from realmat.terms.term import Coefficients
 
-_STEP = 1e-4  # of differences of the gradient
+STEP = 1e-4  # of differences of the gradient
 
 
 @dataclass
@@ -223,10 +223,10 @@ class Target:
         out = np.zeros(len(theta))
         for where in self.populations.places:
             step = np.zeros((len(theta), 1))
-            step[where] = _STEP
+            step[where] = STEP
             ends = theta[:, None] + np.concatenate([step, -step], axis=1)
             slope = self.at(ends, np.repeat(b, 2, axis=1))[1][where]
-            out[where] = (slope[:, 0] - slope[:, 1]) / (2 * _STEP)
+            out[where] = (slope[:, 0] - slope[:, 1]) / (2 * STEP)
         return out
 
 
