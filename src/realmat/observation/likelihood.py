@@ -14,8 +14,9 @@ from realmat.observation.frequencies import frequency, repeated
 from realmat.table.table import Column, Table, rows_text
 from realmat.terms.component import Component, Scale, freeze, hyper
 from realmat.terms.density import Density, Parameter
+from realmat.terms.parts import Bias
 from realmat.terms.priors import Prior
-from realmat.terms.term import Bias, Contribution, Noise, Term
+from realmat.terms.term import Contribution, Noise, Term
 
 DISPERSION = {"dispersion": Prior("HalfNormal", sigma=1.0)}
 

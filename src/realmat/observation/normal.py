@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,14 +14,16 @@ from realmat.observation.bias import Offsets, listed
 from realmat.observation.common import Batches, Common
 from realmat.observation.drift import Drift, Drifts
 from realmat.observation.frequencies import frequency, repeated
+from realmat.observation.known import Errors, Known, refused
 from realmat.observation.likelihood import censoring_flag
 from realmat.observation.limits import Limits
 from realmat.observation.scales import Scales
 from realmat.observation.trend import Trend
 from realmat.table.table import RESPONSE, Column, Table, rows_text
 from realmat.terms.component import Component, PriorLike, Scale, freeze, hyper
+from realmat.terms.parts import Bias, Together
 from realmat.terms.priors import Prior
-from realmat.terms.term import Bias, Contribution, Function, Noise, Term
+from realmat.terms.term import Contribution, Function, Noise, Term
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +65,10 @@ class Normal(Component):
         Errors of stated size that several rows share, such as that of a calibration.
     drift : Drift, optional
         A smooth drift within each run, which makes readings close in time alike: autocorrelated noise.
+    correlation : array, list of lists or DataFrame, optional
+        Known correlation matrix of the stated errors, with a row and a column for each row of the table; with other numbers than ones on
+        its diagonal a covariance matrix, in response units, which states u itself. A DataFrame names rows by its index and columns, and
+        may leave out those that go with no other. For some hundred rows.
     count : str, optional
         Column of frequencies: how many readings alike a row stands for.
     name : str, optional
@@ -69,7 +76,8 @@ class Normal(Component):
 
     Notes
     -----
-    Repeatability and reproducibility follow ISO 5725-2:2019: s_r is the noise, s_R adds the spread of the laboratories.
+    Repeatability and reproducibility follow ISO 5725-2:2019: s_r is the noise, s_R adds the spread of the laboratories. Errors that go
+    together, and what a new reading then has of its own: JCGM 100:2008, 5.2 and F.1.2.
 
     Examples
     --------
@@ -94,6 +102,7 @@ class Normal(Component):
     dof: str | float | None = None
     common: Common | tuple[Common, ...] | None = None
     drift: Drift | None = None
+    correlation: Any = None
     count: str | None = None
     name: str | None = None
 
@@ -102,7 +111,7 @@ class Normal(Component):
             object.__setattr__(self, argument, freeze(getattr(self, argument)))
         if isinstance(self.u, (int, float)) and not (np.isfinite(self.u) and self.u > 0):
             raise ModelError(f"{type(self).__name__}: u={self.u!r} must be a positive standard uncertainty.")
-        if self.scale is False and self.u is None:
+        if self.scale is False and self.u is None and self.correlation is None:
             raise ModelError(f"{type(self).__name__}: scale=False needs u=, or there is no noise at all.")
         if self.scale_with is not None and self.scale is False:
             raise ModelError(f"{type(self).__name__}: scale_with= says how an inferred scale grows, which scale=False leaves out.")
@@ -110,9 +119,19 @@ class Normal(Component):
             raise ModelError(f"{type(self).__name__}: scale_slope= is how fast the noise grows with columns, so it needs scale_with=.")
         self.prior("scale_slope", 0.0)
         self._limits.check(type(self).__name__, self.u, self.nu_argument not in (None, False))
+        self._check_correlation()
         self.prior("bias_scale", 0.0)
         if not isinstance(self.scale, bool):
             self.prior("scale", 0.0)
+
+    def _check_correlation(self) -> None:
+        known = Known.of(self.correlation, type(self).__name__)
+        if known is None:
+            return
+        object.__setattr__(self, "correlation", known.rows)
+        told = {"nu": self.nu_argument, **{f.name: getattr(self, f.name) for f in fields(self) if f.name != "nu"}}
+        if problems := refused(known, told):
+            raise ModelError(f"{type(self).__name__}: {'; '.join(problems)}.")
 
     @property
     def label(self) -> str:
@@ -180,7 +199,10 @@ class Normal(Component):
         default = Prior("HalfNormal", sigma=scale.response)
         scales = Scales.of(f"{name}_scale", self.scale, scale.response, table, listed(self.scale_by))
         trend = Trend.of(f"{name}_scale", self.counted, lambda default: self.prior("scale_slope", default), scale, table)
-        unstated = self.u is not None and bool((self._stated(table) == 0).any())
+        known_errors = Known.of(self.correlation, name)
+        errors = None if known_errors is None else known_errors.bound(table, name)
+        stated = partial(self._stated, errors=errors)
+        unstated = (self.u is not None or errors is not None) and bool((stated(table) == 0).any())
         rest, rest_of = hyper(f"{name}_unstated_scale", default) if unstated else ((), None)
         nu_params, nu = tail(name, self.nu_argument)
 
@@ -189,20 +211,25 @@ class Normal(Component):
         def every(p: Any, xp: Any) -> Any:
             return xp.concatenate([scales.value(p, xp), xp.stack([rest_of(p, xp)])]) if rest_of else scales.value(p, xp)
 
-        def noise(other: Table) -> Noise:
-            u = self._stated(other)
+        def noise(other: Table, own: np.ndarray | None = None) -> Noise:
+            u = stated(other)
             group, new = scales.group(other)
             group = np.where(group >= scales.size, group - scales.size + known, group)
             group = np.where(u == 0, scales.size, group) if rest_of else group
             more: Function = lambda p, xp: np.concatenate([every(p, xp), scales.unseen(p, new)])  # noqa: E731
             grown = trend.on(other, group, more if new else every)
-            return self._limits.noise(other, Noise(u, *grown, nu, self._censoring(other)))
+            return self._limits.noise(other, Noise(u if own is None else own, *grown, nu, self._censoring(other)))
+
+        def together(other: Table) -> Together:
+            assert errors is not None
+            loading, rest = errors.split(other, stated(other))
+            return Together(errors.name, loading, noise(other, rest))
 
         spread = self.prior("bias_scale", default)
         biases: list[Offsets | Batches | Drifts] = [Offsets(by, f"bias_{by}", spread, table) for by in listed(self.bias_by)]
         biases += [shared.shared(table) for shared in self._shared]
         biases += [self.drift.shared(table, scale)] if self.drift else []
-        blocks = tuple(bias.block for bias in biases)
+        blocks = (*(bias.block for bias in biases), *([errors.block] if errors else []))
 
         def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
             made = [bias.on(other, fresh_levels) for bias in biases]
@@ -211,10 +238,13 @@ class Normal(Component):
         bias_params = tuple(param for bias in biases for param in bias.params)
         params = (*scales.params, *trend.params, *rest, *nu_params, *bias_params)
         own = tuple(Bias(bias.name, (bias.name,), bias.sd) for bias in biases)
-        return Term(name, "observation", params, blocks, contribute, noise=noise, biases=own)
+        common = together if errors else None
+        return Term(name, "observation", params, blocks, contribute, noise=noise, biases=own, together=common)
 
-    def _stated(self, table: Table) -> np.ndarray:
+    def _stated(self, table: Table, errors: Errors | None = None) -> np.ndarray:
         """Stated u on the scale of the link; 0 where not stated."""
+        if errors is not None and errors.known.covariance:
+            return table.link_u(errors.stated(table))
         if self.u is None:
             return np.zeros(len(table))
         u = table.numeric(self.u) if isinstance(self.u, str) else np.full(len(table), float(self.u))

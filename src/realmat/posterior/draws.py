@@ -11,8 +11,9 @@ import numpy as np
 
 from realmat.algebra import System, auxiliary
 from realmat.algebra.batching import Batched, slices
+from realmat.terms.parts import Derived
 from realmat.terms.problem import Problem, nonlinear_terms
-from realmat.terms.term import DRAW, Derived
+from realmat.terms.term import DRAW
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from realmat.errors import DataError, ModelError
 from realmat.table.table import ROW, rows_text, statistics
 from realmat.terms.problem import Problem
-from realmat.terms.term import Contribution, Fresh, Function, Known, Noise, Piece, Rows, Scaled
+from realmat.terms.term import Contribution, Function, Known, Noise, Piece, Rows, Scaled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,7 +148,7 @@ def cut(contribution: Contribution, cells: np.ndarray) -> Contribution:
     return Contribution(
         tuple(_cut_piece(piece, cells) for piece in contribution.pieces),
         None if contribution.offset is None else _cut(contribution.offset, cells),
-        tuple(Fresh(fresh.groups[cells], _cut(fresh.sd, cells), fresh.nu) for fresh in contribution.fresh),
+        tuple(dataclasses.replace(fresh, groups=fresh.groups[cells], sd=_cut(fresh.sd, cells)) for fresh in contribution.fresh),
         None if nonlinear is None else lambda p, b, xp: nonlinear(p, b, xp)[cells],
         contribution.raw,
     )

@@ -15,8 +15,9 @@ from realmat.errors import FileError
 from realmat.posterior import pointwise, prior_draws
 from realmat.posterior.draws import Draws, Posterior
 from realmat.table.table import ROW, Table
+from realmat.terms.parts import Derived
 from realmat.terms.problem import Problem
-from realmat.terms.term import Derived, stored_name
+from realmat.terms.term import stored_name
 
 FORMAT = "realmat-fit-2"
 _PRIOR_DRAWS = 500

@@ -17,9 +17,10 @@ from realmat.errors import DataError, ModelError
 from realmat.table.table import Table, cells, statistics
 from realmat.terms.component import Component, Scale, words
 from realmat.terms.correlation import correlated, correlated_noise
+from realmat.terms.parts import Latent
 from realmat.terms.problem import Problem, link_values, native
 from realmat.terms.renaming import Renamer
-from realmat.terms.term import Coefficients, Contribution, Latent, Noise, Rows, Term, stored_name
+from realmat.terms.term import Coefficients, Contribution, Noise, Piece, Rows, Term, stored_name
 
 _LEAST_RESIDUAL = 1e-3  # of the response's spread: a theory may follow the response to rounding
 
@@ -211,11 +212,16 @@ class _Seen:
     def problem(self, terms: tuple[Term, ...], collapsed: Table, cell: np.ndarray, rank: int) -> Problem:
         part, own, first = self._cells(collapsed, cell, common=False)
         contributions = tuple(term.contribute(part) for term in terms)
-        make = next(term.noise for term in terms if term.noise is not None)
-        noise = _heard(make(self.own)).take(first)
+        observation = next(term for term in terms if term.noise is not None)
+        assert observation.noise is not None
+        noise = _heard(observation.noise(self.own)).take(first)
         y = self.own.numeric(self.member.response)
         g = y if native(noise) else link_values(self.member.link, y)
         rows = _rows(self.member.response, terms, contributions, noise, statistics(self.own, g, own, len(first)))
+        if observation.together is not None:
+            common = observation.together(self.own)
+            piece = (observation.component, Piece(common.block, common.loading[first]))
+            rows = replace(rows, pieces=(*rows.pieces, piece), noise=_heard(common.noise).take(first))
         alone = self.own.whole is self.own
         table = self.own if alone else self.own.whole.part(self.rows, None, self.member.response, self.member.link)
         response, link, labels = self.member.response, self.member.link, self._labels(terms)

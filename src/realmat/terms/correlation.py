@@ -25,11 +25,11 @@ from scipy import sparse
 from realmat.errors import ModelError
 from realmat.support.checks import listed
 from realmat.terms.component import indicator
+from realmat.terms.parts import Derived
 from realmat.terms.priors import Prior
 from realmat.terms.problem import Problem
 from realmat.terms.term import (
     Coefficients,
-    Derived,
     Function,
     Noise,
     Param,

@@ -17,7 +17,8 @@ from realmat.errors import ModelError
 from realmat.support.links import LINKS
 from realmat.table.table import Table
 from realmat.terms.component import Scale
-from realmat.terms.term import Coefficients, Contribution, Derived, Noise, Param, Rows, Term
+from realmat.terms.parts import Derived
+from realmat.terms.term import Coefficients, Contribution, Noise, Param, Rows, Term
 
 
 def link_values(link: str, y: np.ndarray) -> np.ndarray:

@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from realmat.terms.parts import Bias, Latent, Together
 from realmat.terms.priors import Prior
 from realmat.terms.term import (
-    Bias,
     Coefficients,
     Contribution,
-    Fresh,
     Function,
     Known,
-    Latent,
     Noise,
     Param,
     Piece,
@@ -67,7 +65,7 @@ class Renamer:
         """The same term under the new names."""
         blocks = tuple(self._block(block) for block in term.coefficients)
         params = tuple(self._param(q) for q in term.params)
-        contribute, noise, update = term.contribute, term.noise, term.update
+        contribute, noise, update, together = term.contribute, term.noise, term.update, term.together
         return replace(
             term,
             params=params,
@@ -78,6 +76,7 @@ class Renamer:
             states=tuple(Latent(self.name(s.name), s.of, s.told, tuple(self.name(v) for v in s.variables)) for s in term.states),
             update=None if update is None else update.renamed(self.name, {q.name: q.prior for q in params}),
             factor=self.function(term.factor),
+            together=None if together is None else lambda table: self._together(together(table)),
             biases=tuple(Bias(b.name, tuple(self.name(n) for n in b.blocks), self._same(b.sd)) for b in term.biases),
         )
 
@@ -102,7 +101,7 @@ class Renamer:
             c,
             pieces=tuple(self._piece(piece) for piece in c.pieces),
             offset=self.function(c.offset),
-            fresh=tuple(Fresh(f.groups, self.function(f.sd), self._nu(f.nu)) for f in c.fresh),
+            fresh=tuple(replace(f, sd=self.function(f.sd), nu=self._nu(f.nu), part=self.function(f.part)) for f in c.fresh),
             nonlinear=self._nonlinear(c.nonlinear),
         )
 
@@ -131,6 +130,9 @@ class Renamer:
         leans = tuple(self._piece(piece) for piece in c.leans)
         moments = {"sd": self._same(c.sd), "mean": self.function(c.mean)}
         return replace(c, name=self.name(c.name), **moments, parents=parents, leans=leans, nu=self._nu(c.nu))
+
+    def _together(self, together: Together) -> Together:
+        return replace(together, block=self.name(together.block), noise=self._noise(together.noise))
 
     def _noise(self, noise: Noise) -> Noise:
         return replace(noise, scales=self.function(noise.scales), nu=self._nu(noise.nu))

@@ -16,10 +16,11 @@ import numpy as np
 from realmat.errors import DataError
 from realmat.table.table import ROW, Table, rows_text
 from realmat.terms.component import hyper, indicator
+from realmat.terms.parts import Latent
 from realmat.terms.population import Newcomers, Population
 from realmat.terms.priors import Prior
 from realmat.terms.readings import IDENTITY, Readings, Transform, read, rows_in
-from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Latent, Noise, Param, Piece, Rows, Scaled, measured
+from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Noise, Param, Piece, Rows, Scaled, measured
 
 Effect = Callable[[Any, Any, Any], Any]
 """``(z, p, xp) -> (rows,)``: what states z of shape (rows,) add to g(y); one value for each row of the table it was made for."""

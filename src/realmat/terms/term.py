@@ -25,6 +25,7 @@ from realmat.terms.priors import Prior
 
 if TYPE_CHECKING:
     from realmat.terms.field import Field
+    from realmat.terms.parts import Bias, Derived, Latent, Together
 
 Values = Mapping[str, Any]
 Function = Callable[[Values, Any], Any]
@@ -281,57 +282,6 @@ def measured(name: str, y: np.ndarray, pieces: tuple[Piece, ...], noise: Noise, 
 
 
 @dataclass(frozen=True)
-class Latent:
-    """A latent state by what it is of, so that several properties can share it.
-
-    Attributes
-    ----------
-    name : str
-        The posterior variable of the states.
-    of : tuple
-        Column, level and transform (and whether repeated values are one): states of which these agree are one state.
-    told : mapping of str to value
-        Whatever else its declaration says (u, below, by); it must agree too.
-    variables : tuple of str
-        Names of its hyperparameters, blocks of coefficients and measured rows.
-    """
-
-    name: str
-    of: tuple[Any, ...]
-    told: Mapping[str, Any]
-    variables: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Bias:
-    """A part of the observation layer beside the noise: what budgets call it, its blocks of coefficients, and the sd of a new one."""
-
-    name: str
-    blocks: tuple[str, ...]
-    sd: Function
-
-
-@dataclass(frozen=True)
-class Derived:
-    """A variable that the posterior holds though no engine draws it, because it follows from psi: a correlation matrix.
-
-    Attributes
-    ----------
-    name : str
-    dims : tuple of str
-    coords : tuple of array
-        One array for each of `dims`.
-    value : Function
-        Of the shape that `coords` have.
-    """
-
-    name: str
-    dims: tuple[str, ...]
-    coords: tuple[Any, ...]
-    value: Function
-
-
-@dataclass(frozen=True)
 class Term:
     """One component, bound to the table it is fitted to.
 
@@ -360,6 +310,8 @@ class Term:
         Draws the term's parameters given its coefficients, where they are too many to be explored.
     factor : Function, optional
         Log density, a function of psi, of what was measured beyond what `rows` hold of it.
+    together : Callable, optional
+        Only of an observation component in which errors of rows correlate: ``together(table) -> Together``; `noise` is of one alone.
     """
 
     component: str
@@ -375,6 +327,7 @@ class Term:
     derived: tuple[Derived, ...] = ()
     update: OwnUpdate | None = None
     factor: Function | None = None
+    together: Callable[[Any], Together] | None = None
 
 
 def degrees(nu: str | float, p: Values) -> Any:
