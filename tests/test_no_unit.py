@@ -149,6 +149,72 @@ def two_decays(x, a, b, c, d, e):  # type: ignore[no-untyped-def]
     return a + b * np.exp(-c * x) + d * np.exp(-e * x)
 
 
+def three_decays(x, a, b, c, d, e, f):  # type: ignore[no-untyped-def]
+    """Three exponentials."""
+    return a * np.exp(-b * x) + c * np.exp(-d * x) + e * np.exp(-f * x)
+
+
+def test_terms_of_one_form_change_places_in_every_way() -> None:
+    """Alike priors: each of the six orders of three rates has probability 1/6, though each mode is but a millionth as wide as a prior."""
+    x = np.linspace(0, 1.15, 24)
+    y = three_decays(x, 0.1, 1.0, 0.86, 3.0, 1.56, 5.0) + 1e-6 * np.random.default_rng(0).normal(size=24)
+    params = {key: rm.Prior("Normal", mu=2.0, sigma=4.0) for key in "abcdef"}
+    fit = rm.Model("y", theory=rm.theory.Function(three_decays, columns=["x"], params=params)).fit(
+        pd.DataFrame({"x": x, "y": y}), seed=1, progress=False
+    )
+    assert fit.facts["modes"] == 6
+    rates = np.array([fit.tree["posterior"][f"function_{key}"].values.ravel() for key in "bdf"])
+    _, seen = np.unique(np.argsort(rates, axis=0), axis=1, return_counts=True)
+    assert seen / rates.shape[1] == pytest.approx(np.full(6, 1 / 6), abs=0.04)  # four standard errors of some 1500 independent draws
+    assert np.sort(rates, axis=0).mean(axis=1) == pytest.approx([1.0, 3.0, 5.0], abs=0.02)
+
+
+def test_a_bent_ridge_is_followed_to_its_end_from_far_away() -> None:
+    """NIST's MGH10 (Meyer 1972) from its first starting values; certified estimates and standard deviations, the priors far wider."""
+    y = [34780, 28610, 23650, 19630, 16370, 13720, 11540, 9744, 8261, 7030, 6005, 5147, 4427, 3820, 3307, 2872]
+    df = pd.DataFrame({"x": np.arange(50.0, 126.0, 5.0), "y": np.array(y, float)})
+    start, certified = (2.0, 400_000.0, 25_000.0), (5.6096364710e-3, 6.1813463463e3, 3.4522363462e2)
+    params = {key: rm.Prior("Normal", mu=mu, sigma=2 * mu) for key, mu in zip("abc", start, strict=True)}
+    fit = rm.Model("y", theory=rm.theory.Function(meyer, columns=["x"], params=params)).fit(df, seed=1, progress=False)
+    for key, value, sd in zip("abc", certified, (1.5687892471e-4, 2.3309021107e1, 7.8486103508e-1), strict=True):
+        draws = fit.tree["posterior"][f"function_{key}"].values
+        assert abs(draws.mean() - value) < 0.3 * sd
+        assert draws.std() == pytest.approx(sd, rel=0.2)  # a t of 13 degrees of freedom is wider than its scale by 9 %
+
+
+def meyer(x, a, b, c):  # type: ignore[no-untyped-def]
+    """A thermistor's resistance."""
+    return a * np.exp(b / (x + c))
+
+
+def test_a_rate_whose_exponential_is_gone_at_once_is_not_taken_for_a_linear_parameter() -> None:
+    x = np.arange(10.0, 330.0, 10.0)
+    df = pd.DataFrame({"x": x, "y": 0.4 + 1.5 * np.exp(-0.013 * x) + 0.003 * np.random.default_rng(3).normal(size=32)})
+    params = {key: rm.Prior("Normal", mu=mu, sigma=sigma) for key, mu, sigma in (("a", 50, 100), ("b", 150, 300), ("c", 2, 4))}
+    fit = rm.Model("y", theory=rm.theory.Function(one_decay, columns=["x"], params=params)).fit(df, seed=1, progress=False)
+    rate = fit.tree["posterior"]["function_c"].values
+    assert rate.std() < 3e-4
+    assert abs(rate.mean() - 0.013) < 4 * rate.std()
+    assert fit.facts["method"].startswith("independence")
+
+
+def one_decay(x, a, b, c):  # type: ignore[no-untyped-def]
+    """An exponential and a constant."""
+    return a + b * np.exp(-c * x)
+
+
+def test_a_law_that_leaves_nothing_but_rounding_asks_for_the_resolution() -> None:
+    x = np.arange(10.0, 330.0, 10.0)
+    df = pd.DataFrame({"x": x, "y": one_decay(x, 0.4, 1.5, 0.013)})
+    params = {key: rm.Prior("Normal", mu=mu, sigma=1.0) for key, mu in (("a", 0.0), ("b", 1.0), ("c", 0.02))}
+    law = rm.theory.Function(one_decay, columns=["x"], params=params)
+    with pytest.raises(rm.FitError, match=r"passes through every reading.*State the resolution"):
+        rm.Model("y", theory=law).fit(df, seed=1, progress=False)
+    stated = rm.Model("y", theory=law, observation=rm.observation.Normal(u=1e-3, scale=False)).fit(df, draws=300, seed=1, progress=False)
+    rate = stated.tree["posterior"]["function_c"].values
+    assert abs(rate.mean() - 0.013) < 0.3 * rate.std()
+
+
 def test_a_law_without_a_value_anywhere_is_an_error_that_shows_its_priors() -> None:
     df = pd.DataFrame({"x": np.linspace(1, 2, 12), "y": np.linspace(1, 2, 12)})
     model = rm.Model("y", theory=rm.theory.Function(grows, columns=["x"], params={"rate": rm.Prior("Normal", mu=900, sigma=0.1)}))

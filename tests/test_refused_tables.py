@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from typing import Any
 
@@ -55,13 +56,46 @@ DAYS = pd.date_range("2020-01-01", periods=ROWS)
         (table().assign(t=1e300), "column 't': a number beyond 1e\\+100"),
         (table().assign(t=table()["t"] * 1e-150), "column 't': no number above 1e-100"),
         (pd.concat([table(), table()[["t"]]], axis=1), "column 't': appears more than once"),
+        (cell("lab", pd.Series([1.0])).set_index("lab"), "the index holds .* which is no label.*reset_index"),
+        (table().assign(t=1e6 * table()["t"]), "column 't' varies .* times as much as the response.*in one unit.*slope="),
         ({"y": [1.0, 2.0], "t": [1.0]}, "the data are no table"),
         ([1, 2], "pandas DataFrame, a dict of columns"),
     ],
 )
 def test_it_is_refused_with_column_row_and_way_out(df: Any, words: str) -> None:
     with pytest.raises(rm.DataError, match=f"(?s){words}"):
-        MODEL.table(df)
+        MODEL.bind(df)
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    model = dataclasses.replace(MODEL, levels={"material": "mat", "specimen": "piece", "lab": "lab"})
+    df = table().assign(mat="m", piece=cell("lab", ["a"])["lab"], x="?")
+    with pytest.raises(rm.DataError, match=r"(?s)'piece': a list or table in a cell in row 4.*'x': text where"):
+        model.bind(df)
+
+
+def test_a_column_that_is_not_used_may_hold_anything() -> None:
+    for unused in (pd.Categorical(["u", "v"] * 6), [[1]] * ROWS, pd.Categorical([None] * ROWS), [object()] * ROWS):
+        MODEL.bind(table().assign(unused=unused))
+
+
+@pytest.mark.parametrize("coarse", [["a", "b", "c"], ["b"]])
+def test_readings_without_scatter_in_one_laboratory_with_a_scale_of_its_own_ask_for_the_resolution(coarse: list[str]) -> None:
+    """Its scale would go to zero, and its readings would count without end."""
+    lab = np.array(["a", "b", "c"])[np.arange(30) % 3]
+    y = np.where(np.isin(lab, coarse), 3.5, np.random.default_rng(0).normal(3.4, 0.2, 30))
+    model = rm.Model("y", levels={"lab": "lab"}, theory=rm.theory.Constant(), observation=rm.observation.Normal(scale_by="lab"))
+    where = "" if len(coarse) == 3 else " in rows 1, 4, 7.* whose noise has a scale of its own"
+    with pytest.raises(rm.DataError, match=f"every reading is 3.5{where}.*State the resolution"):
+        model.fit(pd.DataFrame({"y": y, "lab": lab}), progress=False)
+    by_chance = np.where(np.arange(30) < 9, y, np.random.default_rng(1).normal(3.4, 0.2, 30))  # three readings of a laboratory
+    model.fit(pd.DataFrame({"y": by_chance, "lab": lab}), draws=10, chains=1, seed=1, progress=False)
+
+
+def test_one_positive_reading_says_the_same_in_any_unit() -> None:
+    model = rm.Model("y", link="log", theory=rm.theory.Constant())
+    spreads = [model.bind({"y": [y]}).scale.spread for y in (19.0, 19e12, 1.0)]
+    assert spreads == [1.0, 1.0, 1.0]
 
 
 def test_a_row_below_and_above_its_limit_is_refused_by_name() -> None:

@@ -115,7 +115,8 @@ class _Moments:
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation by cell, in response units."""
         mean = self.first / self.draws
-        between = np.maximum(self.second - self.first * mean, 0.0) / max(self.draws - 1, 1)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite less infinite
+            between = np.maximum(np.nan_to_num(self.second - self.first * mean, nan=np.inf), 0.0) / max(self.draws - 1, 1)
         sd = np.sqrt(between + self.within / self.draws)
         if not self.log:
             return self.reference + mean, sd
@@ -228,7 +229,7 @@ def mixture_quantile(mean: np.ndarray, sd: np.ndarray, p: float, tolerance: floa
         density = (np.exp(-0.5 * z * z) / sd[active]).mean(axis=1) / np.sqrt(2 * np.pi)
         low[active] = np.where(excess < 0, x[active], low[active])
         high[active] = np.where(excess > 0, x[active], high[active])
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             step = x[active] - excess / density
         inside = (step > low[active]) & (step < high[active])
         following = np.where(inside, step, 0.5 * (low[active] + high[active]))

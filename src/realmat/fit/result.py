@@ -210,7 +210,7 @@ def fit(
     _whole(draws=draws, chains=chains, seed=seed)
     problem = model.bind(data)
     for part in problem.every:
-        refuse_exact(part.response_rows, part.terms, part.table)
+        refuse_exact(part)
     number = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
     given = {"latents": latents, "sampler": sampler, "tune": tune}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

@@ -288,8 +288,9 @@ def validated(
         reader.notes.append("The index repeats row numbers, so rows are numbered anew from 0.")
     if len(frame) == 0:
         reader.problems.append("the table has no rows.")
-    doubled = frame.index.duplicated(keep=False)
-    if doubled.any():
+    if nested := [value for value in frame.index if not isinstance(value, Hashable)]:
+        reader.problems.append(f"the index holds {nested[0]!r:.40}, which is no label. Use df.reset_index(drop=True).")
+    elif (doubled := frame.index.duplicated(keep=False)).any():
         reader.problems.append(f"the index has duplicate labels: {rows_text(frame.index[doubled])}. Use df.reset_index(drop=True).")
     columns: dict[str, np.ndarray] = {}
     for spec in specs:
@@ -319,7 +320,7 @@ def _others(frame: pd.DataFrame, used: set[str]) -> dict[str, np.ndarray]:
             out[name] = series.to_numpy(dtype=np.float64, na_value=np.nan)
         elif kind == "M" and series.dtype != object:
             out[name] = ((series - series.min()) / pd.Timedelta(days=1)).to_numpy(dtype=np.float64, na_value=np.nan)
-        elif kind not in "mcM" and not series.map(_holds_more).any() and 2 <= series.nunique() <= _FEW_GROUPS:
+        elif kind not in "mcM" and not series.astype(object).map(_holds_more).any() and 2 <= series.nunique() <= _FEW_GROUPS:
             out[name] = series.astype(object).where(series.notna(), None).to_numpy()
     return out
 
@@ -328,7 +329,7 @@ def _nested(frame: pd.DataFrame, columns: Mapping[str, np.ndarray], levels: Mapp
     """A specimen is one piece of one material: the same specimen label under two materials is a mistake in the labels."""
     specimen, _ = pd.factorize(columns[levels["specimen"]])
     material, _ = pd.factorize(columns[levels["material"]])
-    first = np.full(specimen.max() + 1 if len(specimen) else 0, -1)
+    first = np.full(max(specimen.max(initial=0) + 1, 1), -1)  # a level without labels is one nobody named
     first[specimen[::-1]] = material[::-1]
     bad = (first[specimen] != material) & (specimen >= 0)
     if bad.any():

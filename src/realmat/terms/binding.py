@@ -43,12 +43,12 @@ def scale_of(table: Table, response: str, link: str, components: Sequence[Compon
     inside = 0.0 if table.within is None else float(np.sum(table.within) / np.sum(count))  # variance within what each row stands for
     level = float(g[0] + np.average(g - g[0], weights=count))
     centred = g - level
-    alike = float(np.ptp(g)) == 0 and inside == 0  # then only their size can say what is much
+    alike = float(np.ptp(g)) == 0 and inside == 0  # then only their size can say what is much; of a logarithm it says nothing
 
     def sd(values: np.ndarray) -> float:
         return float(np.sqrt(np.average((values - np.average(values, weights=count)) ** 2, weights=count) + inside))
 
-    spread = (abs(level) or 1.0) if alike else sd(centred)
+    spread = (link == "identity" and abs(level)) or 1.0 if alike else sd(centred)
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = [link_values(link, table.numeric(c)) for c in theory]
     columns = [x - np.mean(x) for x in columns if np.all(np.isfinite(x)) and np.ptp(x) > 0]

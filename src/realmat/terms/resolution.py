@@ -13,49 +13,70 @@ from scipy import sparse
 
 from realmat.errors import DataError
 from realmat.support.numbers import significant
-from realmat.table.table import Table
-from realmat.terms.term import Known, Rows, Term
+from realmat.table.table import rows_text
+from realmat.terms.problem import Problem
+from realmat.terms.term import Known
 
 _ALIKE, _LEFT = 16, 256  # spacings of doubles at the readings' size: what rounding leaves in readings of the same, and beside effects
+WAY_OUT = "State the resolution: readings in steps of d are rm.observation.Normal(resolution=d)."
+_SPARE = 5  # readings beyond the effects that act on them, from which those of one of several scales are not alike by chance
 _MOST = 2000  # coefficients up to which the readings are compared with all effects
 
 
-def refuse_exact(rows: Rows, terms: Sequence[Term], table: Table) -> None:
-    """Raise where no reading is a number, or where effects, fewer than the readings, reproduce exactly all of one inferred scale.
+def refuse_exact(problem: Problem) -> None:
+    """Raise where no reading is a number, or where effects, fewer than the readings, reproduce exactly all readings with inferred scales.
+
+    Of several scales it may be those of one: rounded readings of one laboratory would then count without end.
 
     Raises
     ------
     realmat.DataError
         With the way to state the resolution.
     """
-    noise = rows.noise
+    rows, noise = problem.response_rows, problem.response_rows.noise
     if noise.density is None and noise.censored is not None and len(noise.censored) and bool((noise.censored != 0).all()):
         raise DataError(
-            f"column {table.response!r}: every value is only a limit, so that the data say nothing of the response's size or scatter. "
+            f"column {problem.response!r}: every value is only a limit, so that the data say nothing of the response's size or scatter. "
             "Give one measured value at least."
         )
-    alone = bool((noise.group >= 0).all()) and not noise.u.any() and len(np.unique(noise.group)) == 1
-    if noise.density is not None or not alone or (noise.censored is not None and noise.censored.any()) or len(rows.y) == 0:
+    inferred = bool((noise.group >= 0).all()) and not noise.u.any()
+    if noise.density is not None or not inferred or (noise.censored is not None and noise.censored.any()) or len(rows.y) == 0:
         return
-    last = float(np.spacing(np.max(np.abs(rows.y))))  # thirteen digits of which the last differ are readings with scatter
-    if rows.within.sum() > (_ALIKE * last) ** 2 * rows.count.sum() or not all(isinstance(f, Known) for _, f in rows.offsets):
+    if not all(isinstance(f, Known) for _, f in rows.offsets):
         return
-    blocks = {block.name: block for term in terms for block in term.coefficients}
+    if _reproduced(problem, noise.group >= 0, 1):
+        _refuse(problem, noise.group >= 0)
+    groups = np.unique(noise.group)
+    for group in groups if len(groups) > 1 else ():
+        if _reproduced(problem, noise.group == group, _SPARE):
+            _refuse(problem, noise.group == group)
+
+
+def _reproduced(problem: Problem, own: np.ndarray, spare: int) -> bool:
+    """Whether effects reproduce the readings of some cells, and there are as many `spare` ones beyond them."""
+    rows = problem.response_rows
+    last, count = float(np.spacing(np.max(np.abs(rows.y)))), rows.count[own]
+    if rows.within[own].sum() > (_ALIKE * last) ** 2 * count.sum():  # of readings with thirteen digits the last differ by scatter
+        return False
+    blocks = {block.name: block for term in problem.terms for block in term.coefficients}
     pieces = [piece for _, piece in rows.pieces if piece.scale is None]
-    repeated = rows.count.sum() > len(rows.y)
-    if not repeated:  # without replicates, effects with a spread of their own share what scatter there is with the noise
+    if count.sum() == own.sum():  # without replicates, effects with a spread of their own share what scatter there is with the noise
         pieces = [piece for piece in pieces if not callable(blocks[piece.coefficients].sd)]
     if sum(piece.matrix.shape[1] for piece in pieces) > _MOST:
-        return
+        return False
     y = rows.y - sum((np.asarray(f.values) for _, f in rows.offsets if isinstance(f, Known)), np.zeros(1))
-    left, rank = _left(y, [piece.matrix for piece in pieces])
-    if left > _LEFT * last or rows.count.sum() <= rank:
-        return
-    name, y = table.response, table.numeric(table.response)
-    what = f"every reading is {significant(float(y[0]), 6)}" if np.ptp(y) == 0 else "readings of the same agree to the last digit"
+    left, rank = _left(y[own], [piece.matrix.tocsr()[own] for piece in pieces])
+    return left <= _LEFT * last and bool(count.sum() - rank >= spare)
+
+
+def _refuse(problem: Problem, own: np.ndarray) -> None:
+    """Say which readings have no scatter."""
+    where, name = own[problem.cell], problem.response
+    y = problem.table.numeric(name)[where]
+    alike = f"every reading is {significant(float(y[0]), 6)}" if np.ptp(y) == 0 else "readings of the same agree to the last digit"
+    some = "" if own.all() else f" in {rows_text(problem.table.index[where])}, whose noise has a scale of its own"
     raise DataError(
-        f"column {name!r}: {what}, so that the noise has no scale to infer: it lies below what the instrument resolves. "
-        "State the resolution: readings in steps of d are rm.observation.Normal(resolution=d)."
+        f"column {name!r}: {alike}{some}, so that the noise has no scale to infer: it lies below what the instrument resolves. {WAY_OUT}"
     )
 
 

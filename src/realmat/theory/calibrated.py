@@ -17,6 +17,8 @@ from realmat.terms.readings import IDENTITY, LOG, check_numbers, constant_within
 from realmat.terms.state import LatentState
 from realmat.terms.term import Contribution, Function, Param, Term, stored_name
 
+_UNLIKE = 1e-3  # spread of the response, in that of a theory whose slope is around 1, below which their units must differ
+
 
 @dataclass(frozen=True)
 class Calibrated(Component):
@@ -80,10 +82,21 @@ class Calibrated(Component):
         return typical(self.prior("intercept", 0.0)) + typical(self.prior("slope", 1.0)) * centre
 
     def bind(self, table: Table, scale: Scale) -> Term:
-        """Term with coefficients `intercept` and `slope`; with u the slope is a hyperparameter."""
+        """Term with coefficients `intercept` and `slope`; with u the slope is a hyperparameter.
+
+        Raises
+        ------
+        realmat.DataError
+            If the column varies over a thousand times as much as the response, and no prior of the slope is given.
+        """
         x = self._values(table)
         centre = float(np.average(x, weights=table.count))
         sd_x = float(np.std(x - centre)) if np.ptp(x) > 0 else abs(centre) or 1.0
+        if self.slope is None and scale.spread < _UNLIKE * np.std(x):
+            raise DataError(
+                f"{self.label}: column {self.column!r} varies {np.std(x) / scale.spread:.1e} times as much as the response, but its slope "
+                "is taken to be around 1. Are both in one unit? Convert one of them, say units= in the model, or give a prior for slope=."
+            )
         slope_prior = self.prior("slope", Prior("Normal", mu=1.0, sigma=2.5 * scale.spread / sd_x))
         name, slope_name = f"{self.label}_intercept", f"{self.label}_slope"
         given = None if self.intercept is None else linear(name, self.prior("intercept", 0.0))

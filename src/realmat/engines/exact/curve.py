@@ -19,8 +19,10 @@ from realmat.engines.exact.modes import spreads, widths
 from realmat.engines.exact.space import Density
 from realmat.terms.term import evaluate
 
-_PLAIN, _MOST = 30, 200  # evaluations of a search in all coordinates of a curve with linear ones, and of any other
+_MOST = 200  # evaluations of a search
+_SMALLEST = 1e-15  # step of a search, in widths of the prior: the posterior may be as narrow
 _FAR = 1e150
+_ROUNDED = 512  # spacings of doubles at the readings' size, below which nothing tells noise from rounding
 _FARTHEST = 1e12  # of values, in their own standard deviations
 
 
@@ -109,11 +111,18 @@ class Curve:
             total += (own @ b.T).T * scales[:, [k]]
         return total
 
+    def passes_through(self, theta: np.ndarray) -> bool:
+        """Whether the noise at theta is no more than rounding: the curve is as near to every reading as doubles are."""
+        values, _ = self.density.space.many(theta[None])
+        noise = max(float(np.sqrt(given.variance(values, 1)).max()) for given in self._rows)
+        readings = max(float(np.max(np.abs(g.family.y + g.family.known + g.family.centre), initial=0.0)) for g in self._rows)
+        return noise < _ROUNDED * np.spacing(readings)
+
     def least_squares(self, theta: np.ndarray, linear: np.ndarray, nearest: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """The nearest minimum of the sum of squares, the coordinates beside the curve held.
 
-        A search that does not end, as along a bent ridge, goes on in the coordinates that are not linear alone, the others always at their
-        best: evaluations then cost more, and few are needed.
+        Coordinates in which the curve is linear are at their best for any others, so that only these are searched, with the slopes that
+        remain beside the linear ones (Kaufman, BIT 15, 49, 1975): along a bent ridge there is then hardly a bend.
 
         Parameters
         ----------
@@ -123,49 +132,36 @@ class Curve:
         nearest : callable
             Thetas, shape (n, size), with these at their best given the others.
         """
-        at, ended = self._searched(theta, self.index, lambda thetas: thetas, _PLAIN if len(linear) else _MOST)
-        if not ended and len(linear):
-            at, _ = self._searched(at, np.setdiff1d(self.index, linear), nearest, _MOST)
-        return at
-
-    def _searched(
-        self, theta: np.ndarray, index: np.ndarray, completed: Callable[[np.ndarray], np.ndarray], most: int
-    ) -> tuple[np.ndarray, bool]:
-        """Least squares in the coordinates `index`, with what follows from them completed; and whether it ended by itself."""
+        straight = np.isin(self.index, linear)
+        bent = self.index[~straight]
 
         def full(t: np.ndarray) -> np.ndarray:
-            out = np.repeat(theta[None], len(t), axis=0)
-            out[:, index] = t
-            return completed(out)
+            out = theta.copy()
+            out[bent] = t
+            return nearest(out[None])[0]
 
-        found = optimize.least_squares(
-            lambda t: self.residuals(full(t[None]))[0],
-            theta[index],
-            lambda t: self._slopes(t, lambda ts: self.residuals(full(ts))),
-            method="trf",
-            x_scale="jac",
-            max_nfev=most,
-        )
-        return full(found.x[None])[0], found.status > 0
+        def slopes(t: np.ndarray) -> np.ndarray:
+            every = self._jacobian(full(t))
+            basis = np.linalg.qr(every[:, straight])[0]
+            beside: np.ndarray = every[:, ~straight] - basis @ (basis.T @ every[:, ~straight])
+            return beside
 
-    def _slopes(self, at: np.ndarray, residuals: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Forward differences of residuals at some coordinates, shape (numbers, coordinates)."""
-        own = np.arange(len(at))
-        around = np.repeat(at[None], len(at) + 1, axis=0)
-        around[own, own] += self._step * np.maximum(np.abs(at), 1.0)
-        values, steps = residuals(around), around[own, own] - at  # as they came out in floating point
-        slopes = (values[:-1] - values[-1]) / steps[:, None]
-        return np.where(np.isfinite(slopes) & (np.abs(slopes) < _FAR), slopes, 0.0).T
+        if not len(bent):
+            return full(theta[bent])
+        with np.errstate(all="ignore"):  # where the law has no value the trust region may shrink to nothing
+            found = optimize.least_squares(
+                lambda t: self.residuals(full(t)[None])[0], theta[bent], slopes, method="trf", x_scale="jac", xtol=_SMALLEST, max_nfev=_MOST
+            )
+        return full(found.x)
 
     def _jacobian(self, theta: np.ndarray) -> np.ndarray:
-        """By forward differences, shape (numbers, coordinates of the curve)."""
-
-        def residuals(t: np.ndarray) -> np.ndarray:
-            out = np.repeat(theta[None], len(t), axis=0)
-            out[:, self.index] = t
-            return self.residuals(out)
-
-        return self._slopes(theta[self.index], residuals)
+        """Of the residuals in the coordinates of the curve by forward differences, shape (numbers, coordinates of the curve)."""
+        around = np.repeat(theta[None], len(self.index) + 1, axis=0)
+        own = np.arange(len(self.index))
+        around[own, self.index] += self._step * np.maximum(np.abs(theta[self.index]), 1.0)
+        values, steps = self.residuals(around), around[own, self.index] - theta[self.index]  # as they came out in floating point
+        slopes = (values[:-1] - values[-1]) / steps[:, None]
+        return np.where(np.isfinite(slopes) & (np.abs(slopes) < _FAR), slopes, 0.0).T
 
     def root(self, theta: np.ndarray) -> np.ndarray:
         """A root of the covariance of theta: Gauss-Newton along the curve, second differences elsewhere."""

@@ -11,6 +11,7 @@ _TAILS = (5.0, 12.0, 30.0, 100.0)
 _HEAVY = 4.0
 _SEEN = 0.999  # share of the weight that a mixture is fitted to: most draws of early rounds are the rest
 _RIDGE, _FINE_RIDGE = 1e-9, 1e-13  # of variances in units of the points' own, and of their correlations
+_NARROWER = 0.01  # times as wide as a component was when EM began, which it stays at least
 _LEAST = 0.02  # weight of a mode: as a normal its mass may be far too small
 _SETTLED = 1e-3  # gain in mean log density below which EM has settled
 
@@ -150,10 +151,9 @@ def _em(x: np.ndarray, weights: np.ndarray, k: int, nu: float, rng: np.random.Ge
 
 
 def _climb(x: np.ndarray, weights: np.ndarray, current: Mixture, steps: int = 20) -> Mixture:
-    """EM from a mixture."""
-    mean = weights @ x
-    cov = (x - mean).T @ ((x - mean) * weights[:, None])
-    ridge = 1e-9 * np.diag(np.diag(cov)) + 1e-14 * np.eye(x.shape[1])
+    """EM from a mixture; none of its components becomes much narrower than it was, as one that collapses on a point would."""
+    own = (current.nu / (current.nu - 2))[:, None, None] * (current.factors @ current.factors.swapaxes(1, 2))
+    floors = _NARROWER**2 * own + _RIDGE * own * np.eye(x.shape[1])
     before = -math.inf
     for _ in range(steps):
         log, squares = current.parts(x)
@@ -162,19 +162,21 @@ def _climb(x: np.ndarray, weights: np.ndarray, current: Mixture, steps: int = 20
         if score < before + _SETTLED:
             break
         before = score
-        current = _step(current, x, np.exp(log - density) * weights, squares, 1e-4 * cov + ridge)
+        current, floors = _step(current, x, np.exp(log - density) * weights, squares, floors)
     return current
 
 
-def _step(mixture: Mixture, x: np.ndarray, responsibility: np.ndarray, squares: np.ndarray, floor: np.ndarray) -> Mixture:
-    """One step of EM from weighted responsibilities and squared distances, both of shape (k, n)."""
+def _step(
+    mixture: Mixture, x: np.ndarray, responsibility: np.ndarray, squares: np.ndarray, floors: np.ndarray
+) -> tuple[Mixture, np.ndarray]:
+    """One step of EM from weighted responsibilities and squared distances, both of shape (k, n), with the floors of what is left."""
     masses = responsibility.sum(axis=1)
     kept = masses >= 0.02  # an empty component would collapse on a point
     if not kept.any():
-        return mixture
+        return mixture, floors
     r, masses, nu = responsibility[kept], masses[kept], mixture.nu[kept]
     tail = r * (nu + x.shape[1])[:, None] / (nu[:, None] + squares[kept])
     locations = tail @ x / tail.sum(axis=1)[:, None]
     centred = x - locations[:, None]
     spread = (centred * tail[..., None]).swapaxes(1, 2) @ centred / masses[:, None, None]
-    return Mixture(masses / masses.sum(), locations, np.linalg.cholesky(spread + floor), nu)
+    return Mixture(masses / masses.sum(), locations, np.linalg.cholesky(spread + floors[kept]), nu), floors[kept]

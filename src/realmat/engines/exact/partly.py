@@ -42,7 +42,10 @@ class Linear:
         self._drawn: tuple[np.ndarray, np.ndarray] | None = None  # the last draws and their log densities, which are asked for next
 
     def _affine(self, index: list[int], points: np.ndarray) -> bool:
-        """Whether r(u) + r(v) = r(u + v) + r(0) in these coordinates."""
+        """Whether r(u) + r(v) = r(u + v) + r(0) in these coordinates, and the last of them does something to the rows.
+
+        A rate so large that its exponential is gone is not linear, though nothing changes with it there.
+        """
         rng = np.random.default_rng(0)
         u, v = rng.normal(size=(2, len(points), len(index)))
         at = []
@@ -52,7 +55,10 @@ class Linear:
             at.append(self._curve.residuals(there))
         size = np.abs(np.array(at)).max(axis=(0, 2))
         off = np.abs(at[0] + at[1] - at[2] - at[3]).max(axis=1)
-        return bool(np.all(np.isfinite(size)) and np.all(off <= _AFFINE * size))
+        there[:, index[-1]] = 1.0
+        moved = np.delete(self._curve.residuals(there) - at[3], np.flatnonzero(self._curve.index == index[-1]), axis=1)
+        acts = np.abs(moved).max(axis=1) > _AFFINE * size
+        return bool(np.all(np.isfinite(size)) and np.all(off <= _AFFINE * size) and np.all(acts))
 
     def _given(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean (n, k), and R (n, k, k), upper, with R'R the precision."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from realmat.engines.exact.partly import Linear
 from realmat.engines.exact.space import Density
 from realmat.errors import FitError
 from realmat.posterior import prior_draws
+from realmat.terms.resolution import WAY_OUT
 
 _DRAWS = 400
 _STARTS = 10
@@ -23,6 +25,7 @@ _FALLEN = 25.0  # log density below the highest mode from which another one does
 _GRID = np.linspace(-24.0, 6.0, 61)  # logarithms of scales in units of their priors' medians
 _SWEEPS = 2
 _REFERENCES = 2  # that are tried
+_EXCHANGES = 3  # rounds of them
 _ROUNDS = 3  # least squares, then scales, and again
 
 
@@ -34,13 +37,18 @@ def modes(density: Density, rng: np.random.Generator) -> tuple[Density, list[Mod
     Raises
     ------
     realmat.FitError
-        If no draw of the prior has a density.
+        If no draw of the prior has a density, or the theory leaves nothing of the readings but rounding.
     """
     curve = Curve(density)
     if not len(curve.index):
         return density, []
-    starts, linear = _starts(curve, rng)
+    starts, linear, best = _starts(curve, rng)
     found = _found(curve, linear, starts)
+    for _ in range(_EXCHANGES):
+        more = _found(curve, linear, _exchanged(curve, linear, found, best), found)
+        if len(more) == len(found):
+            break
+        found = more
     for _ in range(_REFERENCES):
         system = density.system.referred(density.space.values(found[0].location)) if found else density.system
         if system is density.system:
@@ -50,19 +58,21 @@ def modes(density: Density, rng: np.random.Generator) -> tuple[Density, list[Mod
         density, curve = nearer, Curve(nearer)
         starts = [mode.location for mode in found]
         found = _found(curve, Linear(curve, np.array(starts)), starts)
+    if found and curve.passes_through(found[0].location):
+        raise FitError(f"the theory passes through every reading as exactly as numbers are held, so that no noise is seen. {WAY_OUT}")
     return density, found
 
 
-def _found(curve: Curve, linear: Linear, starts: Iterable[np.ndarray]) -> list[Mode]:
-    """Modes that are reached from `starts`, highest first."""
-    found: list[Mode] = []
+def _found(curve: Curve, linear: Linear, starts: Iterable[np.ndarray], known: Iterable[Mode] = ()) -> list[Mode]:
+    """Modes that are reached from `starts`, and those `known`, highest first."""
+    found = list(known)
     for start in starts:
         theta = start
         for _ in range(_ROUNDS):
             theta = curve.least_squares(_scales(curve, theta), linear.index, linear.nearest)
-            if known := any(_near(mode, theta, curve.index) for mode in found):
+            if seen := any(_near(mode, theta, curve.index) for mode in found):
                 break
-        if known:
+        if seen:
             continue
         theta = _scales(curve, theta)
         mode = beside_spreads(curve.density, theta, curve.root(theta))
@@ -81,8 +91,28 @@ def _near(mode: Mode, theta: np.ndarray, index: np.ndarray) -> bool:
     return bool(away @ np.linalg.lstsq(correlation, away, rcond=None)[0] < _SAME * len(index))
 
 
-def _starts(curve: Curve, rng: np.random.Generator) -> tuple[list[np.ndarray], Linear]:
-    """Draws of the prior with the highest densities, apart from each other, the priors' medians among them; and what is linear there."""
+def _exchanged(curve: Curve, linear: Linear, found: Sequence[Mode], least: float) -> list[np.ndarray]:
+    """Modes with the values of two parameters exchanged, where the density is above `least`, highest first.
+
+    In a sum of terms of one form, as of exponentials or of sites, any may take the place of any other.
+    """
+    space = curve.density.space
+    bent = set(np.setdiff1d(curve.index, linear.index).tolist())
+    names = [q.name for q, s in zip(space.params, space.slices, strict=True) if q.coords is None and s.start in bent]
+    swapped = [{**v, a: v[b], b: v[a]} for v in (space.values(m.location) for m in found) for a, b in combinations(names, 2)]
+    if not swapped:
+        return []
+    with np.errstate(all="ignore"):  # a value may lie outside the support of another one's prior
+        there = linear.nearest(np.array([space.theta(values) for values in swapped]))
+        logs = curve.density.many(there)
+    return [there[k] for k in np.argsort(-logs) if logs[k] > least]
+
+
+def _starts(curve: Curve, rng: np.random.Generator) -> tuple[list[np.ndarray], Linear, float]:
+    """Draws of the prior with the highest densities, apart from each other, the priors' medians among them; what is linear there.
+
+    The last is the highest of these densities.
+    """
     thetas, best = _scaled(curve, _prior_draws(curve.density, rng))
     if not np.isfinite(best).any():
         raise FitError(_nowhere(curve.density))
@@ -98,7 +128,7 @@ def _starts(curve: Curve, rng: np.random.Generator) -> tuple[list[np.ndarray], L
             break
         if all(np.linalg.norm(thetas[k, bent] - other[bent]) > _APART for other in kept):
             kept.append(thetas[k])
-    return kept, linear
+    return kept, linear, float(best.max())
 
 
 def _scaled(curve: Curve, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
