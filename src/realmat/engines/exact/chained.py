@@ -10,6 +10,7 @@ import numpy as np
 from realmat.algebra import System
 from realmat.algebra.space import Space
 from realmat.engines.chains import Sampler, Start
+from realmat.engines.chains.target import Target
 from realmat.engines.exact import modes
 from realmat.engines.exact.explore import Explored
 from realmat.engines.exact.space import Density
@@ -22,6 +23,8 @@ _FACTORISATIONS, _GRADIENTS, _START = 6000, 20_000, 3e9  # of 4000 draws by eith
 _NARROWEST, _WIDEST = 1e-4, 1.0  # sd of a coordinate at the mode
 _LOOKED_AT = 400  # draws to go on from
 _STEP = 1e-4  # of differences between coordinates
+_ROUNDS, _STILL = 4, 0.3  # of the search for a mode with heavy tails and limits, and what is left of its steps in sd of the posterior
+_TRIED = 4  # psi on which functions of it are tried
 
 
 def reason(system: System) -> str:
@@ -67,7 +70,7 @@ def sample(
         if explored is None and known and space.size:
             start = _near(known, space)
         else:
-            start = _mode(system, space) if explored is None else _of(explored, space)
+            start = _mode(system, joint, space) if explored is None else _of(explored, space)
         run = Sampler(joint, space, start, seed, chains, keep=not afresh).run(draws, progress)
     facts = {**(facts or {}), "method": "Hamiltonian chains on hyperparameters and coefficients", "why": why, **run.facts}
     store = Store(system, run.thetas.shape[0], run.thetas.shape[1], latents)
@@ -80,11 +83,18 @@ def sample(
     return store.draws(run.thetas, space, {}, facts)
 
 
-def _mode(system: System, space: Space) -> Start:
+def _mode(system: System, joint: System, space: Space) -> Start:
     if not space.size:
         return Start(np.zeros(0), np.zeros((0, 0)))
-    density = Density(system, aux=system.example_auxiliary())  # without heavy tails or limits
-    found = modes.typical(density)
+    aux = system.example_auxiliary()  # without heavy tails or limits
+    found = modes.typical(Density(system, aux=aux))
+    density = Density(system, aux=aux)
+    for _ in range(_ROUNDS if system.augmented else 0):
+        before, aux = found.location, _standing(joint, space, density.space.values(found.location), aux)
+        density = Density(system, aux=aux)
+        found = modes.climb(density, before, np.linalg.cholesky(found.covariance))
+        if np.max((found.location - before) ** 2 / np.diag(found.covariance)) < _STILL**2:
+            break
     location, covariance = found.location, found.covariance
 
     def plain(theta: np.ndarray) -> np.ndarray:
@@ -93,7 +103,18 @@ def _mode(system: System, space: Space) -> Start:
     turn = np.array([(plain(location + step) - plain(location - step)) / (2 * _STEP) for step in _STEP * np.eye(space.size)]).T
     covariance = turn @ covariance @ turn.T
     eigenvalues, vectors = np.linalg.eigh(np.where(np.isfinite(covariance), covariance, 0.0))
-    return Start(plain(location), vectors * np.sqrt(np.clip(eigenvalues, _NARROWEST**2, _WIDEST**2)), known=not system.augmented)
+    return Start(plain(location), vectors * np.sqrt(np.clip(eigenvalues, _NARROWEST**2, _WIDEST**2)), known=True)
+
+
+def _standing(joint: System, space: Space, values: Mapping[str, np.ndarray], aux: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Auxiliary values of the normal rows that stand for heavy tails and limits where normal rows `aux` lead, with psi at `values`.
+
+    Their weights are Fisher information: squared distances of the values that stand for readings agree with it on average, so that
+    scales found from them are those of the density itself (Huber & Ronchetti, Robust Statistics, 2009, section 7.8).
+    """
+    target = Target(joint, space, np.tile(space.theta(values), (_TRIED, 1)))
+    b = joint.at({**values, **aux}).centred[:, None]
+    return target.gaussian({name: np.asarray(value)[..., None] for name, value in values.items()}, b)
 
 
 def _near(known: Mapping[str, np.ndarray], space: Space) -> Start:
