@@ -116,7 +116,7 @@ def test_coordinates_lead_there_and_back(name):
     target, thetas, beta = targeted(bound(name))
     thetas = target.populations.plain(thetas)[0]
     b = target.place(target.space.many(thetas.T)[0], beta)[0]
-    coordinates = Coordinates(target, thetas.mean(axis=1), b.mean(axis=1, keepdims=True))
+    coordinates = Coordinates(target, thetas.mean(axis=1), b.mean(axis=1, keepdims=True), 0.3 * np.eye(target.space.size))
     theta, again = coordinates.effects(coordinates.find(thetas, b))
     assert theta == pytest.approx(thetas, abs=1e-9)
     assert again == pytest.approx(b, abs=1e-8)

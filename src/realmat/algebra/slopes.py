@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra.space import Space
+from realmat.terms.prior_slopes import in_reference, in_value
 
 STEP = 1e-30  # of complex steps, which no rounding limits (Squire & Trapp, SIAM Review 40, 110, 1998)
 
@@ -41,6 +42,7 @@ class Slopes:
 
     def __init__(self, space: Space) -> None:
         self.space = space
+        self._place = {q.name: where for q, where in zip(space.params, space.slices, strict=True)}
         with np.errstate(all="ignore"):
             both = space.many(np.array([[0.0], [1.0]]) * np.ones(space.size))[0]
         self._width = {name: np.diff(x, axis=-1) for name, x in both.items()}  # of those that have no ends
@@ -80,12 +82,10 @@ class Slopes:
 
     def _density(self, param: Any, values: dict[str, np.ndarray], slopes: dict[str, np.ndarray], gradient: np.ndarray) -> None:
         """Add the gradient of one parameter's prior, in itself and in those that it refers to."""
-        place = {q.name: where for q, where in zip(self.space.params, self.space.slices, strict=True)}
+        place = self._place
         x = values[param.name]
-        own = np.imag(param.prior.logpdf(x + 1j * STEP, values)) / STEP
-        gradient[place[param.name]] += np.atleast_2d(own * slopes[param.name])
+        gradient[place[param.name]] += np.atleast_2d(in_value(param.prior, x, values) * slopes[param.name])
         for name in set(param.prior.references):
-            moved = {**values, name: values[name] + 1j * STEP}
-            each = np.imag(param.prior.logpdf(x, moved)) / STEP
+            each = in_reference(param.prior, x, values, name)
             each = each.sum(axis=0) if np.ndim(each) > np.ndim(values[name]) else each
             gradient[place[name]] += np.atleast_2d(each * slopes[name])

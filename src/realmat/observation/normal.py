@@ -209,7 +209,10 @@ class Normal(Component):
         known = scales.size + bool(rest_of)
 
         def every(p: Any, xp: Any) -> Any:
-            return xp.concatenate([scales.value(p, xp), xp.stack([rest_of(p, xp)])]) if rest_of else scales.value(p, xp)
+            if not rest_of:
+                return scales.value(p, xp)
+            rest = xp.stack([rest_of(p, xp)])
+            return xp.concatenate([scales.value(p, xp), rest]) if scales.size else rest
 
         def noise(other: Table, own: np.ndarray | None = None) -> Noise:
             u = stated(other)

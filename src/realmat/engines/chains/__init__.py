@@ -75,11 +75,9 @@ class Start:
     ----------
     centre : array of shape (theta size,)
     root : array of shape (theta size, theta size)
-        A square root of how far about psi may be.
+        A square root of the covariance of theta, roughly.
     thetas, weights : arrays of shape (n, theta size) and (n,), optional
         Weighted draws to start from: all modes that were found are among them.
-    known : bool
-        Whether `root` is a better guess of the covariance than the curvature of the joint density.
     warm : bool
         Whether the draws are nearly those that are looked for, so that the first stages of warm-up can be left out.
     """
@@ -88,7 +86,6 @@ class Start:
     root: np.ndarray
     thetas: np.ndarray | None = None
     weights: np.ndarray | None = None
-    known: bool = False
     warm: bool = False
 
 
@@ -115,8 +112,7 @@ class Sampler:
         self.count, self.chains = self.parts * chains, chains
         around = start.centre + 0.3 * rng.standard_normal((8, space.size)) @ start.root.T
         self.target = Target(system, space, around)
-        root = start.root if start.known else None
-        self.coordinates = Coordinates(self.target, start.centre, np.zeros((system.size, 1)), root)
+        self.coordinates = Coordinates(self.target, start.centre, np.zeros((system.size, 1)), start.root)
         q = _SPREAD * rng.standard_normal((space.size + system.size, self.count))
         if start.thetas is not None:
             some = start.thetas[rng.choice(len(start.thetas), size=self.count, p=start.weights)]
@@ -148,8 +144,7 @@ class Sampler:
 
     def _learn(self, thetas: np.ndarray) -> None:
         (theta, b), before = self.coordinates.effects(self.running.q), self.coordinates
-        self.coordinates = Coordinates(self.target, thetas.mean(axis=0), b.mean(axis=1, keepdims=True))
-        self.coordinates.learn(thetas, before)
+        self.coordinates = Coordinates(self.target, thetas.mean(axis=0), b.mean(axis=1, keepdims=True), before.root, thetas)
         self.running = Chains(self.coordinates.at, self.coordinates.find(theta, b), self.rng, self.running.step)
 
     def _draw(self, draws: int, each: int, goal: int, bar: Progress) -> Run:

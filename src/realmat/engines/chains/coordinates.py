@@ -15,7 +15,6 @@ from realmat.algebra.conditional import Conditional
 from realmat.engines.chains.target import STEP, Target
 
 _NEWTON, _HALVINGS, _SETTLED = 30, 6, 1e-3
-_WIDEST, _NARROWEST = 1.0, 1e-6  # sd of a hyperparameter before there are chains
 _SHRINK = 0.1  # few chains, many psi: their covariance shrunk towards its diagonal
 
 
@@ -29,11 +28,13 @@ class Coordinates:
     centre : array of shape (theta size,)
     b : array of shape (coefficients, 1)
         Where to look for the mode.
-    root : array of shape (theta size, theta size), optional
-        A square root of the covariance of theta; that of the curvature at the mode where there is none.
+    root : array of shape (theta size, theta size)
+        A square root of the covariance of theta; or, with `thetas`, of the coordinates before these.
+    thetas : array of shape (n, theta size), optional
+        Draws from which the covariance is learnt.
     """
 
-    def __init__(self, target: Target, centre: np.ndarray, b: np.ndarray, root: np.ndarray | None = None) -> None:
+    def __init__(self, target: Target, centre: np.ndarray, b: np.ndarray, root: np.ndarray, thetas: np.ndarray | None = None) -> None:
         self.target, self.centre = target, centre
         values = target.space.many(centre[None])[0]
         target.refer(centre)
@@ -45,7 +46,7 @@ class Coordinates:
         self._follow = (
             self._conditional.coloured(self._conditional.whitened(cross[self.size[0] :])) if cross.size else cross[self.size[0] :]
         )
-        self._root = self._curved(cross) if root is None else self._turned(root)
+        self.root = self._turned(root) if thetas is None else self._learnt(root, thetas)
 
     def _turned(self, root: np.ndarray) -> np.ndarray:
         """A square root of the covariance of z, to first order about the centre."""
@@ -93,45 +94,38 @@ class Coordinates:
         both = np.concatenate([in_theta, in_beta])
         return np.nan_to_num((both[:, :d] - both[:, d:]) / (2 * STEP))
 
-    def _curved(self, cross: np.ndarray) -> np.ndarray:
-        d = self.size[0]
-        curvature = -cross[:d] - cross[d:].T @ self._follow
-        eigenvalues, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
-        return np.asarray(vectors / np.sqrt(np.clip(eigenvalues, 1 / _WIDEST**2, 1 / _NARROWEST**2)))
-
-    def learn(self, thetas: np.ndarray, before: Coordinates) -> None:
-        """Take the covariance of draws (n, theta size): of few draws, what they say of the coordinates that were there before.
+    def _learnt(self, root: np.ndarray, thetas: np.ndarray) -> np.ndarray:
+        """A square root of the covariance of draws (n, theta size): of few draws, what they say of the coordinates that `root` gives.
 
         Correlations of these are shrunk towards none, so that a narrow ridge that is known stays narrow.
         """
-        root = before._root
         u = np.linalg.solve(root, self.target.populations.coordinates(thetas.T) - self.centre[:, None])
         d, n = u.shape
         covariance, share = np.cov(u).reshape(d, d), min(_SHRINK, 4 * d / n)
         shrunk = (1 - share) * covariance + (share + 1e-9) * np.diag(np.diag(covariance)) + 1e-12 * np.eye(d)
-        self._root = root @ np.linalg.cholesky(shrunk)
+        return np.asarray(root @ np.linalg.cholesky(shrunk))
 
     def place(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """z and beta at q = (u, w) of shape (size, n)."""
         d = self.size[0]
-        away = self._root @ q[:d]
+        away = self.root @ q[:d]
         return self.centre[:, None] + away, self.mode + self._follow @ away + self._conditional.coloured(q[d:])
 
     def whitened(self, thetas: np.ndarray) -> np.ndarray:
         """u of theta, shape (theta size, n)."""
-        return np.linalg.solve(self._root, self.target.populations.coordinates(thetas) - self.centre[:, None])
+        return np.linalg.solve(self.root, self.target.populations.coordinates(thetas) - self.centre[:, None])
 
     def find(self, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
         """q of theta and b, shapes (theta size, n) and (coefficients, n)."""
         target, u = self.target, self.whitened(theta)
         beta = target.unplace(target.space.many(theta.T)[0], b)
-        return np.concatenate([u, self._conditional.raised(beta - self.mode - self._follow @ (self._root @ u))])
+        return np.concatenate([u, self._conditional.raised(beta - self.mode - self._follow @ (self.root @ u))])
 
     def at(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log density, up to a constant, and its gradient at q."""
         z, beta = self.place(q)
         log, in_z, in_beta = self.target.at(z, beta)
-        in_u = self._root.T @ (in_z + self._follow.T @ in_beta)
+        in_u = self.root.T @ (in_z + self._follow.T @ in_beta)
         return log, np.concatenate([in_u, self._conditional.whitened(in_beta)])
 
     def psi(self, q: np.ndarray) -> np.ndarray:

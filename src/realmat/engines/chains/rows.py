@@ -10,6 +10,7 @@ from scipy import sparse
 
 from realmat.algebra.batching import Batch
 from realmat.algebra.row_block import RowBlock as Family
+from realmat.engines.chains.blurred import Blurred
 from realmat.engines.chains.derived import Derived
 from realmat.terms.density import Derivatives, Parameter
 from realmat.terms.location_scale import of_noise
@@ -109,6 +110,12 @@ class RowsTarget:
 
     def _by_row(self, own: list[np.ndarray]) -> dict[str, np.ndarray]:
         return {one.name: value if len(value) == 1 else value[one.group] for one, value in zip(self.own, own, strict=True)}
+
+    def effects(self, values: Batch, b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draws of effects that were integrated out of these rows, at each (psi, b): shape (rows, n)."""
+        assert isinstance(self.density, Blurred)
+        own = [one.derived.at(values, b.shape[1])[0] for one in self.own]
+        return self.density.effects(self.y, self._predict(values, b)[0], self._by_row(own), rng)
 
     def information(self, values: Batch, b: np.ndarray) -> np.ndarray:
         """What the rows tell of each coefficient, the others known, at one (psi, b): shape (coefficients,)."""

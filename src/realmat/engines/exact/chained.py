@@ -10,6 +10,7 @@ import numpy as np
 from realmat.algebra import System
 from realmat.algebra.space import Space
 from realmat.engines.chains import Sampler, Start
+from realmat.engines.chains.private import find
 from realmat.engines.chains.target import Target
 from realmat.engines.exact import modes
 from realmat.engines.exact.explore import Explored
@@ -71,15 +72,18 @@ def sample(
             start = _near(known, space)
         else:
             start = _mode(system, joint, space) if explored is None else _of(explored, space)
-        run = Sampler(joint, space, start, seed, chains, keep=not afresh).run(draws, progress)
+        private = find(system.problem) if system.augmented else None
+        inner = System(private.reduced, leaf=False) if private else joint
+        run = Sampler(inner, space, start, seed, chains, keep=not afresh).run(draws, progress)
+        b = private.restored(system, inner, space, run.thetas, run.b, seed) if private else run.b
     facts = {**(facts or {}), "method": "Hamiltonian chains on hyperparameters and coefficients", "why": why, **run.facts}
     store = Store(system, run.thetas.shape[0], run.thetas.shape[1], latents)
     if afresh:
         store.fill(run.thetas, Density(system), seed)
     elif latents == "draws":
-        store.b = run.b
+        store.b = b
     else:
-        store.mean, store.square = run.b.mean(axis=(0, 1)), run.b.var(axis=(0, 1))
+        store.mean, store.square = b.mean(axis=(0, 1)), b.var(axis=(0, 1))
     return store.draws(run.thetas, space, {}, facts)
 
 
@@ -103,7 +107,7 @@ def _mode(system: System, joint: System, space: Space) -> Start:
     turn = np.array([(plain(location + step) - plain(location - step)) / (2 * _STEP) for step in _STEP * np.eye(space.size)]).T
     covariance = turn @ covariance @ turn.T
     eigenvalues, vectors = np.linalg.eigh(np.where(np.isfinite(covariance), covariance, 0.0))
-    return Start(plain(location), vectors * np.sqrt(np.clip(eigenvalues, _NARROWEST**2, _WIDEST**2)), known=True)
+    return Start(plain(location), vectors * np.sqrt(np.clip(eigenvalues, _NARROWEST**2, _WIDEST**2)))
 
 
 def _standing(joint: System, space: Space, values: Mapping[str, np.ndarray], aux: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -123,7 +127,7 @@ def _near(known: Mapping[str, np.ndarray], space: Space) -> Start:
     away = thetas - thetas.mean(axis=0)
     eigenvalues, vectors = np.linalg.eigh(away.T @ away / len(away))
     root = vectors * np.sqrt(np.maximum(eigenvalues, _NARROWEST**2))
-    return Start(thetas.mean(axis=0), root, thetas, np.full(len(thetas), 1 / len(thetas)), known=True, warm=True)
+    return Start(thetas.mean(axis=0), root, thetas, np.full(len(thetas), 1 / len(thetas)), warm=True)
 
 
 def _of(explored: Explored, space: Space) -> Start:
@@ -135,4 +139,4 @@ def _of(explored: Explored, space: Space) -> Start:
     weights = weights / weights.sum()
     mean = weights @ thetas
     eigenvalues, vectors = np.linalg.eigh((thetas - mean).T @ ((thetas - mean) * weights[:, None]))
-    return Start(mean, vectors * np.sqrt(np.maximum(eigenvalues, 1e-12)), thetas, weights, known=True)
+    return Start(mean, vectors * np.sqrt(np.maximum(eigenvalues, 1e-12)), thetas, weights)

@@ -13,6 +13,7 @@ _SEEN = 0.999  # share of the weight that a mixture is fitted to: most draws of 
 _RIDGE, _FINE_RIDGE = 1e-9, 1e-13  # of variances in units of the points' own, and of their correlations
 _NARROWER = 0.01  # times as wide as a component was when EM began, which it stays at least
 _LEAST = 0.02  # weight of a mode: as a normal its mass may be far too small
+_PLENTY = 150  # points by dimension, and for ten more, from which a mixture is learnt
 _SETTLED = 1e-3  # gain in mean log density below which EM has settled
 
 
@@ -98,7 +99,7 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
     effective = 1 / np.sum(weights**2)
     heaviest = np.argsort(weights)[::-1]
     kept = heaviest[: int(np.searchsorted(np.cumsum(weights[heaviest]), _SEEN)) + 1]
-    x, weights = x[kept], weights[kept] / weights[kept].sum()
+    x, weights = _thinned(x[kept], weights[kept] / weights[kept].sum(), _PLENTY * (d + 10), rng)
     centre, root = _frame(x, weights)
     x = np.linalg.solve(root, (x - centre).T).T
     best, best_score = None, -math.inf
@@ -122,6 +123,15 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
             best = candidate
     assert best is not None
     return Mixture(best.weights, centre + best.locations @ root.T, root @ best.factors, best.nu)
+
+
+def _thinned(x: np.ndarray, weights: np.ndarray, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """At most `most` of weighted points, systematically resampled: a mixture is known well enough from so many."""
+    if len(x) <= most:
+        return x, weights
+    count = np.bincount(np.searchsorted(np.cumsum(weights), (np.arange(most) + rng.random()) / most), minlength=len(x))[: len(x)]
+    kept = count > 0
+    return x[kept], count[kept] / count[kept].sum()
 
 
 def _frame(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,126 @@
+"""Readings with normal noise of something that differs from row to row by a Student t effect, which is integrated out.
+
+A Student t is a normal whose variance is divided by a Gamma variable (Andrews & Mallows, J. R. Stat. Soc. B 36, 99, 1974). With
+lambda = exp(w (u - exp(-u))), equal steps in u integrate over it: both tails end faster than exponentially (Takahasi & Mori, Publ. RIMS 9,
+721, 1974). With 32 steps log densities are right to 2e-4 for residuals within 20 spreads, from 2 to 1000 degrees of freedom.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from realmat.terms.density import Array, Density, Derivatives, Own
+from realmat.terms.standard import NORMAL, STUDENT
+
+_LOG_2PI = float(np.log(2 * np.pi))
+_STEPS = np.linspace(-2.6, 2.5, 32)
+_NARROWED = 1.5  # steps are as much shorter as the Gamma variable is narrow
+
+
+def _nodes(nu: Any) -> tuple[Array, Array, Array]:
+    """Factors of the variance, their weights, and the derivatives in `nu` of the logarithms of these, shape (n, nodes)."""
+    nu, u = np.reshape(np.asarray(nu, dtype=float), (-1, 1)), _STEPS
+    width = np.minimum(1.0, _NARROWED * np.sqrt(2 / nu))
+    log = width * (u - np.exp(-u))
+    half, one = 0.5 * nu, np.exp(log)
+    weight = half * (np.log(half) + log - one) - special.gammaln(half) + np.log(width * (1 + np.exp(-u)) * (_STEPS[1] - _STEPS[0]))
+    return 1 / one, np.exp(weight), 0.5 * (np.log(half) + 1 + log - one - special.digamma(half))
+
+
+@dataclass(frozen=True)
+class Blurred(Density):
+    """Own parameters `sd` of the noise, and `spread` and `nu` of the effect; a row may be a mean of several readings of one effect.
+
+    Parameters
+    ----------
+    count, within : arrays of shape (rows,)
+        Number of readings, and their sum of squares about their mean.
+    """
+
+    count: Array
+    within: Array
+    names = ("sd", "spread", "nu")
+
+    def derivatives(self, y: Array, eta: Array, own: Own) -> Derivatives:
+        """Log density and its first derivatives."""
+        from realmat.engines.chains.blurred_kernels import mixed
+
+        n, sd, within = self.count[:, None], own["sd"], self.within[:, None]
+        of_rows, nodes = self._inside(y, eta, own)
+        log, in_away, in_noise, in_spread, in_nu = mixed(*of_rows, *nodes)
+        # the mean of n readings tells of the effect; what is left is their spread about it
+        rest = -(n - 1) * np.log(sd) - 0.5 * np.log(n) - 0.5 * within / np.square(sd) - 0.5 * n * _LOG_2PI
+        named = {
+            "sd": 2 * sd * in_noise / n + (within / np.square(sd) - (n - 1)) / sd,
+            "spread": 2 * own["spread"] * in_spread,
+            "nu": in_nu,
+        }
+        return Derivatives(log + rest, -in_away, named)
+
+    def weight(self, y: Array, eta: Array, own: Own) -> Array:
+        """Information on `eta`: that of a normal as wide, its tails as heavy as the effect's."""
+        wide = np.square(own["sd"]) / self.count[:, None] + np.square(own["spread"]) / STUDENT.information(own["nu"])
+        return np.broadcast_to(1 / wide, eta.shape)
+
+    def guess(self, y: Array) -> Array:
+        """The readings."""
+        return y
+
+    def cdf(self, y: Array, eta: Array, own: Own) -> tuple[Array, Array]:
+        """Distribution function of a single reading, twice."""
+        stretch, weight, _ = (x.T[:, None] for x in _nodes(own["nu"]))
+        out = np.sum(weight * NORMAL.cdf((y[:, None] - eta) / np.sqrt(np.square(own["sd"]) + np.square(own["spread"]) * stretch)), axis=0)
+        return out, out
+
+    def draw(self, eta: Array, own: Own, rng: np.random.Generator) -> Array:
+        """A new reading of a new effect."""
+        effect = own["spread"] * STUDENT.draw(eta.shape, own["nu"], rng)
+        return np.asarray(eta + effect + own["sd"] * rng.standard_normal(eta.shape))
+
+    def effects(self, y: Array, eta: Array, own: Own, rng: np.random.Generator) -> Array:
+        """Draws of the effects given the readings, shape (rows, n)."""
+        from realmat.engines.chains.blurred_kernels import chosen
+
+        of_rows, nodes = self._inside(y, eta, own)
+        node = chosen(*of_rows, *nodes[:2], rng.random(eta.shape))
+        away, noise, spread = of_rows
+        effect = spread * np.take_along_axis(nodes[0], node.T, axis=1).T
+        share = effect / (effect + noise)
+        return np.asarray(share * away + np.sqrt(share * noise) * rng.standard_normal(eta.shape))
+
+    def _inside(self, y: Array, eta: Array, own: Own) -> tuple[list[Array], list[Array]]:
+        """Residuals, and variances of noise and effect, by row and chain; nodes by chain and node."""
+        variances = np.square(own["sd"]) / self.count[:, None], np.square(own["spread"])
+        nodes = _nodes(own["nu"])
+        of_nodes = [_filled(x, (eta.shape[1], len(_STEPS))) for x in nodes]
+        return [_filled(x, eta.shape) for x in (y[:, None] - eta, *variances)], of_nodes
+
+    def mean(self, eta: Array, own: Own) -> Array:
+        """Mean of a new reading."""
+        return eta
+
+    def variance(self, eta: Array, own: Own) -> Array:
+        """Variance of a new reading; infinite up to two degrees of freedom."""
+        return np.broadcast_to(np.square(own["sd"]) + np.square(own["spread"]) * STUDENT.variance(own["nu"]), eta.shape)
+
+    def symbolic(self, pm: Any, y: Array, eta: Any, own: Own) -> Any:
+        """Log density of the mean and the sum of squares, the degrees of freedom a number."""
+        import pytensor.tensor as pt
+
+        stretch, weight, _ = (x[0] for x in _nodes(own["nu"]))
+        wide = [own["sd"] ** 2 / self.count + own["spread"] ** 2 * factor for factor in stretch]
+        parts = pt.stack([np.log(w) + pm.logp(pm.Normal.dist(eta, pt.sqrt(v)), y) for w, v in zip(weight, wide, strict=True)])
+        spread = (self.count - 1) * (pt.log(own["sd"]) + 0.5 * _LOG_2PI) + 0.5 * np.log(self.count) + 0.5 * self.within / own["sd"] ** 2
+        return pt.logsumexp(parts, axis=0) - spread
+
+    def take(self, rows: Array) -> Blurred:
+        """Some of the rows."""
+        return Blurred(self.count[rows], self.within[rows])
+
+
+def _filled(x: Any, shape: tuple[int, int]) -> Array:
+    return np.array(np.broadcast_to(x, shape), order="C")
