@@ -18,8 +18,9 @@ from realmat.table.validated import as_frame, validated
 from realmat.terms.arguments import fits
 from realmat.terms.binding import Member, bind_together
 from realmat.terms.component import Component, Scale, reject_unknown
-from realmat.terms.described import described
+from realmat.terms.described import model_in_words
 from realmat.terms.problem import LINKS, Problem
+from realmat.terms.upstream import states_of, wrong_dependences
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -146,6 +147,8 @@ class Model:
         labels = [c.label for c in self.components if isinstance(c, Component)]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         problems = [f"two components are called {label!r}; give one of them another name=." for label in twice]
+        if not problems and len(labels) == len(self.components):
+            problems += wrong_dependences(self.components, self.levels, self.link)
         if len(labels) == len(self.components) and self.labels:
             known = [*labels, *dict.fromkeys(c.name for c in self.columns())]
             try:
@@ -221,7 +224,9 @@ class Model:
         """What the model needs of a table; without the response for predictions."""
         own = [dataclasses.replace(self.observation.measures(self.response, self.link), unit=self.unit)] if response else []
         own += [Column(column, f"level {level}", kind="label") for level, column in self.levels.items()]
-        return own + [self._resolved(column) for component in self.components for column in component.needs()]
+        states = states_of(self.components, self.levels, self.link)
+        asked = [column for component in self.components for column in component.needs()]
+        return own + [self._resolved(column) for column in asked if not (column.given and column.name in states)]
 
     def _resolved(self, column: Column) -> Column:
         if column.like == RESPONSE:
@@ -389,11 +394,4 @@ class Model:
 
     def describe(self) -> str:
         """The declaration in words: layers, components, and the priors that apply."""
-        lines = [
-            f"Model of {self.response!r}"
-            + (f" in {self.unit}" if self.unit else "")
-            + (f", {self.link} link" if self.link != "identity" else "")
-        ]
-        lines += [f"  levels: {', '.join(f'{k} = {v}' for k, v in self.levels.items())}"] if self.levels else []
-        lines += [line for component in self.components for line in described(component)]
-        return "\n".join(lines)
+        return model_in_words(self.response, self.unit, self.link, self.levels, self.components)

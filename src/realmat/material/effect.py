@@ -36,6 +36,8 @@ class Effect(Component):
     given : list of str, optional
         Number columns, known on every row, in which the population's mean is a line (`<name>_given`): how the piece was made tells what
         nobody measured.
+        A column that is a latent state of another component may have gaps; it counts on the scale on which it acts there
+        (`<name>_given_<column>`).
     log : bool
         Effect of ``log(x)``, with a log-normal population.
     slope : Prior or float, optional
@@ -93,12 +95,16 @@ class Effect(Component):
 
     def remoteness(self, table: Table) -> float:
         """Distance of the column from zero in standard deviations."""
-        return remoteness(table, self._state(table))
+        return remoteness(table, self._state(table.piece))
 
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with `<name>_slope`, and the latent states where the column is not known exactly."""
-        return slope_term(self, table, scale, self._state(table))
+        return slope_term(self, table, scale, self._state(table.piece))
 
-    def _state(self, table: Table) -> LatentState:
+    def states(self, piece: str, link: str) -> tuple[LatentState, ...]:
+        """Of the column."""
+        return (self._state(piece),)
+
+    def _state(self, piece: str) -> LatentState:
         transform = LOG if self.log else IDENTITY
-        return LatentState(self.label, self.column, self.u, self.below, self.by, transform, self.level or table.piece, given=self.given)
+        return LatentState(self.label, self.column, self.u, self.below, self.by, transform, self.level or piece, given=self.given)

@@ -35,6 +35,8 @@ class GrainSize(Component):
     given : list of str, optional
         Number columns, known on every row, in which the population's mean is a line (`<name>_given`): how the piece was made tells what
         nobody measured.
+        A column that is a latent state of another component may have gaps; it counts on the scale on which it acts there
+        (`<name>_given_<column>`).
     exponent : float or Prior
         -0.5 by default. With a Prior it is inferred; where grain sizes are missing or have u, only `nuts` then runs.
     slope : Prior or float, optional
@@ -87,20 +89,25 @@ class GrainSize(Component):
 
     def remoteness(self, table: Table) -> float:
         """Distance of d^exponent from zero in standard deviations."""
-        return remoteness(table, self._state(table, power(self._typical_exponent)))
+        return remoteness(table, self._state(table.piece, power(self._typical_exponent)))
 
     @property
     def _typical_exponent(self) -> float:
         exponent = self.prior("exponent", -0.5)
         return float(exponent.ppf(0.5)) if isinstance(exponent, Prior) else exponent
 
-    def _state(self, table: Table, transform: Transform, curved: bool = False) -> LatentState:
-        return LatentState(self.label, self.column, self.u, None, self.by, transform, table.piece, "um", curved=curved, given=self.given)
+    def states(self, piece: str, link: str) -> tuple[LatentState, ...]:
+        """The grain size, as d^exponent, or as its logarithm where the exponent is inferred."""
+        curved = isinstance(self.prior("exponent", -0.5), Prior)
+        return (self._state(piece, LOG if curved else power(self._typical_exponent), curved),)
+
+    def _state(self, piece: str, transform: Transform, curved: bool = False) -> LatentState:
+        return LatentState(self.label, self.column, self.u, None, self.by, transform, piece, "um", curved=curved, given=self.given)
 
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with `<name>_slope`, and the latent grain sizes where they are not known exactly."""
         exponent = self.prior("exponent", -0.5)
-        plain = self._state(table, power(self._typical_exponent))
+        plain = self._state(table.piece, power(self._typical_exponent))
         if not isinstance(exponent, Prior):
             return slope_term(self, table, scale, plain)
         spread = plain.spread(plain.read(table.whole))
@@ -111,9 +118,9 @@ class GrainSize(Component):
         exponent_params, power_of = hyper(f"{self.label}_exponent", exponent)
         params = (*slope_params, *exponent_params)
 
-        state = self._state(table, LOG, curved=True)
+        state = self._state(table.piece, LOG, curved=True)
         readings = state.read(table)
-        bound = state.bind(table) if state.needed(readings) else None
+        bound = state.bind(table, scale) if state.needed(readings) else None
         everywhere = state.read(table.whole)
         typical = float(np.mean(everywhere.value[everywhere.present]))
 

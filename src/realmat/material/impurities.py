@@ -55,6 +55,8 @@ class Impurities(Component):
         The unit of the contents in which slopes are read.
     given : list of str, optional
         Number columns, known on every row, in which the mean of each population is a line (`<name>_<column>_given`).
+        A column that is a latent state of another component may have gaps; it counts on the scale on which it acts there
+        (`<name>_<column>_given_<other>`).
     name : str, optional
 
     Notes
@@ -148,9 +150,9 @@ class Impurities(Component):
 
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with a slope for each column, and the latent contents where they are not known exactly."""
-        specs = {c: self._spec(table, c) for c in self.columns}
+        specs = {c: self._spec(table.piece, c) for c in self.columns}
         readings = {c: spec.read(table) for c, spec in specs.items()}
-        states = {c: spec.bind(table) for c, spec in specs.items() if spec.needed(readings[c])}
+        states = {c: spec.bind(table, scale) for c, spec in specs.items() if spec.needed(readings[c])}
         everywhere = [spec.read(table.whole) for spec in specs.values()]
         length = float(np.sqrt(sum(np.mean(r.value[r.present] ** 2) for r in everywhere if r.present.any())))
         if length == 0:
@@ -170,10 +172,14 @@ class Impurities(Component):
         held = tuple(state.latent for state in states.values())
         return Term(self.label, "material", params, blocks, contribute, rows, notes=notes, states=held)
 
-    def _spec(self, table: Table, column: str) -> LatentState:
+    def states(self, piece: str, link: str) -> tuple[LatentState, ...]:
+        """The contents."""
+        return tuple(self._spec(piece, column) for column in self.columns)
+
+    def _spec(self, piece: str, column: str) -> LatentState:
         u, below = _of(self.u, column), _of(self.below, column)
         name = stored_name(f"{self.label}_{column}")
-        return LatentState(name, column, u, below, self.by, content(self.power, self.log), table.piece, self.unit, given=self.given)
+        return LatentState(name, column, u, below, self.by, content(self.power, self.log), piece, self.unit, given=self.given)
 
 
 def _of(given: Given, column: str) -> str | float | None:

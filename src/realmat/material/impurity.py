@@ -33,6 +33,8 @@ class Impurity(Component):
     given : list of str, optional
         Number columns, known on every row, in which the population's mean is a line (`<name>_given`): how the piece was made tells what
         nobody measured.
+        A column that is a latent state of another component may have gaps; it counts on the scale on which it acts there
+        (`<name>_given_<column>`).
     power : float
         Exponent; the population of c^power is normal.
     log : bool
@@ -94,16 +96,19 @@ class Impurity(Component):
 
     def remoteness(self, table: Table) -> float:
         """Distance of the content from zero in standard deviations."""
-        return remoteness(table, self._state(table))
+        return remoteness(table, self._state(table.piece))
 
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with `<name>_slope`, and the latent contents where they are not known exactly."""
-        return slope_term(self, table, scale, self._state(table))
+        return slope_term(self, table, scale, self._state(table.piece))
 
-    def _state(self, table: Table) -> LatentState:
-        return LatentState(
-            self.label, self.column, self.u, self.below, self.by, content(self.power, self.log), table.piece, self.unit, given=self.given
-        )
+    def states(self, piece: str, link: str) -> tuple[LatentState, ...]:
+        """The content."""
+        return (self._state(piece),)
+
+    def _state(self, piece: str) -> LatentState:
+        transform = content(self.power, self.log)
+        return LatentState(self.label, self.column, self.u, self.below, self.by, transform, piece, self.unit, given=self.given)
 
 
 def content(exponent: float, log: bool) -> Transform:

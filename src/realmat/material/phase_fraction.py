@@ -40,6 +40,8 @@ class PhaseFraction(Component):
     given : list of str, optional
         Number columns, known on every row, in which the population's mean is a line (`<name>_given`): how the piece was made tells what
         nobody measured.
+        A column that is a latent state of another component may have gaps; it counts on the scale on which it acts there
+        (`<name>_given_<column>`).
     mixing : Prior or float, optional
         w: 1 is the Voigt bound (equal strain), 0 the Reuss bound (equal stress), 0.5 Hill's mean; default Uniform(0, 1).
     name : str, optional
@@ -102,8 +104,7 @@ class PhaseFraction(Component):
         phase_params, pure = hyper(f"{self.label}_phase", phase)
         params = (*mixing_params, *phase_params)
         make = self._effect(mixing, pure)
-        linear = self.mixing == 1 and table.link == "identity" and not isinstance(self.matrix, str) and not isinstance(self.phase, str)
-        spec = LatentState(self.label, self.column, self.u, None, self.by, level=table.piece, curved=not linear, given=self.given)
+        spec = self._state(table.piece, table.link)
         if not spec.needed(spec.read(table)):
 
             def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:
@@ -111,8 +112,8 @@ class PhaseFraction(Component):
                 return Contribution(offset=lambda p, xp: effect(fraction, p, xp))
 
             return Term(self.label, "material", params, (), contribute)
-        state = spec.bind(table)
-        if linear:
+        state = spec.bind(table, scale)
+        if not spec.curved:
             return state_term(
                 self,
                 state,
@@ -120,6 +121,14 @@ class PhaseFraction(Component):
                 lambda other, fresh=(): state.on(other, fresh, lambda p, xp: pure(p, xp) - self.matrix),
             )
         return state_term(self, state, params, lambda other, fresh=(): state.curved_on(other, fresh, make(other)))
+
+    def states(self, piece: str, link: str) -> tuple[LatentState, ...]:
+        """The fraction."""
+        return (self._state(piece, link),)
+
+    def _state(self, piece: str, link: str) -> LatentState:
+        linear = self.mixing == 1 and link == "identity" and not isinstance(self.matrix, str) and not isinstance(self.phase, str)
+        return LatentState(self.label, self.column, self.u, None, self.by, level=piece, curved=not linear, given=self.given)
 
     def _effect(self, mixing: Function, pure: Function) -> Callable[[Table], Effect]:
         def on(table: Table) -> Effect:

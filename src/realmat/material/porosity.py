@@ -41,6 +41,8 @@ class Porosity(Component):
     given : list of str, optional
         Number columns, known on every row, in which the population's mean is a line (`<name>_given`): how the piece was made tells what
         nobody measured.
+        A column that is a latent state of another component may have gaps; it counts on the scale on which it acts there
+        (`<name>_given_<column>`).
     law : {"exponential", "power"}
         ``exponential``: contribution ``-slope * P`` to the logarithm (Duckworth, J. Am. Ceram. Soc. 36, 68 (1953); Spriggs, ibid. 44, 628
         (1961)). ``power``: ``slope * log(1 - P)`` (Gibson & Ashby, Proc. R. Soc. A 382, 43 (1982): slope 2 for the modulus of open
@@ -96,7 +98,7 @@ class Porosity(Component):
 
     def remoteness(self, table: Table) -> float:
         """Distance of the porosity from zero in standard deviations."""
-        return remoteness(table, self._state(table))
+        return remoteness(table, self._state(table.piece))
 
     def bind(self, table: Table, scale: Scale) -> Term:
         """Term with `<name>_slope`, and the latent porosities where they are not known exactly."""
@@ -104,7 +106,11 @@ class Porosity(Component):
             raise ModelError(
                 f'{self.label}: pores take a fraction of the property, so the effect adds up only with Model(..., link="log").'
             )
-        return slope_term(self, table, scale, self._state(table), LAWS[self.law][1])
+        return slope_term(self, table, scale, self._state(table.piece), LAWS[self.law][1])
 
-    def _state(self, table: Table) -> LatentState:
-        return LatentState(self.label, self.column, self.u, None, self.by, LAWS[self.law][0], table.piece, given=self.given)
+    def states(self, piece: str, link: str) -> tuple[LatentState, ...]:
+        """The porosity."""
+        return (self._state(piece),)
+
+    def _state(self, piece: str) -> LatentState:
+        return LatentState(self.label, self.column, self.u, None, self.by, LAWS[self.law][0], piece, given=self.given)

@@ -39,6 +39,8 @@ class Solvent(Component):
         Standard uncertainty of `explained_by`.
     given : list of str, optional
         Number columns, known on every row, in which the mean of the polarities' population is a line (`<name>_<explained_by>_given`).
+        A column that is a latent state of another component may have gaps; it counts on the scale on which it acts there
+        (`<name>_<explained_by>_given_<other>`).
     scale : Prior or float, optional
         Standard deviation of what the polarity does not explain; default a half normal of the size of what theory leaves.
     slope : Prior or float, optional
@@ -118,6 +120,10 @@ class Solvent(Component):
         """Term with coefficients `<name>`, and the line in the polarity."""
         own = Unresolved(by=self.column, scale=self.scale, nu=self.nu, name=self.label).bind(table, scale)
         return joined(self, own, slope_term(self, table, scale, self._state())) if self.explained_by else own
+
+    def states(self, piece: str, link: str) -> tuple[LatentState, ...]:
+        """The polarity."""
+        return (self._state(),) if self.explained_by else ()
 
     def _state(self) -> LatentState:
         return LatentState(

@@ -15,6 +15,7 @@ import numpy as np
 
 from realmat.errors import DataError, ModelError
 from realmat.posterior.draws import Posterior
+from realmat.posterior.kin import one_draw_each
 from realmat.posterior.reading import link_variance
 from realmat.table.table import Table, cells
 from realmat.terms.term import Contribution, Noise, Term, Values, degrees, evaluate
@@ -133,6 +134,7 @@ class Stream:
             bound = problem.contributions if not self.fresh else self._bind(problem.cells)
         else:
             self.table, self.cell, bound = self._collapse(table)
+        bound = one_draw_each(problem.terms, bound)
         parts = [(part, term.layer) for term, c in zip(problem.terms, bound, strict=True) for part in _split(term, c)]
         self.weight = (table or problem.table).per(self.cell, len(self.table))
         self.components = tuple(name for (name, _), _ in parts)

@@ -51,6 +51,8 @@ class Column:
         Whether the numbers are differences, such as a standard uncertainty: 5 degC is then 5 K.
     only : tuple of str
         Columns of responses: cells may be empty in rows that hold none of these. Empty: no cell may.
+    given : bool
+        Whether a state's population depends on it: where the column is another component's latent state, that one says what it asks.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Column:
     optional: bool = False
     of_reading: bool = False
     only: tuple[str, ...] = ()
+    given: bool = False
 
 
 @dataclass(frozen=True)

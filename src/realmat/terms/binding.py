@@ -21,6 +21,7 @@ from realmat.terms.parts import Latent
 from realmat.terms.problem import Problem, link_values, native
 from realmat.terms.renaming import Renamer
 from realmat.terms.term import Coefficients, Contribution, Noise, Piece, Rows, Term, stored_name
+from realmat.terms.upstream import states_of
 
 _LEAST_RESIDUAL = 1e-3  # of the response's spread: a theory may follow the response to rounding
 
@@ -204,7 +205,8 @@ class _Seen:
 
     def terms(self, collapsed: Table, cell: np.ndarray, old: int) -> tuple[Term, ...]:
         part = self._cells(collapsed, cell, common=True, old=old)[0]
-        terms = tuple(component.bind(part, self.scale) for component in self.member.components)
+        scale = replace(self.scale, states=states_of(self.member.components, part.levels, part.link))
+        terms = tuple(component.bind(part, scale) for component in self.member.components)
         for term in terms:  # may ask for the level of single rows
             term.contribute(part)
         return terms

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from realmat.fit import Fit
+    from realmat.terms.state import LatentState
 
 PriorLike = Prior | float | None
 
@@ -54,6 +55,8 @@ class Scale:
         Mean of g(y), less what theory components without a default intercept stand for at their columns' means.
     columns : mapping of str to tuple of two float
         Mean and standard deviation of the columns from whose means a component counts, see `Component.counted`.
+    states : mapping of str to LatentState
+        Latent states that the model's components may have, by column; known while they are bound.
     """
 
     response: float
@@ -64,6 +67,7 @@ class Scale:
     carrier: str = ""
     centre: float = 0.0
     columns: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    states: Mapping[str, LatentState] = field(default_factory=dict)
 
     def intercept(self, label: str) -> tuple[float, float]:
         """Centre and width of the default prior of a component's intercept, counted from the means of its columns.
@@ -159,6 +163,17 @@ class Component:
         A slope of 1 sd(response) / sd(column) then moves the intercept by as many sd(response), which its default prior allows for.
         """
         return 0.0
+
+    def states(self, piece: str, link: str) -> tuple[LatentState, ...]:
+        """Latent states that it has where their columns are not known exactly: states of other components may depend on them (`given=`).
+
+        Parameters
+        ----------
+        piece : str
+            The level of a physical piece, see `realmat.table.table.Table.piece`.
+        link : str
+        """
+        return ()
 
     @property
     def counted(self) -> tuple[str, ...]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from realmat.terms.component import Component
 
 _SHOWN = 4  # names of a list
+
+
+def model_in_words(response: str, unit: str, link: str, levels: Mapping[str, str], components: Sequence[Component]) -> str:
+    """A model in words: what of, its levels, its layers, components and priors."""
+    head = f"Model of {response!r}" + (f" in {unit}" if unit else "") + (f", {link} link" if link != "identity" else "")
+    lines = [head, *([f"  levels: {', '.join(f'{k} = {v}' for k, v in levels.items())}"] if levels else [])]
+    return "\n".join([*lines, *(line for component in components for line in described(component))])
 
 
 def described(component: Component) -> list[str]:

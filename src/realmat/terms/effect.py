@@ -30,7 +30,7 @@ def slope_term(component: Component, table: Table, scale: Scale, state: LatentSt
     name = f"{component.label}_slope"
     slopes = Slopes.of(component, table, prior, scale.response / spread)
     if slopes is not None:
-        return _varying(component, table, state, slopes)
+        return _varying(component, table, scale, state, slopes)
     if not state.needed(readings):
         slope = linear(name, prior)
         return Term(
@@ -40,12 +40,12 @@ def slope_term(component: Component, table: Table, scale: Scale, state: LatentSt
             slope.coefficients,
             lambda other, fresh_levels=(): Contribution(*slope.on(complete(other, state))),
         )
-    bound = state.bind(table)
+    bound = state.bind(table, scale)
     params, slope_of = hyper(name, prior)
     return state_term(component, bound, params, lambda other, fresh_levels=(): bound.on(other, fresh_levels, slope_of))
 
 
-def _varying(component: Component, table: Table, state: LatentState, slopes: Slopes) -> Term:
+def _varying(component: Component, table: Table, scale: Scale, state: LatentState, slopes: Slopes) -> Term:
     """The same with a slope for each value of a level."""
     if not state.needed(state.read(table)):
         made = slopes.linear()
@@ -56,7 +56,7 @@ def _varying(component: Component, table: Table, state: LatentState, slopes: Slo
             made.coefficients,
             lambda other, fresh_levels=(): made.on(other, fresh_levels, complete(other, state)),
         )
-    bound, psi = state.bind(table), slopes.hyper()
+    bound, psi = state.bind(table, scale), slopes.hyper()
     typical = float(np.sqrt(np.mean(bound.readings.value[bound.readings.present] ** 2)))
 
     def contribute(other: Table, fresh_levels: tuple[str, ...] = ()) -> Contribution:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,12 @@ from realmat.errors import DataError
 from realmat.table.table import Table, rows_text
 from realmat.terms.component import hyper, indicator
 from realmat.terms.priors import Prior
-from realmat.terms.readings import Readings
+from realmat.terms.readings import Readings, Transform
 from realmat.terms.term import Coefficients, Function, Noise, Param, Piece, Rows, Values, measured
 
 if TYPE_CHECKING:
     from realmat.terms.state import LatentState
+    from realmat.terms.upstream import Given
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,14 @@ class Population:
     sd: Function
     between: Function
     curved: bool
-    line: Line | None = None
+    line: Line | None
+    given: Given
 
     @classmethod
-    def of(cls, spec: LatentState, table: Table, centre: float, spread: float) -> Population:
+    def of(cls, spec: LatentState, table: Table, centre: float, spread: float, given: Given) -> Population:
         """Population on a table, with default priors around the readings' `centre` and `spread`."""
         name, by, level, unit, curved = spec.name, spec.by, spec.level, spec.unit, spec.curved
-        line = Line.of(spec, table, spread) if spec.given else None
+        line = Line.of(spec, given.columns, table, spread) if given.columns else None
         sd_params, sd = hyper(f"{name}_sd", Prior("HalfNormal", sigma=2 * spread), unit=unit)
         top = "population" if by else "mean"
         top_name, wide = f"{name}_{top}", 2.5 * spread
@@ -62,12 +65,13 @@ class Population:
             params += (Param(top_name, Prior("Normal", mu=centre, sigma=wide), unit=unit),)
         else:
             coefficients += (Coefficients(top_name, 1, wide, mean=centre, unit=unit),)
+        params += given.params
         if line is not None:
             params, coefficients = (*params, *line.params), (*coefficients, *line.coefficients)
         codes = table.level(level).codes
         if by is None:
-            of_state = np.zeros(table.level(level).size, dtype=int)
-            return cls(name, None, np.array(["all"], dtype=object), of_state, params, coefficients, sd, lambda p, xp: 0.0, curved, line)
+            of_state, one = np.zeros(table.level(level).size, dtype=int), np.array(["all"], dtype=object)
+            return cls(name, None, one, of_state, params, coefficients, sd, lambda p, xp: 0.0, curved, line, given)
         group = table.level(by)
         of_state = group_of(table, level, by)
         between_params, between = hyper(f"{name}_between_sd", Prior("HalfNormal", sigma=spread), unit=unit)
@@ -78,16 +82,16 @@ class Population:
         else:
             ones = sparse.csr_matrix(np.ones((group.size, 1)))
             coefficients += (Coefficients(mean, group.size, between, dim=dim, coords=coords, parents=((top_name, ones),), unit=unit),)
-        return cls(name, by, group.values, of_state[: codes.max() + 1], params, coefficients, sd, between, curved, line)
+        return cls(name, by, group.values, of_state[: codes.max() + 1], params, coefficients, sd, between, curved, line, given)
 
-    def prior_of(self, states: np.ndarray) -> tuple[Function | float, tuple[tuple[str, sparse.csr_matrix], ...]]:
-        """Prior mean of some states: their own part, and their parents."""
+    def prior_of(self, states: np.ndarray) -> tuple[Function | float, tuple[tuple[str, sparse.csr_matrix], ...], tuple[Piece, ...]]:
+        """Prior mean of some states: their own part, their parents, and the states on which they depend."""
         if self.curved:
-            return self._psi_mean(states), ()
+            return self._psi_mean(states), (), ()
         parents: tuple[tuple[str, sparse.csr_matrix], ...] = ((f"{self.name}_mean", indicator(self.of_state[states], len(self.groups))),)
         if self.line is not None:
             parents += ((self.line.name, sparse.csr_matrix(self.line.of_state[states])),)
-        return 0.0, parents
+        return self.given.offset(states) or 0.0, parents, self.given.pieces(states)
 
     def _psi_mean(self, states: np.ndarray) -> Function:
         name, group, line = f"{self.name}_mean", self.of_state[states], self.line
@@ -100,11 +104,9 @@ class Population:
 
     def measurement(self, name: str, values: np.ndarray, states: np.ndarray, noise: Noise) -> Rows:
         """Exactly known states, as measured rows of the population."""
-        if not self.curved:
-            pieces = tuple(Piece(block, matrix) for block, matrix in self.prior_of(states)[1])
-            return measured(name, values, pieces, noise, self.name)
-        n = len(values)
-        return Rows(name, values, (), ((self.name, self._psi_mean(states)),), noise, np.ones(n), np.zeros(n))
+        own, parents, leans = self.prior_of(states)
+        rows = measured(name, values, (*(Piece(block, matrix) for block, matrix in parents), *leans), noise, self.name)
+        return replace(rows, offsets=((self.name, own),)) if callable(own) else rows
 
     def pieces(self, groups: np.ndarray, weight: Function, x: np.ndarray) -> list[Piece]:
         """``weight * mean`` of each row's group: -1 draws nothing; a group never seen, coded len(groups), has the mean of all groups.
@@ -133,6 +135,8 @@ class Population:
 class Line:
     """What other columns tell of the mean of a population: ``sum_k given_k (x_k - middle_k)``, ``given_k ~ N(0, (2.5 s / sd(x_k))^2)``.
 
+    A column that is another component's state, known exactly everywhere, counts on the scale of that state.
+
     Attributes
     ----------
     name : str
@@ -144,14 +148,14 @@ class Line:
     """
 
     name: str
-    columns: tuple[str, ...]
+    columns: Mapping[str, Transform]
     middle: np.ndarray
     of_state: np.ndarray
     params: tuple[Param, ...]
     coefficients: tuple[Coefficients, ...]
 
     @classmethod
-    def of(cls, spec: LatentState, table: Table, spread: float) -> Line:
+    def of(cls, spec: LatentState, columns: Mapping[str, Transform], table: Table, spread: float) -> Line:
         """The line on a table.
 
         Raises
@@ -162,8 +166,8 @@ class Line:
         level = table.level(spec.level)
         first = np.full(level.size, -1)
         first[level.codes[::-1]] = np.arange(len(table))[::-1]
-        x = np.column_stack([table.numeric(column) for column in spec.given])
-        for column, values in zip(spec.given, x.T, strict=True):
+        x = _stacked(table, columns)
+        for column, values in zip(columns, x.T, strict=True):
             clash = values != values[first[level.codes]]
             if clash.any():
                 where = rows_text(table.index[clash])
@@ -173,20 +177,24 @@ class Line:
         of_state, name = x[first], f"{spec.name}_given"
         middle = of_state.mean(axis=0)
         sd = 2.5 * spread / of_state.std(axis=0)
-        coords, dim = np.array(spec.given, dtype=object), f"{name}_column"
+        coords, dim = np.array(list(columns), dtype=object), f"{name}_column"
         if not spec.curved:
-            blocks: tuple[Coefficients, ...] = (Coefficients(name, len(spec.given), sd, dim=dim, coords=coords),)
-            return cls(name, spec.given, middle, of_state - middle, (), blocks)
+            blocks: tuple[Coefficients, ...] = (Coefficients(name, len(columns), sd, dim=dim, coords=coords),)
+            return cls(name, columns, middle, of_state - middle, (), blocks)
         params = (Param(name, Prior("Normal", mu=0.0, sigma=float(sd.max())), dim, coords),)
-        return cls(name, spec.given, middle, of_state - middle, params, ())
+        return cls(name, columns, middle, of_state - middle, params, ())
 
     def on(self, table: Table) -> np.ndarray:
         """The columns of a table from their middle, shape (rows, columns)."""
-        return np.column_stack([table.numeric(column) for column in self.columns]) - self.middle
+        return _stacked(table, self.columns) - self.middle
 
     def at(self, p: Values, x: np.ndarray) -> Any:
         """The line at columns `x` where its slopes are hyperparameters."""
         return sum(p[self.name][k] * x[:, k] for k in range(x.shape[1]))
+
+
+def _stacked(table: Table, columns: Mapping[str, Transform]) -> np.ndarray:
+    return np.column_stack([transform.forward(table.numeric(column)) for column, transform in columns.items()])
 
 
 def group_of(table: Table, level: str, by: str) -> np.ndarray:
@@ -255,10 +263,10 @@ class Newcomers:
             rows = np.flatnonzero(present)
             first[rows[np.unique(codes[rows], return_index=True)[1]]] = True
             present = first
-        u2 = readings.u**2 if spec.u is not None else np.full(n, np.finfo(float).tiny)
+        u2 = np.where(present, readings.u**2, 1.0) if spec.u is not None else np.full(n, np.finfo(float).tiny)
         return cls(population, codes, groups, np.where(present, readings.value, 0.0), u2, present, unstated, x)
 
-    def _combined(self, p: Values) -> tuple[np.ndarray, np.ndarray]:
+    def combined(self, p: Values) -> tuple[np.ndarray, np.ndarray]:
         """Precision and precision-weighted mean of all readings of each row's specimen."""
         return self._weighted(self.unstated(p, np) ** 2) if np.any(self.u2 == 0) else self._stated
 
@@ -277,13 +285,13 @@ class Newcomers:
 
     def trust(self, p: Values) -> np.ndarray:
         """Weight of the readings against the population, shape (rows,); 0 for a row whose specimen is not new."""
-        precision, _ = self._combined(p)
+        precision, _ = self.combined(p)
         odds = precision * self.population.variance(p, self.groups)
         return odds / (1 + odds)
 
     def reading(self, p: Values) -> np.ndarray:
         """Combined reading of each row's specimen; 0 where there is none."""
-        return self._combined(p)[1]
+        return self.combined(p)[1]
 
     def sd(self, p: Values) -> np.ndarray:
         """Standard deviation of each row's state, given its readings and the population."""

@@ -15,6 +15,7 @@ from realmat.terms.priors import Prior
 from realmat.terms.term import (
     Coefficients,
     Contribution,
+    Fresh,
     Function,
     Known,
     Noise,
@@ -101,9 +102,14 @@ class Renamer:
             c,
             pieces=tuple(self._piece(piece) for piece in c.pieces),
             offset=self.function(c.offset),
-            fresh=tuple(replace(f, sd=self.function(f.sd), nu=self._nu(f.nu), part=self.function(f.part)) for f in c.fresh),
+            fresh=tuple(
+                replace(f, sd=self.function(f.sd), nu=self._nu(f.nu), part=self.function(f.part), of=self.name(f.of)) for f in c.fresh
+            ),
             nonlinear=self._nonlinear(c.nonlinear),
         )
+
+    def _fresh(self, f: Fresh) -> Fresh:
+        return replace(f, sd=self.function(f.sd), nu=self._nu(f.nu), part=self.function(f.part), of=self.name(f.of))
 
     def _nonlinear(self, function: Callable[[Values, Values, Any], Any] | None) -> Callable[[Values, Values, Any], Any] | None:
         if function is None:

@@ -15,12 +15,14 @@ import numpy as np
 
 from realmat.errors import DataError
 from realmat.table.table import ROW, Table, rows_text
-from realmat.terms.component import hyper, indicator
+from realmat.terms.component import Scale, hyper, indicator, join
+from realmat.terms.kin import Kin
 from realmat.terms.parts import Latent
 from realmat.terms.population import Newcomers, Population
 from realmat.terms.priors import Prior
 from realmat.terms.readings import IDENTITY, Readings, Transform, read, rows_in
 from realmat.terms.term import Coefficients, Contribution, Fresh, Function, Noise, Param, Piece, Rows, Scaled, measured
+from realmat.terms.upstream import Given, kin_of
 
 Effect = Callable[[Any, Any, Any], Any]
 """``(z, p, xp) -> (rows,)``: what states z of shape (rows,) add to g(y); one value for each row of the table it was made for."""
@@ -48,7 +50,7 @@ class LatentState:
     curved : bool
         Whether its effect is not linear: the population's mean is then a hyperparameter, so that new specimens have closed forms.
     given : tuple of str
-        Number columns, known everywhere, in which the population's mean is a line.
+        Columns in which the population's mean is a line: numbers known everywhere, or other states of the model.
     """
 
     name: str
@@ -88,13 +90,21 @@ class LatentState:
             raise DataError(f"column {self.column!r}: every value is the same, so its effect cannot be learnt; leave {self.name!r} out.")
         return spread
 
-    def bind(self, table: Table) -> State:
+    def bind(self, table: Table, scale: Scale | None = None) -> State:
         """The state of every specimen of a table.
+
+        Parameters
+        ----------
+        table : Table
+        scale : Scale, optional
+            What a component is bound with: it knows the model's other states, on which this one may depend.
 
         Raises
         ------
         realmat.DataError
             If the readings cannot inform it, or contradict each other.
+        realmat.ModelError
+            If it depends on a state that it cannot depend on.
         """
         table = table.whole  # whoever measures the piece, and whatever, it has one state
         readings = self.read(table)
@@ -105,9 +115,10 @@ class LatentState:
         place = np.full(level.size, -1)
         place[latent] = np.arange(len(latent))
         centre = float(np.mean(readings.value[readings.present]))
-        population = Population.of(self, table, centre, spread)
+        population = Population.of(self, table, centre, spread, Given.of(self, table, scale))
+        kin = kin_of(self, {} if scale is None else scale.states, table)
         typical = float(np.median(readings.u[readings.u > 0])) if (readings.u > 0).any() else spread
-        return State(self, table, readings, level.values, known, place, population, typical)
+        return State(self, table, readings, level.values, known, place, population, typical, kin, scale)
 
     def _known(self, table: Table, readings: Readings, codes: np.ndarray, size: int) -> np.ndarray:
         """State of each specimen that is known exactly (no u was declared); NaN elsewhere."""
@@ -137,6 +148,8 @@ class State:
         Where known exactly, on the state's scale; else NaN.
     place : int array of shape (states,)
         Position among those to be inferred; -1 for a known one.
+    kin : tuple of LatentState
+        The states that depend on it or on which it depends, itself among them, each after those on which it depends.
     params, coefficients, rows, note
         Its share of a term.
     """
@@ -149,6 +162,8 @@ class State:
     place: np.ndarray
     population: Population
     typical_u: float
+    kin: tuple[LatentState, ...]
+    scale: Scale | None
     params: tuple[Param, ...] = field(init=False)
     coefficients: tuple[Coefficients, ...] = field(init=False)
     rows: tuple[Rows, ...] = field(init=False)
@@ -167,7 +182,8 @@ class State:
     def latent(self) -> Latent:
         """By what it is of."""
         spec = self.spec
-        told = {"u": spec.u, "below": spec.below, "by": spec.by, "given": spec.given, "curved": spec.curved}
+        states = tuple(up.name for up in self.population.given.states)
+        told = {"u": spec.u, "below": spec.below, "by": spec.by, "given": spec.given, "given_states": states, "curved": spec.curved}
         names = [*(q.name for q in self.params), *(c.name for c in self.coefficients), *(r.name for r in self.rows)]
         return Latent(spec.name, (spec.column, spec.level, spec.transform, spec.once), told, tuple(names))
 
@@ -195,7 +211,7 @@ class State:
         spec, latent = self.spec, self.inferred
         if len(latent) == 0:
             return ()
-        mean, parents = self.population.prior_of(latent)
+        mean, parents, leans = self.population.prior_of(latent)
         every = np.asarray(self.known, dtype=float)
 
         def complete(z: np.ndarray) -> np.ndarray:
@@ -207,7 +223,8 @@ class State:
         report = None if plain else (complete, lambda x: spec.transform.forward(x[..., latent]))
         name = self.table.level(spec.level).name
         unit = spec.unit
-        return (Coefficients(spec.name, len(latent), self.population.sd, mean, name, self.values, parents, None, spec.level, unit, report),)
+        own = (spec.name, len(latent), self.population.sd, mean, name, self.values, parents, None, spec.level, unit, report)
+        return (Coefficients(*own, leans=leans),)
 
     def _known_rows(self) -> tuple[Rows, ...]:
         """An exactly known state is a measurement of the population."""
@@ -261,7 +278,10 @@ class State:
         offset: Function | None = Scaled(slope, exact) if np.any(exact != 0) else None
         if seen.all():
             return Contribution(tuple(pieces), offset)
-        new = self._newcomers(other, ~seen)
+        if len(self.kin) > 1:
+            there = Kin([spec.bind(self.table, self.scale) for spec in self.kin], other, ~seen).on(self.spec.name, slope)
+            return Contribution((*pieces, *there.pieces), join(offset, there.offset), there.fresh)
+        new = self.newcomers(other, ~seen)
         pieces += self.population.pieces(new.groups, lambda p, xp: slope(p, xp) * (1 - new.trust(p)), new.x)
         fresh = Fresh(new.codes, lambda p, xp: abs(slope(p, xp)) * new.sd(p))
 
@@ -283,7 +303,7 @@ class State:
 
         if seen.all():
             return Contribution(nonlinear=nonlinear)
-        new = self._newcomers(other, ~seen)
+        new = self.newcomers(other, ~seen)
 
         def moments(p: Any) -> tuple[np.ndarray, np.ndarray]:
             centre = self.population.mean_of(p, new.groups, new.x) * (1 - new.trust(p)) + new.trust(p) * new.reading(p)
@@ -301,7 +321,8 @@ class State:
         seen = (codes >= 0) & (level not in fresh_levels)
         return np.maximum(codes, 0), seen
 
-    def _newcomers(self, other: Table, new: np.ndarray) -> Newcomers:
+    def newcomers(self, other: Table, new: np.ndarray) -> Newcomers:
+        """Rows whose state is `new`, bool array of shape (rows,), with what was measured of them."""
         readings = self.spec.read(other) if self.spec.column in other.columns else None
         codes = np.where(new, other.level(self.spec.level).codes, -1)
         return Newcomers.of(self.population, other, codes, readings, self.spec, self.unstated)

@@ -192,12 +192,15 @@ class Fresh:
         Degrees of freedom when the draw is Student t: the name of their Param, or a number.
     part : Function, optional
         The `sd` of the `Bias` that it is a new one of; `sd` itself by default.
+    of : str
+        The latent state that is drawn, where several components depend on the same draw.
     """
 
     groups: np.ndarray
     sd: Function
     nu: str | float | None = None
     part: Function | None = None
+    of: str = ""
 
 
 @dataclass(frozen=True)
