@@ -73,6 +73,8 @@ def test_a_scale_for_every_row_is_said() -> None:
     df = columns()
     model = rm.Model("y", theory=rm.theory.Constant(), observation=rm.observation.Normal(scale_by="x1"))
     assert "40 scales for 40 rows" in model.check(df).text
+    with pytest.raises(rm.DataError, match=r"40 scales for 40 rows, none of which.*u=.*scale_with="):
+        model.fit(df, progress=False)
     with pytest.raises(rm.ModelError):
         rm.observation.Normal(scale_by=[1.0])
 

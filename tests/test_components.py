@@ -324,3 +324,10 @@ def test_the_default_intercept_allows_for_effects_that_count_from_far_away() -> 
     distance = 300 / np.std(df["T"])
     assert constant.sd == pytest.approx(2.5 * np.std(df["y"]) * np.hypot(1, distance))
     assert isinstance(problem.scale, Scale)
+
+
+def test_a_name_that_there_is_not_has_what_python_looks_for_a_likely_one_in() -> None:
+    for module in (rm.theory, rm.material, rm.observation, rm.testing):
+        with pytest.raises(AttributeError) as error:
+            module.GrainSise  # noqa: B018
+        assert (error.value.name, error.value.obj) == ("GrainSise", module)

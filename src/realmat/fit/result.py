@@ -20,7 +20,7 @@ from realmat.support.attached import attach
 from realmat.support.threads import one_blas_thread
 from realmat.terms.arguments import fits
 from realmat.terms.component import reject_unknown
-from realmat.terms.resolution import refuse_exact
+from realmat.terms.resolution import refuse_exact, refuse_single
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -210,6 +210,7 @@ def fit(
     _whole(draws=draws, chains=chains, seed=seed)
     problem = model.bind(data)
     for part in problem.every:
+        refuse_single(part)
         refuse_exact(part)
     number = int(np.random.default_rng().integers(2**31)) if seed is None else int(seed)
     given = {"latents": latents, "sampler": sampler, "tune": tune}

@@ -1,4 +1,4 @@
-"""Readings that agree to the last digit: a noise that nothing keeps from being zero.
+"""Noise of which the readings say nothing: they agree to the last digit, so that nothing keeps it from being zero, or each has a scale.
 
 Where effects reproduce every reading exactly, the density of the data grows without bound as an inferred scale of the noise goes to zero.
 What the readings then tell is that their scatter is below the resolution of the instrument, and only the user knows that.
@@ -50,6 +50,23 @@ def refuse_exact(problem: Problem) -> None:
     for group in groups if len(groups) > 1 else ():
         if _reproduced(problem, noise.group == group, _SPARE):
             _refuse(problem, noise.group == group)
+
+
+def refuse_single(problem: Problem) -> None:
+    """Raise where every row has a noise scale of its own, which no row can tell.
+
+    Raises
+    ------
+    realmat.DataError
+        With where a stated uncertainty of each row goes.
+    """
+    noise, count = problem.response_rows.noise, problem.response_rows.count
+    readings = np.bincount(noise.group[noise.group >= 0], weights=count[noise.group >= 0])
+    if len(readings) > 2 and readings.max() <= 1:
+        raise DataError(
+            f"the noise has {len(readings)} scales for {int(count.sum())} rows, none of which shares its own with another: scale_by= takes "
+            "groups, such as a laboratory; a stated uncertainty of each row goes to u=, a number with which noise grows to scale_with=."
+        )
 
 
 def _reproduced(problem: Problem, own: np.ndarray, spare: int) -> bool:
