@@ -94,7 +94,7 @@ def test_density_and_gradient_are_those_of_the_definition(name):
         own = {c.name: natural[i, where] for c, where in zip(problem.coefficients, system.columns.values(), strict=True)}
         prior = sum(densities.log_prior(q.prior, p[q.name], p) for q in problem.params)
         truth.append(densities.log_density(problem, p, own) + space.many(plain.T)[1][i] - prior)
-    volume = sum(np.sum((1 - k.centred) * np.log(m.sd / k.sd_there), axis=0) for k, m in zip(target.blocks, moments, strict=True))
+    volume = sum(np.log(m.stretch).sum(axis=0) for m in moments)
     assert np.diff(log) == pytest.approx(np.diff(np.array(truth) + volume + stretched), rel=1e-9, abs=1e-7)
     assert target.unplace(values, b) == pytest.approx(beta, abs=1e-9)
     assert target.populations.coordinates(plain) == pytest.approx(thetas, abs=1e-9)

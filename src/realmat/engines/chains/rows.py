@@ -119,13 +119,18 @@ class RowsTarget:
 
     def information(self, values: Batch, b: np.ndarray) -> np.ndarray:
         """What the rows tell of each coefficient, the others known, at one (psi, b): shape (coefficients,)."""
-        eta, states = self._predict(values, b)
-        weight = self.density.weight(self.y, eta, self._by_row([one.derived.at(values, 1)[0] for one in self.own]))
+        _, states = self._predict(values, b)
+        weight = self.weights(values, b)[:, None]
         out = np.zeros(b.shape)
         for piece, (_, scale, _) in zip(self.pieces, states, strict=True):
             own = piece.transposed.power(2) @ weight
             out += own if scale is None else scale**2 * own
         return out[:, 0]
+
+    def weights(self, values: Batch, b: np.ndarray) -> np.ndarray:
+        """Information of each row on its linear predictor at one (psi, b), shape (rows,)."""
+        own = self._by_row([one.derived.at(values, 1)[0] for one in self.own])
+        return np.asarray(self.density.weight(self.y, self._predict(values, b)[0], own)[:, 0])
 
     def gaussian(self, values: Batch, b: np.ndarray, guessed: bool = False) -> dict[str, np.ndarray]:
         """The normal rows that stand for these near one (psi, b): `local` factors of the variance and `latent` values, by name.

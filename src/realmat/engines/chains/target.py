@@ -1,9 +1,11 @@
 """log p(theta, b | y) and its gradient, for many chains at once: the plain joint density, in coordinates that suit Hamiltonian moves.
 
 Coordinates of the effects are beta, with b = beta at a reference psi. Elsewhere an effect keeps its distance from its prior mean in units
-of ``sd(psi)^(1 - c)``: c = 0 is non-centred, c = 1 centred, and each effect has the c that its rows make best, the share of its posterior
-precision that comes from them (Papaspiliopoulos, Roberts & Skoeld, Statistical Science 22, 59, 2007). Coordinates of psi are treated alike
-where a hyperparameter has a population (`Populations`): z, with theta = z at the reference.
+of what its own standard deviation would be with its prior and its rows, ``v(psi) = sd / sqrt(1 + told sd^2)``, `told` being the information
+of the rows at the reference: non-centred where they say little, centred where they say much, and non-centred again as sd goes to zero
+(Papaspiliopoulos, Roberts & Skoeld, Statistical Science 22, 59, 2007, whose power of sd is the tangent of this). Coordinates of psi are
+treated alike where a hyperparameter has a population (`Populations`): z, with theta = z at the reference. `shears` does more where a
+hyperparameter scales effects.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from realmat.algebra import System
 from realmat.algebra.batching import Batch
 from realmat.algebra.slopes import Slopes
 from realmat.algebra.space import Space
+from realmat.engines.chains import shears
 from realmat.engines.chains.derived import Derived
 from realmat.engines.chains.populations import Populations
 from realmat.engines.chains.rows import RowsTarget
@@ -35,9 +38,14 @@ class _Block:
     parents: list[tuple[np.ndarray, sparse.csr_matrix, sparse.csr_matrix]]
     constant: np.ndarray
     plain: bool
-    centred: np.ndarray
+    told: np.ndarray
     sd_there: np.ndarray
     mean_there: np.ndarray
+
+    def width(self, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """v for prior standard deviations, and d log v / d log sd."""
+        free = 1 / (1 + self.told * sd * sd)
+        return sd * np.sqrt(free), free
 
     def away(self, beta: np.ndarray) -> np.ndarray:
         """Distances from the prior mean at the reference psi."""
@@ -49,21 +57,23 @@ class _Block:
 
 @dataclass
 class _Moments:
-    """Of one block at n psi: prior mean and sd, how distances are stretched, and the derivatives of mean and sd."""
+    """Of one block at n psi: prior mean and sd, how distances are stretched and how that goes with sd, and the derivatives of both."""
 
     mean: np.ndarray
     sd: np.ndarray
     stretch: np.ndarray
+    free: np.ndarray
     mean_slopes: list[np.ndarray]
     sd_slopes: list[np.ndarray]
 
 
 @dataclass(frozen=True)
 class Centring:
-    """c of each block of effects and of each hyperparameter with a population, arrays of shape (size,)."""
+    """What rows tell of each block of effects, and c of hyperparameters with a population, of shape (size,); information of rows for each shear."""
 
     effects: list[np.ndarray]
     populations: list[np.ndarray] | None
+    shears: list[np.ndarray]
 
 
 class Target:
@@ -85,6 +95,7 @@ class Target:
         self.rows = [RowsTarget(family, self.typical) for family in system.families]
         hierarchical = [c for c in system.problem.coefficients if callable(c.sd) or callable(c.mean) or self._parents(c)]
         self.blocks, self._names = [self._block(c) for c in hierarchical], [c.name for c in hierarchical]
+        self.shears = shears.find(system, self.rows, dict(zip(self._names, (block.sd for block in self.blocks), strict=True)))
         fixed = system.fixed_precision > 0
         self._precision, self._mean = (np.where(fixed, x, 0.0)[:, None] for x in (system.fixed_precision, system.fixed_mean))
 
@@ -113,7 +124,9 @@ class Target:
             size = len(block.where)
             block.sd_there = np.broadcast_to(block.sd.at(values, 1)[0], (size, 1))
             block.mean_there = np.broadcast_to(block.mean.at(values, 1)[0], (size, 1))
-            block.centred = centring.effects[k][:, None] if centring else np.zeros((size, 1))
+            block.told = centring.effects[k][:, None] if centring else np.zeros((size, 1))
+        for k, shear in enumerate(self.shears):
+            shear.refer(values, centring.shears[k] if centring else None)
 
     def place(self, values: Batch, beta: np.ndarray) -> tuple[np.ndarray, list[_Moments]]:
         """b from beta at n psi, both of shape (coefficients, n), elimination order, from the system's reference."""
@@ -121,16 +134,22 @@ class Target:
         for block in self.blocks:
             sd, sd_slopes = block.sd.at(values, n)
             mean, mean_slopes = block.mean.at(values, n)
-            stretch = (sd / block.sd_there) ** (1 - block.centred)
+            width, free = block.width(sd)
+            stretch = width / block.width(block.sd_there)[0]
             here = mean - block.constant + stretch * block.away(beta)
             for place, matrix, _ in block.parents:
                 here += matrix @ b[place]
             b[block.where] = here
-            moments.append(_Moments(mean, sd, stretch, mean_slopes, sd_slopes))
+            moments.append(_Moments(mean, sd, stretch, free, mean_slopes, sd_slopes))
+        for shear in self.shears:
+            shear.move(values, b, -1.0)
         return b, moments
 
     def unplace(self, values: Batch, b: np.ndarray) -> np.ndarray:
         """The inverse of `place`."""
+        b = b.copy()
+        for shear in self.shears:
+            shear.move(values, b, 1.0)
         beta = b.copy()
         for block in self.blocks:
             sd, mean = (x.at(values, b.shape[1])[0] for x in (block.sd, block.mean))
@@ -139,7 +158,7 @@ class Target:
             for place, matrix, _ in block.parents:
                 away -= matrix @ b[place]
                 back = back + matrix @ beta[place]
-            beta[block.where] = back + away * (sd / block.sd_there) ** (block.centred - 1)
+            beta[block.where] = back + away * (block.width(block.sd_there)[0] / block.width(sd)[0])
         return beta
 
     def at(self, z: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -164,7 +183,9 @@ class Target:
         for rows in self.rows:
             log = log + rows.at(here.values, b, down, into)
         for block, m in zip(self.blocks, moments, strict=True):
-            log = log + self._prior(block, m, b, down, into) + np.sum((1 - block.centred) * np.log(m.sd / block.sd_there), axis=0)
+            log = log + self._prior(block, m, b, down, into) + np.log(m.stretch).sum(axis=0)
+        for shear in self.shears:
+            shear.pull(here.values, b, down, into)
         in_beta = self._back(beta, b, moments, down, into)
         gradient = here.gradient
         for param, where in zip(self.space.params, self.space.slices, strict=True):
@@ -192,7 +213,7 @@ class Target:
             stretched = m.stretch * own
             if m.sd_slopes:
                 away = m.stretch * block.away(beta)
-                block.sd.pull(m.sd_slopes, _like((1 - block.centred) * (own * away + 1) / m.sd, block.sd), into)
+                block.sd.pull(m.sd_slopes, _like(m.free * (own * away + 1) / m.sd, block.sd), into)
             block.mean.pull(m.mean_slopes, _like(own, block.mean), into)
             for place, _, transposed in block.parents:
                 assert direct is not None
@@ -215,8 +236,9 @@ class Target:
         effects = []
         for block, name in zip(self.blocks, self._names, strict=True):
             told = sum(x[block.where] for family, x in seen.items() if family != f"{name}_prior")
-            effects.append(told / (told + 1 / np.square(block.sd.at(values, 1)[0][:, 0])))
-        return Centring(effects, self.populations.shares(theta, self._bend(theta, b)))
+            effects.append(told)
+        moved = [shear.rows.weights(values, b) for shear in self.shears]
+        return Centring(effects, self.populations.shares(theta, self._bend(theta, b)), moved)
 
     def _bend(self, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Second derivatives of the log density in each hyperparameter with a population; the elements of one are moved together."""
