@@ -56,7 +56,7 @@ MORE = {
     },
     "a state with limits": {
         "theory": rm.theory.Constant(),
-        "material": rm.material.Impurity("imp", u=0.3, below="limit", by="route"),
+        "material": [rm.material.Impurity("imp", u=0.3, below="limit", by="route"), rm.material.Unresolved("specimen")],
     },
 }
 
@@ -109,6 +109,23 @@ def test_density_and_gradient_are_those_of_the_definition(name):
         move = 0.1 * step * rng.standard_normal(beta.shape)
         slope = sum(c * (target.at(thetas, beta + m * move)[0] - target.at(thetas, beta - m * move)[0]) for m, c in EIGHTH.items())
         assert np.sum(in_beta * move, axis=0) == pytest.approx(slope, rel=1e-8, abs=1e-8 * (1 + np.abs(log).max()))
+
+
+def test_the_rest_of_a_specimen_takes_up_what_the_slope_of_its_state_adds():
+    """Their sum moves by the share 1 / (1 + n w sd^2) of n readings of weight w: not at all where there are many."""
+    target, thetas, beta = targeted(bound("a state with limits"))
+    (shear,) = target.shears
+    values = target.space.many(thetas.T)[0]
+    moved = {**values, "impurity_imp_slope": values["impurity_imp_slope"] + 0.7}
+    before, after = target.place(values, beta)[0], target.place(moved, beta)[0]
+    rows = target.rows[0]
+    group, there = shear.group.T, target.space.many(target.space.start()[None])[0]
+    one = np.asarray(group.T @ (rows.weights(there, np.zeros((len(beta), 1))) * (group @ np.ones(group.shape[1]))))
+    left = 1 / (1 + one * there["unresolved_specimen_scale"] ** 2)
+    added = 0.7 * (before[shear.columns] + shear.shift)
+    state = np.asarray([np.flatnonzero(row)[0] if row.any() else -1 for row in (shear.group @ shear.matrix).toarray()])
+    taken = (after - before)[shear.where]
+    assert (added[state] + taken)[state >= 0] == pytest.approx((left[:, None] * added[state])[state >= 0], abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["student", "state", "scales", "limits and tails"])

@@ -69,11 +69,11 @@ class _Moments:
 
 @dataclass(frozen=True)
 class Centring:
-    """What rows tell of each block of effects, and c of hyperparameters with a population, of shape (size,); information of rows for each shear."""
+    """What rows tell of each block of effects, and c of hyperparameters with a population, of shape (size,); what each shear moves."""
 
     effects: list[np.ndarray]
     populations: list[np.ndarray] | None
-    shears: list[np.ndarray]
+    shears: list[sparse.csr_matrix]
 
 
 class Target:
@@ -95,7 +95,7 @@ class Target:
         self.rows = [RowsTarget(family, self.typical) for family in system.families]
         hierarchical = [c for c in system.problem.coefficients if callable(c.sd) or callable(c.mean) or self._parents(c)]
         self.blocks, self._names = [self._block(c) for c in hierarchical], [c.name for c in hierarchical]
-        self.shears = shears.find(system, self.rows, dict(zip(self._names, (block.sd for block in self.blocks), strict=True)))
+        self.shears = shears.find(system, self.rows, self._names)
         fixed = system.fixed_precision > 0
         self._precision, self._mean = (np.where(fixed, x, 0.0)[:, None] for x in (system.fixed_precision, system.fixed_mean))
 
@@ -237,7 +237,8 @@ class Target:
         for block, name in zip(self.blocks, self._names, strict=True):
             told = sum(x[block.where] for family, x in seen.items() if family != f"{name}_prior")
             effects.append(told)
-        moved = [shear.rows.weights(values, b) for shear in self.shears]
+        sds = dict(zip(self._names, (block.sd.at(values, 1)[0] for block in self.blocks), strict=True))
+        moved = [shear.shares(values, b, sds[shear.block]) for shear in self.shears]
         return Centring(effects, self.populations.shares(theta, self._bend(theta, b)), moved)
 
     def _bend(self, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
