@@ -87,32 +87,36 @@ def test_a_crossed_gauge_study() -> None:
     np.testing.assert_allclose(operators["from_mean_u"], 0.047, atol=0.003)
 
 
-GLUCOSE = [  # mg/dL in serum, three readings of each of eight laboratories
-    [41.03, 41.45, 41.37],
-    [41.17, 42.00, 41.15],
-    [41.01, 40.68, 42.66],
-    [39.37, 42.37, 42.63],
-    [41.88, 41.19, 41.32],
-    [43.28, 40.50, 42.28],
-    [41.08, 41.27, 39.02],
-    [43.36, 42.65, 41.72],
-]
+# mg/dL in serum, three readings of each of eight laboratories: ASTM E691-99, as the R package ILS has them (Flores et al., Chemom. Intell.
+# Lab. Syst. 181, 11, 2018). Materials B and C are left out: the package has readings as first reported, which the standard corrects.
+GLUCOSE = {
+    "A": "41.03 41.45 41.37 41.17 42.00 41.15 41.01 40.68 42.66 39.37 42.37 42.63 41.88 41.19 41.32 43.28 40.50 42.28 "
+    "41.08 41.27 39.02 43.36 42.65 41.72",
+    "D": "193.71 193.59 193.65 190.88 200.14 194.30 192.71 193.28 190.28 195.85 196.36 199.43 192.59 191.44 195.12 195.34 198.26 198.13 "
+    "194.66 191.99 187.13 197.56 195.99 200.82",
+    "E": "292.78 294.09 292.89 292.27 309.40 295.08 295.53 290.14 292.34 295.19 295.44 296.83 293.93 292.48 294.28 297.74 296.80 290.33 "
+    "287.29 293.76 289.36 298.46 295.28 296.12",
+}
 
 
 def test_the_example_of_e691() -> None:
-    """ASTM E691-99, glucose in serum, material A: mean 41.5183, s_x 0.6061, s_r 1.0632 and, never below it, s_R 1.0632.
-
-    Mandel's h and k by their definitions.
-    """
-    df = pd.DataFrame([(lab, y) for lab, readings in enumerate(GLUCOSE, 1) for y in readings], columns=["lab", "glucose"]).assign(
-        material="A"
-    )
+    """ASTM E691-99, glucose in serum: the standard's statistics of three materials; Mandel's h and k of the first by their definitions."""
+    rows = [(material, place // 3 + 1, float(y)) for material, text in GLUCOSE.items() for place, y in enumerate(text.split())]
+    df = pd.DataFrame(rows, columns=["material", "lab", "glucose"])
     levels = {"material": "material", "lab": "lab"}
-    model = rm.Model("glucose", unit="mg/dL", levels=levels, theory=rm.theory.Constant(), observation=rm.observation.Normal(bias_by="lab"))
+    own = rm.material.Unresolved(by="material")
+    noise = rm.observation.Normal(bias_by="lab")
+    model = rm.Model("glucose", unit="mg/dL", levels=levels, theory=rm.theory.Constant(), material=own, observation=noise)
     found = model.fit(df, seed=1, draws=50, progress=False).repeatability(by="material")
-    row = found.table.loc["A"]
-    assert [round(row[name], 4) for name in ("mean", "s_x", "s_r", "s_R")] == [41.5183, 0.6061, 1.0632, 1.0632]
-    assert [round(row[name], 2) for name in ("r", "R")] == [2.98, 2.98]
-    np.testing.assert_allclose(found.consistency["h"], [-0.39, -0.13, -0.11, -0.10, -0.09, 0.83, -1.75, 1.75], atol=0.006)
-    np.testing.assert_allclose(found.consistency["k"], [0.21, 0.46, 1.00, 1.70, 0.34, 1.32, 1.17, 0.77], atol=0.006)
-    np.testing.assert_allclose(found.consistency[["h_critical", "k_critical"]].iloc[0], [2.15, 2.06], atol=0.006)
+    published = {  # mean, s_x, s_r, s_R (never below s_r), r, R
+        "A": [41.5183, 0.6061, 1.0632, 1.0632, 2.98, 2.98],
+        "D": [194.7170, 2.5950, 2.6251, 3.3657, 7.35, 9.42],
+        "E": [294.4920, 2.6931, 3.9350, 4.1923, 11.02, 11.74],
+    }
+    for material, values in published.items():
+        row = found.table.loc[material, ["mean", "s_x", "s_r", "s_R", "r", "R"]].to_numpy(dtype=float)
+        assert (np.abs(row - values) < [1.1e-4, 1.1e-4, 1.1e-4, 1.1e-4, 0.006, 0.006]).all()
+    first = found.consistency[found.consistency["material"] == "A"]
+    np.testing.assert_allclose(first["h"], [-0.39, -0.13, -0.11, -0.10, -0.09, 0.83, -1.75, 1.75], atol=0.006)
+    np.testing.assert_allclose(first["k"], [0.21, 0.46, 1.00, 1.70, 0.34, 1.32, 1.17, 0.77], atol=0.006)
+    np.testing.assert_allclose(first[["h_critical", "k_critical"]].iloc[0], [2.15, 2.06], atol=0.006)

@@ -233,3 +233,13 @@ def test_a_chain_that_is_stopped_keeps_what_is_done(monkeypatch):
     run = sample(bound("limits"), 1000, 4, 1, progress=False)
     assert run.params["noise_scale"].shape == (4, 240)
     assert run.facts["interrupted"] == "interrupted after 240 of 1000 draws"
+
+
+def test_strengths_of_pieces_of_many_sizes_are_found_from_where_their_readings_lie() -> None:
+    """Weibull: a search that took readings for their logarithms, or their own modulus for known, began where no chain comes back from."""
+    template = rm.templates.get("fracture_strength")
+    fit = template.model("real").fit(template.data(), draws=300, seed=1, progress=False)
+    assert fit.facts["r_hat"] < 1.03
+    modulus = fit.tree["posterior"]["noise_modulus"]
+    assert abs(float(modulus.mean()) - 10) < 3 * float(modulus.std())
+    assert float(modulus.std()) < 1.2

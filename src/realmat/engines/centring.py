@@ -11,8 +11,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from realmat.posterior.prior_draws import by_parents
+from realmat.posterior.reading import own_values
 from realmat.terms.problem import Problem
-from realmat.terms.term import Values, evaluate
+from realmat.terms.term import Rows, Values, evaluate
 
 CENTRED_FROM = 5.0
 """Information from the data, relative to the prior's, from which a coefficient is centred."""
@@ -26,9 +27,7 @@ def information(problem: Problem, p: Values) -> dict[str, np.ndarray]:
     """
     precision = {block.name: np.zeros(block.size) for block in problem.coefficients}
     for rows in problem.rows:
-        noise = rows.noise
-        scales = np.append(np.asarray(evaluate(noise.scales, p, default=0.0), dtype=float), 0.0)  # group -1 reads the zero
-        weight = rows.count / (noise.u**2 + scales[noise.group] ** 2)
+        weight = _weight(rows, p)
         for _, piece in rows.pieces:
             scale = np.asarray(evaluate(piece.scale, p), dtype=float)
             precision[piece.coefficients] += piece.matrix.power(2).T @ (weight * scale**2)
@@ -41,6 +40,16 @@ def information(problem: Problem, p: Values) -> dict[str, np.ndarray]:
         for part in block.mean_parts:
             precision[part.coefficients] += part.matrix.power(2).T @ passed_on * float(evaluate(part.scale, p)) ** 2
     return out
+
+
+def _weight(rows: Rows, p: Values) -> np.ndarray:
+    """What each row says of its linear predictor; of counts, fractions and strengths where their densities guess it to be."""
+    noise = rows.noise
+    if noise.density is not None and noise.density.native:
+        eta = noise.density.guess(rows.y)[:, None]
+        return np.asarray(noise.density.weight(rows.y, eta, own_values(noise, [p])))[:, 0]
+    scales = np.append(np.asarray(evaluate(noise.scales, p, default=0.0), dtype=float), 0.0)  # group -1 reads the zero
+    return np.asarray(rows.count / (noise.u**2 + scales[noise.group] ** 2))
 
 
 def centred(problem: Problem, points: Iterable[Values]) -> dict[str, np.ndarray]:

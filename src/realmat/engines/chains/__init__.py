@@ -78,6 +78,8 @@ class Start:
         A square root of the covariance of theta, roughly.
     thetas, weights : arrays of shape (n, theta size) and (n,), optional
         Weighted draws to start from: all modes that were found are among them.
+    known : bool
+        Whether `root` is a better guess of the covariance than the curvature of the joint density.
     warm : bool
         Whether the draws are nearly those that are looked for, so that the first stages of warm-up can be left out.
     """
@@ -86,6 +88,7 @@ class Start:
     root: np.ndarray
     thetas: np.ndarray | None = None
     weights: np.ndarray | None = None
+    known: bool = True
     warm: bool = False
 
 
@@ -112,7 +115,8 @@ class Sampler:
         self.count, self.chains = self.parts * chains, chains
         around = start.centre + 0.3 * rng.standard_normal((8, space.size)) @ start.root.T
         self.target = Target(system, space, around)
-        self.coordinates = Coordinates(self.target, start.centre, np.zeros((system.size, 1)), start.root)
+        root = start.root if start.known else None
+        self.coordinates = Coordinates(self.target, start.centre, np.zeros((system.size, 1)), root)
         q = _SPREAD * rng.standard_normal((space.size + system.size, self.count))
         if start.thetas is not None:
             some = start.thetas[rng.choice(len(start.thetas), size=self.count, p=start.weights)]

@@ -15,6 +15,7 @@ from realmat.algebra.conditional import Conditional
 from realmat.engines.chains.target import STEP, Target
 
 _NEWTON, _HALVINGS, _SETTLED = 30, 6, 1e-3
+_WIDEST, _NARROWEST = 1.0, 1e-6  # sd of a hyperparameter before there are chains
 _SHRINK = 0.1  # few chains, many psi: their covariance shrunk towards its diagonal
 
 
@@ -28,13 +29,16 @@ class Coordinates:
     centre : array of shape (theta size,)
     b : array of shape (coefficients, 1)
         Where to look for the mode.
-    root : array of shape (theta size, theta size)
-        A square root of the covariance of theta; or, with `thetas`, of the coordinates before these.
+    root : array of shape (theta size, theta size), optional
+        A square root of the covariance of theta; or, with `thetas`, of the coordinates before these. Without, that of the curvature of the
+        joint density where the effects have their mode.
     thetas : array of shape (n, theta size), optional
         Draws from which the covariance is learnt.
     """
 
-    def __init__(self, target: Target, centre: np.ndarray, b: np.ndarray, root: np.ndarray, thetas: np.ndarray | None = None) -> None:
+    def __init__(
+        self, target: Target, centre: np.ndarray, b: np.ndarray, root: np.ndarray | None, thetas: np.ndarray | None = None
+    ) -> None:
         self.target, self.centre = target, centre
         values = target.space.many(centre[None])[0]
         target.refer(centre)
@@ -46,7 +50,10 @@ class Coordinates:
         self._follow = (
             self._conditional.coloured(self._conditional.whitened(cross[self.size[0] :])) if cross.size else cross[self.size[0] :]
         )
-        self.root = self._turned(root) if thetas is None else self._learnt(root, thetas)
+        if root is None:
+            self.root = self._curved(cross)
+        else:
+            self.root = self._turned(root) if thetas is None else self._learnt(root, thetas)
 
     def _turned(self, root: np.ndarray) -> np.ndarray:
         """A square root of the covariance of z, to first order about the centre."""
@@ -93,6 +100,12 @@ class Coordinates:
         _, in_theta, in_beta = self.target.at(ends, np.repeat(self.mode, 2 * d, axis=1))
         both = np.concatenate([in_theta, in_beta])
         return np.nan_to_num((both[:, :d] - both[:, d:]) / (2 * STEP))
+
+    def _curved(self, cross: np.ndarray) -> np.ndarray:
+        d = self.size[0]
+        curvature = -cross[:d] - cross[d:].T @ self._follow
+        eigenvalues, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
+        return np.asarray(vectors / np.sqrt(np.clip(eigenvalues, 1 / _WIDEST**2, 1 / _NARROWEST**2)))
 
     def _learnt(self, root: np.ndarray, thetas: np.ndarray) -> np.ndarray:
         """A square root of the covariance of draws (n, theta size): of few draws, what they say of the coordinates that `root` gives.

@@ -141,11 +141,11 @@ class RowsTarget:
         family = self.family
         if not family.augmented:
             return {}
-        eta, _ = self._predict(values, b)
-        if guessed and self.density.native:
-            eta = self.density.guess(self.y)[:, None]
+        at_guess = guessed and self.density.native
+        eta = self.density.guess(self.y)[:, None] if at_guess else self._predict(values, b)[0]
         own = [one.derived.at(values, 1)[0] for one in self.own]
         weight = self.density.weight(self.y, eta, self._by_row(own))[:, 0]
         single = {name: v[..., 0] for name, v in values.items()}
-        latent = eta[:, 0] + self._derivatives(eta, own).eta[:, 0] / weight
+        # a guess knows of no own parameter, and no Newton step is to be trusted far from where the density is quadratic
+        latent = eta[:, 0] if at_guess else eta[:, 0] + self._derivatives(eta, own).eta[:, 0] / weight
         return {family.local: 1 / (weight * family.variance(single)[family.key]), family.latent: latent}

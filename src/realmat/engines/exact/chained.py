@@ -17,6 +17,7 @@ from realmat.engines.exact.explore import Explored
 from realmat.engines.exact.space import Density
 from realmat.engines.exact.store import Store
 from realmat.posterior.draws import Draws
+from realmat.terms.problem import native
 
 MANY = 24  # hyperparameters from which chains with gradients are faster than importance sampling
 _SPARSE, _DENSE, _ROW = 0.4, 0.08, 60.0  # nanoseconds for a multiply-add, scattered and inside LAPACK, and for a row's density
@@ -91,9 +92,12 @@ def _mode(system: System, joint: System, space: Space) -> Start:
     if not space.size:
         return Start(np.zeros(0), np.zeros((0, 0)))
     aux = system.example_auxiliary()  # without heavy tails or limits
+    read = any(native(rows.noise) for rows in system.problem.rows)
+    if read:
+        aux = _standing(joint, space, system.example, aux, guessed=True)
     found = modes.typical(Density(system, aux=aux))
     density = Density(system, aux=aux)
-    for _ in range(_ROUNDS if system.augmented else 0):
+    for _ in range(_ROUNDS if system.augmented and not read else 0):  # normal rows know of no dispersion and no modulus
         before, aux = found.location, _standing(joint, space, density.space.values(found.location), aux)
         density = Density(system, aux=aux)
         found = modes.climb(density, before, np.linalg.cholesky(found.covariance))
@@ -107,18 +111,22 @@ def _mode(system: System, joint: System, space: Space) -> Start:
     turn = np.array([(plain(location + step) - plain(location - step)) / (2 * _STEP) for step in _STEP * np.eye(space.size)]).T
     covariance = turn @ covariance @ turn.T
     eigenvalues, vectors = np.linalg.eigh(np.where(np.isfinite(covariance), covariance, 0.0))
-    return Start(plain(location), vectors * np.sqrt(np.clip(eigenvalues, _NARROWEST**2, _WIDEST**2)))
+    return Start(plain(location), vectors * np.sqrt(np.clip(eigenvalues, _NARROWEST**2, _WIDEST**2)), known=not read)
 
 
-def _standing(joint: System, space: Space, values: Mapping[str, np.ndarray], aux: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _standing(
+    joint: System, space: Space, values: Mapping[str, np.ndarray], aux: Mapping[str, np.ndarray], guessed: bool = False
+) -> dict[str, np.ndarray]:
     """Auxiliary values of the normal rows that stand for heavy tails and limits where normal rows `aux` lead, with psi at `values`.
+
+    If `guessed`, counts, fractions and strengths stand where their densities guess from the readings.
 
     Their weights are Fisher information: squared distances of the values that stand for readings agree with it on average, so that
     scales found from them are those of the density itself (Huber & Ronchetti, Robust Statistics, 2009, section 7.8).
     """
     target = Target(joint, space, np.tile(space.theta(values), (_TRIED, 1)))
     b = joint.at({**values, **aux}).centred[:, None]
-    return target.gaussian({name: np.asarray(value)[..., None] for name, value in values.items()}, b)
+    return target.gaussian({name: np.asarray(value)[..., None] for name, value in values.items()}, b, guessed)
 
 
 def _near(known: Mapping[str, np.ndarray], space: Space) -> Start:
