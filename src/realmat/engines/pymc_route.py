@@ -19,7 +19,7 @@ from scipy import sparse
 
 from realmat.algebra.example import example_values
 from realmat.engines import centring
-from realmat.engines.pymc_rows import log_density, observe, sd_of
+from realmat.engines.pymc_rows import density_of, observe
 from realmat.errors import ModelError
 from realmat.posterior.prior_draws import by_parents
 from realmat.terms.priors import Prior
@@ -297,12 +297,7 @@ def _collapsed(problem: Problem, parts: Mapping[str, Mapping[str, Any]], p: Valu
 
     for rows in problem.rows:
         mean = _mean(parts[rows.name]) if rows.name in parts else _reading(rows, p, b)
-        sd = sd_of(rows.noise, p)
-        nu = None if rows.noise.nu is None else degrees(rows.noise.nu, p)
-        density = log_density(rows.y, mean, sd, nu, rows.noise.censored)
-        if rows.within.any():
-            density = density - 0.5 * rows.within / (rows.count * sd**2)
-        pm.Potential(rows.name, pt.sum(density if (rows.count == 1).all() else rows.count * density))
+        pm.Potential(rows.name, pt.sum(density_of(rows, mean, p)))
 
 
 def _readable(own: Problem, parts: Mapping[str, Any], p: Values, b: Mapping[str, Any], where: Where) -> None:
@@ -314,7 +309,7 @@ def _readable(own: Problem, parts: Mapping[str, Any], p: Values, b: Mapping[str,
     for name, part in by_row.items():
         if name:
             pm.Deterministic(f"{front}{name}_contribution", part, dims=dim)
-    observe(own.response_rows, own.table.numeric(own.response), _mean(by_row), own.cell, p, dim, own.link == "log", own.table)
+    observe(own.response_rows, own.table.numeric(own.response), _mean(by_row), own.cell, p, dim, own.link, own.table)
 
 
 def _derived(problem: Problem, p: Values, where: Where) -> None:
@@ -334,7 +329,7 @@ def _characterised(problem: Problem, p: Values, b: Mapping[str, Any]) -> None:
             continue
         repeated = np.repeat(np.arange(len(rows.y)), rows.count.astype(int))
         mean = pt.as_tensor(_reading(rows, p, b))[repeated]
-        observe(rows, rows.y[repeated], mean, repeated, p, f"{rows.name}_reading", False)
+        observe(rows, rows.y[repeated], mean, repeated, p, f"{rows.name}_reading", "identity")
 
 
 def _by_row(part: Any, cell: np.ndarray) -> Any:
