@@ -13,7 +13,8 @@ _SEEN = 0.999  # share of the weight that a mixture is fitted to: most draws of 
 _RIDGE, _FINE_RIDGE = 1e-9, 1e-13  # of variances in units of the points' own, and of their correlations
 _NARROWER = 0.01  # times as wide as a component was when EM began, which it stays at least
 _LEAST = 0.02  # weight of a mode: as a normal its mass may be far too small
-_PLENTY = 150  # points by dimension, and for ten more, from which a mixture is learnt
+_PLENTY = 150  # points by dimension, and for ten more, from which a mixture is found; all draws polish it
+_POLISHED = 3  # steps of that
 _SETTLED = 1e-3  # gain in mean log density below which EM has settled
 
 
@@ -99,9 +100,10 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
     effective = 1 / np.sum(weights**2)
     heaviest = np.argsort(weights)[::-1]
     kept = heaviest[: int(np.searchsorted(np.cumsum(weights[heaviest]), _SEEN)) + 1]
-    x, weights = _thinned(x[kept], weights[kept] / weights[kept].sum(), _PLENTY * (d + 10), rng)
+    x, weights = x[kept], weights[kept] / weights[kept].sum()
     centre, root = _frame(x, weights)
-    x = np.linalg.solve(root, (x - centre).T).T
+    every, all_weights = np.linalg.solve(root, (x - centre).T).T, weights
+    x, weights = _thinned(every, weights, _PLENTY * (d + 10), rng)
     best, best_score = None, -math.inf
     tails: tuple[float, ...] = _TAILS
     for k in range(1, most + 1):
@@ -122,6 +124,8 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
         if best is None or float(weights @ candidate.logpdf(x)) > float(weights @ best.logpdf(x)):
             best = candidate
     assert best is not None
+    if len(every) > len(x):
+        best = _climb(every, all_weights, best, _POLISHED)
     return Mixture(best.weights, centre + best.locations @ root.T, root @ best.factors, best.nu)
 
 
