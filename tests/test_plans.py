@@ -167,3 +167,40 @@ def test_one_property_of_several() -> None:
     with pytest.raises(rm.ModelError, match="of which property"):
         fit.plans(1.0, {"observation": 1})
     assert fit.plans(0.95, {"observation": 1, "lab": 3}, new="specimen", of="y").best
+
+
+def test_a_level_inside_another_is_another_in_each() -> None:
+    """Sections cut from specimens (nested variance components, Searle, Casella & McCulloch 1992, section 4.6), and what they cost."""
+    section = 0.4
+    df = rows().assign(section=lambda d: d["piece"].astype(str) + (d["n"] % 2).map({0: "a", 1: "b"}))
+    parts = [rm.material.Unresolved(by="specimen", scale=SPECIMEN), rm.material.Unresolved(by="section", scale=section)]
+    fit = nested(material=parts).fit(df, draws=100, seed=1, progress=False)
+    found = aleatoric(fit.budget(new="specimen", average={"observation": 3, "specimen": 2, "section": 4, "lab": 2}))
+    assert found["unresolved_specimen"] == pytest.approx(SPECIMEN**2 / 2)
+    assert found["unresolved_section"] == pytest.approx(section**2 / 8)
+    assert found["bias_lab"] == pytest.approx(LAB**2 / 2)
+    assert found["noise"] == pytest.approx(NOISE**2 / 48)
+    table = fit.plans(0.6, {"specimen": 10.0, "section": 3.0, "lab": 1.0}, new="specimen", most=8).table
+    cost = 10 * table["specimen"] + 3 * table["specimen"] * table["section"] + table["lab"]
+    assert list(table["cost"]) == pytest.approx(list(cost))
+    row = table.iloc[-1]
+    plan = {level: int(row[level]) for level in ("specimen", "section", "lab")}
+    assert fit.budget(new="specimen", average=plan, draws=1000).u == pytest.approx(row["u"])
+
+
+def test_a_drift_averages_over_runs_not_over_readings_of_one_time() -> None:
+    rng = np.random.default_rng(2)
+    run, t = np.repeat(np.arange(4), 30), np.tile(np.linspace(0, 60.0, 30), 4)
+    y = 3 + 0.5 * np.sin(t / 9 + run) + 0.1 * rng.standard_normal(120)
+    df = pd.DataFrame({"y": y, "minutes": t, "run": [f"R{k}" for k in run], "piece": "p"})
+    drift = rm.observation.Drift(along="minutes", by="run", scale=0.5, lengthscale=0.6)
+    levels, noise = {"specimen": "piece"}, rm.observation.Normal(scale=NOISE, drift=drift)
+    fit = rm.Model("y", levels=levels, theory=rm.theory.Constant(), observation=noise).fit(df, draws=100, seed=1, progress=False)
+    one = aleatoric(fit.budget(average={"observation": 1, "run": 1}))
+    found = aleatoric(fit.budget(average={"observation": 3, "run": 2}))
+    assert one["drift_run"] == pytest.approx(0.25, rel=0.02)
+    assert found["drift_run"] == pytest.approx(one["drift_run"] / 2)
+    assert found["noise"] == pytest.approx(NOISE**2 / 6)
+    assert set(aleatoric(fit.budget(average={"observation": 3}))) == {"noise"}  # of a run that took part the drift is known
+    plan = fit.plans(0.3, {"observation": 1.0, "run": 5.0}).best
+    assert plan["run"] >= 3

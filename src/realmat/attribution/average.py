@@ -1,12 +1,13 @@
 """Means of several readings: as a stream of contributions, each row of which stands for the mean of a plan's readings.
 
 A plan says how often everything is repeated: ``{"observation": 3, "lab": 2}`` is the mean of three readings in each of two laboratories.
-What the readings share, such as the specimen and what is not known of its material, does not average away.
+What the readings share, such as the specimen and what is not known of its material, does not average away. Levels are crossed, unless one
+lies inside another in the table of the fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,30 @@ def several(level: str, n: int) -> str:
     """How many values of a level, in words."""
     known = {"specimen": "new specimens", ROW: "new specimens", "lab": "laboratories"}
     return f"{n} {known[level]}" if level in known else f"{n} values of {level}"
+
+
+def nested(table: Table, levels: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Which levels of a plan lie inside which others, as sections lie in the pieces that they were cut from.
+
+    A level is inside another if each of its values stands with one value of that in the table of a fit, and some value of that with
+    several; laboratories are inside nothing, whatever went to them.
+    """
+    known = {level: table.level(level).codes for level in levels if level not in (READING, ROW) and _labelled(table, level)}
+    return {
+        inner: tuple(outer for outer, theirs in known.items() if outer != inner and inner != "lab" and _inside(own, theirs))
+        for inner, own in known.items()
+    }
+
+
+def _labelled(table: Table, level: str) -> bool:
+    values = table.columns.get(table.column_of(level) or "")
+    return values is not None and values.dtype.kind != "f"
+
+
+def _inside(inner: np.ndarray, outer: np.ndarray) -> bool:
+    pairs = np.unique(np.column_stack([inner, outer]), axis=0)
+    alone = len(pairs) == len(np.unique(pairs[:, 0]))
+    return bool(alone and len(np.unique(pairs[:, 1])) < len(pairs))
 
 
 def planned(average: Mapping[str, int], table: Table, new: str, fresh: str) -> Plan:
@@ -137,7 +162,8 @@ class Averaged:
         apart = single and table.piece != ROW  # single rows are readings: each draws its own
         if len(first) * plan.combinations * (plan.readings if apart else 1) > _MOST:
             raise ModelError(f"the mean of {plan.words} for each of {len(first)} rows is too much: give data= with the rows that matter.")
-        rows, origin = _expanded(table.take(first), plan, plan.readings if apart else 1)
+        inside = nested(posterior.problem.table, plan.levels)
+        rows, origin = _expanded(table.take(first), plan, plan.readings if apart else 1, inside)
         _read_once(posterior, rows, origin)
         self.stream = Stream(posterior, rows, new, draws)
         self.components, self.layers, self.indices = self.stream.components, self.stream.layers, self.stream.indices
@@ -182,8 +208,8 @@ def averaged(
     return Averaged(posterior, rows, new, planned(average, rows, asked or new, new), draws)
 
 
-def _expanded(table: Table, plan: Plan, readings: int) -> tuple[Table, np.ndarray]:
-    """Every row once for each of a plan's combinations, and the row that each comes from."""
+def _expanded(table: Table, plan: Plan, readings: int, inside: Mapping[str, tuple[str, ...]]) -> tuple[Table, np.ndarray]:
+    """Every row once for each of a plan's combinations, and the row that each comes from; a level `inside` others is another in each."""
     counts = {**plan.levels, READING: readings}
     size = int(np.prod(list(counts.values()), dtype=int))
     origin = np.repeat(np.arange(len(table)), size)
@@ -194,6 +220,9 @@ def _expanded(table: Table, plan: Plan, readings: int) -> tuple[Table, np.ndarra
         if column is not None:
             before = table.labels(column)[origin] if level == table.piece else np.full(len(origin), level, dtype=object)
             labels = [f"{label} ({k + 1} of a plan)" for label, k in zip(before, which[level], strict=True)]
+            for outer in inside.get(level, ()):
+                whose = table.labels(table.column_of(outer) or "")[origin] if outer == table.piece else np.full(len(origin), outer)
+                labels = [f"{label} in {w} ({k + 1})" for label, w, k in zip(labels, whose, which[outer], strict=True)]
             out.columns[column] = np.array(labels, dtype=object)
     piece = which.get(ROW, np.zeros(len(origin), dtype=int))
     out.single = np.arange(len(origin)) if table.piece != ROW else origin * plan.levels.get(ROW, 1) + piece

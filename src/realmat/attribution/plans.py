@@ -108,6 +108,7 @@ def plans(
     new: str,
     fresh: str,
     most: int = 50,
+    inside: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Plans:
     """The plans worth their cost, and the cheapest that reaches a target.
 
@@ -125,6 +126,8 @@ def plans(
         As of `realmat.attribution.average.planned`.
     most : int
         Largest number of each.
+    inside : mapping of str to tuple of str, optional
+        Levels that lie inside others (`realmat.attribution.average.nested`): so many of them in each of those.
 
     Raises
     ------
@@ -146,7 +149,7 @@ def plans(
     floor = float(sum(floors.values()))
     remains = {layer: v / floor for layer, v in sorted(floors.items(), key=lambda item: -item[1]) if floor > 0 and v > 0.005 * floor}
     relative, unit = one.dataset.attrs["scale"] == "log", str(one.dataset.attrs["unit"])
-    front = _front(grid, levels, costs, np.sqrt(np.maximum(variance, 0.0)), target_u)
+    front = _front(grid, levels, costs, np.sqrt(np.maximum(variance, 0.0)), target_u, inside or {})
     said = str(one.said(one.dataset.attrs["response"]))
     found = Plans(front, float(target_u), float(np.sqrt(floor)), remains, levels, said, unit, relative)
     if not front["reaches"].any():
@@ -188,10 +191,20 @@ def _multilinear(corners: Mapping[tuple[int, ...], float], x: np.ndarray) -> np.
     return out
 
 
-def _front(grid: np.ndarray, levels: tuple[str, ...], costs: Mapping[str, float], u: np.ndarray, target_u: float) -> pd.DataFrame:
+def _front(
+    grid: np.ndarray,
+    levels: tuple[str, ...],
+    costs: Mapping[str, float],
+    u: np.ndarray,
+    target_u: float,
+    inside: Mapping[str, tuple[str, ...]],
+) -> pd.DataFrame:
     """Plans by cost, without those that cost no less than one as good to a hundredth; up to a few beyond the target."""
     readings = grid.prod(axis=1)
-    cost = sum((costs[level] * (readings if level == READING else grid[:, k]) for k, level in enumerate(levels)), np.zeros(len(grid)))
+    cost = np.zeros(len(grid))
+    for k, level in enumerate(levels):
+        others = [levels.index(outer) for outer in inside.get(level, ())]
+        cost += costs[level] * (readings if level == READING else grid[:, [k, *others]].prod(axis=1))
     order = np.lexsort((readings, u, cost))
     best = np.minimum.accumulate(u[order])
     front = order[np.concatenate([[True], u[order][1:] < best[:-1]])]

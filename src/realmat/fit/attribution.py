@@ -60,7 +60,8 @@ class Attribution(Fitted):
         ci_prob, ci_kind : optional
             Of the shares' intervals; as ArviZ is set by default.
         average : mapping of str to int, optional
-            The budget of a mean: ``{"observation": 3, "lab": 2}`` is that of three readings in each of two laboratories.
+            The budget of a mean: ``{"observation": 3, "lab": 2}`` is that of three readings in each of two laboratories. A level that lies
+            inside another in the table, such as sections in their specimens, is another in each.
         of : str, optional
             Of a joint fit: which property.
 
@@ -119,6 +120,7 @@ class Attribution(Fitted):
         realmat.ModelError
             If no plan reaches the target: it says what remains, and of which layer.
         """
+        from realmat.attribution.average import nested
         from realmat.attribution.budget import budget
         from realmat.attribution.plans import plans
 
@@ -128,7 +130,8 @@ class Attribution(Fitted):
         def made(average: Mapping[str, int]) -> Budget:
             return budget(posterior, fresh, table, unit=own.model.unit, draws=draws, average=average, asked=new)
 
-        return plans(made, target_u, costs, posterior.problem.table if table is None else table, new, fresh, most)
+        rows = posterior.problem.table if table is None else table
+        return plans(made, target_u, costs, rows, new, fresh, most, nested(posterior.problem.table, costs))
 
     @one_blas_thread()
     def gap(
