@@ -155,3 +155,9 @@ def test_counts_are_simulated_as_counts() -> None:
     drawn = np.concatenate([simulate(model.bind(df), seed).problem.response_rows.y for seed in range(200)])
     assert (drawn == np.round(drawn)).all()
     assert drawn.mean() == pytest.approx(5 * np.exp(0.125), rel=4.5 * np.sqrt(np.expm1(0.25) / 200))
+
+
+def test_fractions_never_round_to_none_or_all() -> None:
+    drawn = Fractions(2).draw(np.full((2, 4000), [[4.0], [-4.0]]), {"dispersion": np.ones((1, 4000))}, np.random.default_rng(1))
+    assert 0 < drawn.min() < 1e-12
+    assert 1 - 1e-15 < drawn.max() < 1

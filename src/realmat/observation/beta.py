@@ -55,7 +55,8 @@ class Fractions(Density):
     def draw(self, eta: Array, own: Own, rng: np.random.Generator) -> Array:
         """New readings."""
         m, rest, precision = self._of(eta, own)
-        return rng.beta(np.maximum(m * precision, 1e-12), np.maximum(rest * precision, 1e-12))
+        drawn = rng.beta(np.maximum(m * precision, 1e-12), np.maximum(rest * precision, 1e-12))
+        return np.clip(drawn, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)  # doubles round to the ends, where no reading lies
 
     def mean(self, eta: Array, own: Own) -> Array:
         """Mean of a new reading."""
