@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -214,7 +215,8 @@ def _draw(plot: Callable[..., Any], groups: xr.DataTree, names: list[str], heigh
     across = min(_COLUMNS, len(names))
     rows = -(-len(names) // across)
     size = {"figsize": (5.4, height or 0.3 + 1.5 * rows), "layout": "constrained"}
-    with _look():
+    with _look(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*look binary", category=UserWarning)  # it takes numbers near 1e-9 for zeros
         made = plot(groups, backend="matplotlib", col_wrap=across, figure_kwargs=size, **kwargs)
         figure: Figure = made.viz["figure"].item()
         for legend in figure.legends:  # the caption says it, and the panels get the room
