@@ -92,6 +92,12 @@ def test_readings_without_scatter_in_one_laboratory_with_a_scale_of_its_own_ask_
     model.fit(pd.DataFrame({"y": by_chance, "lab": lab}), draws=10, chains=1, seed=1, progress=False)
 
 
+def test_a_number_that_stands_for_nothing_is_refused_where_its_logarithm_is_taken() -> None:
+    model = rm.Model("y", link="log", theory=rm.theory.Constant())
+    with pytest.raises(rm.DataError, match=r"'y': a number below 1e-100.* in row 1\. Is it a placeholder"):
+        model.bind({"y": [1.0, 1e-300, 2.0]})
+
+
 def test_one_positive_reading_says_the_same_in_any_unit() -> None:
     model = rm.Model("y", link="log", theory=rm.theory.Constant())
     spreads = [model.bind({"y": [y]}).scale.spread for y in (19.0, 19e12, 1.0)]

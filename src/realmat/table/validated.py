@@ -299,6 +299,8 @@ def validated(
             columns[spec.name] = values
     if "specimen" in levels and "material" in levels and {levels["specimen"], levels["material"]} <= set(columns):
         _nested(frame, columns, levels, reader)
+    if link == "log" and (y := columns.get(response)) is not None and y.dtype.kind == "f" and (tiny := (y > 0) & (y < 1 / _LARGEST)).any():
+        reader.say(response, f"a number below {1 / _LARGEST:g}, whose logarithm is far from all others", tiny, "Is it a placeholder?")
     if reader.problems:
         count = "a problem" if len(reader.problems) == 1 else f"{len(reader.problems)} problems"
         raise DataError(f"the table does not fit the model: {count}.", reader.problems)

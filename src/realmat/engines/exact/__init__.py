@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
-from realmat.engines.exact import chain, chained, ensemble, fields
+from realmat.engines.exact import chain, chained, ensemble, fields, modes
 from realmat.engines.exact.explore import explore
 from realmat.engines.exact.store import Store
 from realmat.errors import FitError
@@ -103,7 +103,8 @@ def _explored(
         store = Store(system, chains, draws, latents)
         facts: dict[str, Any] = {"evaluations": explored.density.evaluations}
         if explored.bent:
-            explored, doubt = ensemble.secured(explored, seed)
+            funnel = bool(modes.spreads(explored.density).any())
+            explored, doubt = (explored, "hyperparameters have a population") if funnel else ensemble.secured(explored, seed)
             facts |= {"evaluations": explored.density.evaluations} | ({"modes": explored.modes} if explored.modes > 1 else {})
             if doubt:
                 return chained.sample(system, draws, chains, seed, latents, progress, doubt, explored, facts)

@@ -34,6 +34,8 @@ def reason(system: System) -> str:
     size = sum(param.size for param in system.problem.params)
     if system.augmented:
         return "rows are not normal given the hyperparameters"
+    if modes.uncertain(system.problem):
+        return "columns of the theory are uncertain"
     if size > MANY:
         return f"more than {MANY} hyperparameters"
     return "a factorisation costs more than many gradients" if size and _dear(system) else ""

@@ -64,7 +64,7 @@ class Curve:
         bent = [np.arange(where[name].start, where[name].stop) for name in sorted(values.asked - linear.asked) if name in where]
         self.index = np.sort(np.concatenate(bent)) if bent and not density.system.augmented else np.zeros(0, dtype=int)
         self.rest = np.setdiff1d(np.arange(density.space.size), self.index)
-        self.scales = np.setdiff1d(np.flatnonzero(density.space.logarithmic & ~spreads(density.space)), self.index)
+        self.scales = np.setdiff1d(np.flatnonzero(density.space.logarithmic & ~spreads(density)), self.index)
         self._step = _step(family.y + family.known + family.centre)
         self._rows = [BatchedRows(f) for f in density.system.families]
         self._priors = [(where, floor, Batched(c.sd), Batched(c.mean)) for c, where, floor in density.system.moving_priors]

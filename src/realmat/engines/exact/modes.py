@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from realmat.algebra.space import Space
 from realmat.engines.exact.space import Density
 from realmat.errors import FitError
+from realmat.table.table import ROW
+from realmat.terms.problem import Problem
 
 _STEP = 1e-4  # of central differences, in widths of the posterior
 _PROBE = 0.1  # of the first second differences, in widths of the prior
@@ -52,23 +53,32 @@ def typical(density: Density, known: Sequence[np.ndarray] = ()) -> Mode:
     return beside_spreads(density, best, np.diag(widths(density, best)))
 
 
-def spreads(space: Space) -> np.ndarray:
-    """Which coordinates are the spreads of populations of hyperparameters, shape (size,).
+def uncertain(problem: Problem) -> bool:
+    """Whether hyperparameters stand for the true values of the columns of a law, row by row."""
+    return any(q.dim == ROW for q in problem.params)
 
-    All members of a population alike and its spread zero is a place of endless density and no mass (Neal's funnel), where a climb ends.
+
+def spreads(density: Density) -> np.ndarray:
+    """Which coordinates are spreads that have a place of endless density and no mass at zero, where a climb ends, shape (size,).
+
+    It is where all members of a population of hyperparameters are alike (Neal's funnel), or where a law passes through every reading as
+    true values of its columns may be chosen for that.
     """
+    space, problem = density.space, density.system.problem
     names, out = {q.prior.scale_reference for q in space.params}, np.zeros(space.size, dtype=bool)
+    if uncertain(problem):
+        names |= {q.name for part in problem.every for q in part.observation.params}
     for param, where in zip(space.params, space.slices, strict=True):
         out[where] = param.name in names
     return out
 
 
 def beside_spreads(density: Density, start: np.ndarray, root: np.ndarray) -> Mode:
-    """The mode by `climb` given the spreads of populations, which stay where they are, as wide as in their priors.
+    """The mode by `climb` given the `spreads`, which stay where they are, as wide as in their priors.
 
     `root` has a column by coordinate, in which it is the only spread.
     """
-    held = spreads(density.space)
+    held = spreads(density)
     found = climb(density, start, root[:, ~held])
     return Mode(found.location, found.covariance + np.diag(held.astype(float)), found.height)
 
