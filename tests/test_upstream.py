@@ -152,6 +152,8 @@ def test_states_depend_on_linear_states_of_their_level() -> None:
     single = [rm.material.Effect("O", u=3.0, level="row", given=["grain_um"]), rm.material.GrainSize("grain_um", u="grain_u")]
     with pytest.raises(rm.ModelError, match="grain_um' is a state of each specimen, and 'O' one of each row"):
         model(material=single).bind(df)
+    with pytest.raises(rm.DataError, match=r"empty value given for impurity content in rows .* its latent state may have gaps"):
+        model(material=model().material[:1]).bind(df)
     with pytest.raises(rm.ModelError, match="names a state of grain_size_grain_um and effect_grain_um"):
         model(material=[*model().material, rm.material.Effect("grain_um")])
 

@@ -98,7 +98,9 @@ class _Reader:
         missing = np.isnan(values) & series.isna().to_numpy()  # text was said already
         missing &= self._asked(spec)
         if missing.any() and not spec.missing:
-            self.say(spec.name, f"empty {spec.role}", missing, "Leave these rows out, or give the value.")
+            way = "Leave these rows out, or give the value."
+            more = "Leave these rows out, give the value, or give the column a component of its own: its latent state may have gaps."
+            self.say(spec.name, f"empty {spec.role}", missing, more if spec.given else way)
         values = self._convert(spec, values)
         self._bounds(spec, values)
         return values

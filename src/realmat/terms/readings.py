@@ -138,7 +138,7 @@ def reading_columns(
         out.append(Column(below, f"detection limit of {role}", lower=lower, open_lower=lower == 0, like=column, **shared))
     if by is not None:
         out.append(Column(by, f"population of {role}", kind="label"))
-    return out + [Column(name, f"given for {role}", given=True) for name in given]
+    return out + [Column(name, f"value given for {role}", given=True) for name in given]
 
 
 def check_numbers(what: str, u: str | float | None, below: str | float | None = None, lower: float | None = None) -> None:
