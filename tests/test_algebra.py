@@ -163,7 +163,7 @@ def test_many_psi_at_once_as_one_at_a_time(points):
 def test_the_response_and_covariances_at_many_psi(points):
     """As `System.response` and `Conditional.cov` have them at one: cells in any order, pairs of them, and coefficients under scales."""
     system, draws = points
-    cells = np.random.default_rng(5).permutation(len(system.families[0].y))[:12]
+    cells = np.random.default_rng(5).permutation(len(system.row_blocks[0].y))[:12]
     batch = together([values for values, _ in draws])
     solved, response = system.many.at(batch, len(draws)), Response(system, cells)
     pairs, every = np.arange(12).reshape(6, 2), sparse.identity(system.size, format="csr")
@@ -365,8 +365,8 @@ def test_pieces_measured_in_many_different_numbers():
         observation=rm.observation.Normal(bias_by="lab"),
     ).bind(df)
     system = System(problem)
-    assert system.leaf is not None
-    assert len(system.leaf.nodes) < len(system.leaf.class_counts) == 40
+    assert system.eliminated is not None
+    assert len(system.eliminated.nodes) < len(system.eliminated.class_counts) == 40
     for scale, noise in ((0.5, 0.4), (1e-3, 2.0), (30.0, 0.01)):
         values = {"unresolved_specimen_scale": scale, "bias_lab_scale": 0.3, "noise_scale": noise}
         assert system.at(values).log_marginal == pytest.approx(dense.log_marginal(problem, values), rel=1e-8)

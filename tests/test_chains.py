@@ -71,7 +71,7 @@ def bound(name: str):
 
 def targeted(problem, seed: int = 1):
     """A target with a reference in the middle of its prior, and three points."""
-    system, space, rng = System(problem, leaf=False), Space(problem.params), np.random.default_rng(seed)
+    system, space, rng = System(problem, eliminate=False), Space(problem.params), np.random.default_rng(seed)
     start = space.start()
     target = Target(system, space, start + 0.3 * rng.standard_normal((8, space.size)))
     target.refer(start, target.informed(start, np.zeros((system.size, 1))))

@@ -26,7 +26,7 @@ def draw(system: System, values: Values, b: np.ndarray, rng: np.random.Generator
 def draw_centred(system: System, values: Values, centred: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """As `draw`, with b measured from the reference, in elimination order."""
     out: dict[str, np.ndarray] = {}
-    for row_block in system.families:
+    for row_block in system.row_blocks:
         if not row_block.augmented:
             continue
         mean = row_block.offset(values) + row_block.at(values) @ centred

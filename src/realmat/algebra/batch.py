@@ -59,8 +59,8 @@ class BatchSystem:
         longest = max((len(part.row_block.y) for part in rows if not part.part.few), default=0)
         self.most = int(np.clip(_NUMBERS // max(largest, longest), LANES, 256)) // LANES * LANES
         self._constant = 0.5 * _LOG_2PI * sum(block.size for block in system.linked)
-        if system.leaf is not None:
-            self._response, self._effect_sd = BatchedRows(system.families[0]), Batched(system.leaf.sd)
+        if system.eliminated is not None:
+            self._response, self._effect_sd = BatchedRows(system.row_blocks[0]), Batched(system.eliminated.sd)
         own = system.fixed_precision[: system.rest]
         self._log = system.fixed_log + 0.5 * float(np.sum(np.log(system.fixed_precision[system.fixed_precision > 0])))
         self._log -= 0.5 * float(own @ system.fixed_mean[: system.rest] ** 2)
@@ -78,7 +78,7 @@ class BatchSystem:
             for where, values in part.slots:
                 self._sums.add(where, values)
             sides.append(part.sides)
-        effect = system.leaf
+        effect = system.eliminated
         if effect is not None:
             for values in effect.pair_sums:
                 self._sums.add(slice(None), values)
@@ -109,7 +109,7 @@ class BatchSystem:
                 of_sides.append(at.sides)
                 log += at.log
             effect = None
-            if self.system.leaf is not None:
+            if self.system.eliminated is not None:
                 effect, taken = self._eliminate_effect(values, n, log)
                 weights.append(taken)
                 of_sides.append(taken)
@@ -133,7 +133,7 @@ class BatchSystem:
 
     def _eliminate_effect(self, values: Batch, n: int, log: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
         """As `Conditional` does: w / D and 1 / sqrt(D) by class, both of shape (n, classes), and weights of the effect's sums."""
-        effect = self.system.leaf
+        effect = self.system.eliminated
         assert effect is not None
         w = 1.0 / self._response.variance(values, n)[:, 0]
         q = 1.0 / np.broadcast_to(self._effect_sd(values, n), (n,)) ** 2

@@ -102,7 +102,7 @@ class Conditional:
 
     def _eliminate_effect(self, x: np.ndarray, side: np.ndarray) -> tuple[float, float]:
         """Take the eliminated effect out of P and of the right-hand side; returns its share of side' P^-1 side and of log det P."""
-        effect = self.system.leaf
+        effect = self.system.eliminated
         if effect is None:
             return 0.0, 0.0
         w, pivots, at_nodes = effect.at(self.values)
@@ -113,7 +113,7 @@ class Conditional:
 
     def _with_effect(self, rest: np.ndarray, noise: np.ndarray | float = 0.0) -> np.ndarray:
         """All coefficients from those of the rest: the effect given them, at its mean plus `noise` in its own standard deviations."""
-        effect = self.system.leaf
+        effect = self.system.eliminated
         if effect is None:
             return rest
         w, pivots, _ = effect.at(self.values)
@@ -230,16 +230,16 @@ class Conditional:
         if pattern.dense:
             rest[pattern.lead :] = self._inverse.T @ rest[pattern.lead :]
         kernels.backward_many(self._x, pattern.ptr, pattern.rows, pattern.lead, rest)
-        if system.leaf is not None:
-            w, pivots, _ = system.leaf.at(self.values)
-            own = pivots[system.leaf.class_of]
-            root[system.rest :] = (-w / own)[:, None] * (system.leaf.coupling @ rest)
+        if system.eliminated is not None:
+            w, pivots, _ = system.eliminated.at(self.values)
+            own = pivots[system.eliminated.class_of]
+            root[system.rest :] = (-w / own)[:, None] * (system.eliminated.coupling @ rest)
             root[np.arange(system.rest, system.size), np.arange(system.rest, system.size)] = 1 / np.sqrt(own)
         return root[system.place]
 
     def _past_effect(self, ordered: sparse.csr_matrix) -> tuple[sparse.csr_matrix, sparse.csr_matrix | None]:
         """Rows of coefficients once the effect is eliminated, and its part of their square root."""
-        effect, rest = self.system.leaf, self.system.rest
+        effect, rest = self.system.eliminated, self.system.rest
         if effect is None:
             return ordered, None
         w, pivots, _ = effect.at(self.values)

@@ -41,7 +41,7 @@ class GroupCovariances:
         upper = np.triu_indices(size)
         self._pair[upper] = self._pair.T[upper] = np.arange(len(upper[0]))
         self._pairs = len(upper[0])
-        pattern, effect = system.pattern, system.leaf
+        pattern, effect = system.pattern, system.eliminated
         coupling = sparse.csr_matrix((0, system.rest)) if effect is None else effect.coupling
         self._coupling = coupling.indptr.astype(np.int32), coupling.indices.astype(np.int32), coupling.data.astype(float)
         self._class_of = np.zeros(0, dtype=np.int64) if effect is None else effect.class_of.astype(np.int64)

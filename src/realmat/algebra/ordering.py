@@ -111,7 +111,7 @@ class Pattern:
 
 
 def _graph(matrices: Sequence[sparse.csr_matrix], size: int) -> sparse.csr_matrix:
-    """Pattern of A'A over all families, with a full diagonal."""
+    """Pattern of A'A over all row_blocks, with a full diagonal."""
     total = sparse.identity(size, format="csr")
     for matrix in matrices:
         ones = sparse.csr_matrix((np.ones(len(matrix.data)), matrix.indices, matrix.indptr), shape=matrix.shape)

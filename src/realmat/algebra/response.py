@@ -39,7 +39,7 @@ class Response:
     """
 
     def __init__(self, system: System, cells: np.ndarray) -> None:
-        row_block = system.families[0]
+        row_block = system.row_blocks[0]
         self.row_block, self.cells = row_block, cells
         self._given = BatchedRows(row_block, declared=True)
         declared, scale_of = row_block.own

@@ -31,13 +31,13 @@ _RATIO = 2.0  # between the ends of an interval of interpolation
 _ROUNDING = 1e-16
 
 
-def find(families: Sequence[RowBlock], blocks: Sequence[Coefficients], columns: dict[str, slice], example: Values) -> Coefficients | None:
+def find(row_blocks: Sequence[RowBlock], blocks: Sequence[Coefficients], columns: dict[str, slice], example: Values) -> Coefficients | None:
     """The largest block that can be eliminated so; None where there is none, or it would not pay. Matrices in natural order."""
-    response = families[0]
+    response = row_blocks[0]
     simple = len(response.key_u2) == 1 and not response.augmented and len(response.scales) == 1 and not response.offsets
     if not simple:
         return None
-    elsewhere = [np.unique(f.matrix.indices) for f in families[1:]]
+    elsewhere = [np.unique(f.matrix.indices) for f in row_blocks[1:]]
     touched = np.unique(np.concatenate(elsewhere)) if elsewhere else np.zeros(0, dtype=int)
     for block in sorted(blocks, key=lambda b: -b.size):
         where = columns[block.name]

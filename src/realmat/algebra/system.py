@@ -42,7 +42,7 @@ class System:
     Parameters
     ----------
     problem : Problem
-    leaf : bool
+    eliminate : bool
         Whether the largest group effect may be eliminated in closed form, by classes.
     reference : mapping of parameter name to value, optional
         The psi whose solution is the reference; the medians of the priors by default.
@@ -53,7 +53,7 @@ class System:
         Number of coefficients, all blocks together.
     columns : dict of str to slice
         Where each block stands, in the order in which it was declared.
-    families : list of RowBlock
+    row_blocks : list of RowBlock
         Measured rows, response first, then characterisations, then priors that are linked to other coefficients.
     frame : Frame
         What takes the centre out of columns; inside, coefficients are those of centred columns.
@@ -63,8 +63,8 @@ class System:
         What rows that do not depend on psi add to P, to the right-hand side and to the density. `moving` are the other rows.
     """
 
-    def __init__(self, problem: Problem, leaf: bool = True, reference: Values | None = None) -> None:
-        self.problem, self._may_eliminate = problem, leaf
+    def __init__(self, problem: Problem, eliminate: bool = True, reference: Values | None = None) -> None:
+        self.problem, self._may_eliminate = problem, eliminate
         self.columns, self.size = side_by_side(problem.coefficients)
         self.example = example_values(problem.params)
         self.reference = self.example if reference is None else reference
@@ -73,13 +73,13 @@ class System:
         self.plain = [c for c in problem.coefficients if not self.is_linked(c)]
         declared = self._make({name: np.arange(s.start, s.stop) for name, s in self.columns.items()})
         self._order([row_block.framed(self.frame) for row_block in declared])
-        self.families = [row_block.framed(self.frame, self.place) for row_block in declared]
-        self.leaf = None
+        self.row_blocks = [row_block.framed(self.frame, self.place) for row_block in declared]
+        self.eliminated = None
         if self._eliminated_block is not None:
-            self.leaf = schur.build(self.families[0], self._eliminated_block, self.rest, self.pattern.positions, self.pattern.flat)
+            self.eliminated = schur.build(self.row_blocks[0], self._eliminated_block, self.rest, self.pattern.positions, self.pattern.flat)
         self.shift = np.zeros(self.size)
         self._fix_moments()
-        self.parts = [NormalEquations(row_block, self.pattern) for row_block in self.families]
+        self.parts = [NormalEquations(row_block, self.pattern) for row_block in self.row_blocks]
         self._fix_rows()
         self._recentre()
 
@@ -89,22 +89,22 @@ class System:
 
     def referred(self, values: Values) -> System:
         """The system itself, or one whose reference is psi at `values` where that makes room for smaller scales than this one resolves."""
-        if all(np.all(row_block.least <= _ROOM**2 * row_block.variance(values)) for row_block in self.families):
+        if all(np.all(row_block.least <= _ROOM**2 * row_block.variance(values)) for row_block in self.row_blocks):
             return self
         return System(self.problem, self._may_eliminate, values)
 
-    def _order(self, families: list[RowBlock]) -> None:
+    def _order(self, row_blocks: list[RowBlock]) -> None:
         """Elimination order; an effect that is eliminated in closed form stands last and goes first; the pattern is of the rest."""
-        block = schur.find(families, self.plain, self.columns, self.example) if self._may_eliminate else None
+        block = schur.find(row_blocks, self.plain, self.columns, self.example) if self._may_eliminate else None
         while True:
             mine = np.zeros(self.size, dtype=bool)
             if block is not None:
                 mine[self.columns[block.name]] = True
             others = np.flatnonzero(~mine)
-            matrices = [f.matrix[:, others] for f in families]
+            matrices = [f.matrix[:, others] for f in row_blocks]
             if block is not None:
                 order = np.concatenate([others, np.flatnonzero(mine)])
-                response = replace(families[0], matrix=families[0].matrix[:, order])
+                response = replace(row_blocks[0], matrix=row_blocks[0].matrix[:, order])
                 _, coupling, counts = schur.structure(response, len(others))
                 matrices.append(coupling)
             pattern = Pattern.of(matrices, len(others))
@@ -129,9 +129,9 @@ class System:
         reference[self.rest :] = 0.0  # the eliminated effect keeps its prior mean of zero
         self.shift = reference
         self._fix_moments()
-        for row_block in self.families:
+        for row_block in self.row_blocks:
             row_block.recentre(reference)
-        for row_block in self.families:
+        for row_block in self.row_blocks:
             alone = (row_block.key_u2 == 0) & (row_block.key_group >= 0)
             with np.errstate(all="ignore"):  # a law may have no value at the reference
                 left = np.broadcast_to(row_block.y - row_block.offset(self.reference), row_block.y.shape)
@@ -143,13 +143,13 @@ class System:
         for part in self.parts:
             part.recentred()
         self._fix_rows()
-        if self.leaf is not None:
-            self.leaf.refresh()
+        if self.eliminated is not None:
+            self.eliminated.refresh()
 
     def example_auxiliary(self) -> dict[str, np.ndarray]:
         """Auxiliary values to start from: no local factor, censored values at their limits."""
-        local = {f.local: np.ones(len(f.y)) for f in self.families if f.noise.nu}
-        return local | {f.latent: f.y + f.known + f.centre for f in self.families if f.censored}
+        local = {f.local: np.ones(len(f.y)) for f in self.row_blocks if f.noise.nu}
+        return local | {f.latent: f.y + f.known + f.centre for f in self.row_blocks if f.censored}
 
     def _make(self, places: Mapping[str, np.ndarray]) -> list[RowBlock]:
         rows = [of_rows(r, places, self.size) for r in self.problem.rows]
@@ -158,7 +158,7 @@ class System:
     @property
     def augmented(self) -> bool:
         """Whether Student t or censored parts need auxiliary values."""
-        return any(f.augmented for f in self.families)
+        return any(f.augmented for f in self.row_blocks)
 
     def prior_moments(self, p: Values) -> tuple[np.ndarray, np.ndarray]:
         """Mean (from the reference) and precision of the unlinked coefficients, 0 for linked ones, in elimination order."""
@@ -218,7 +218,7 @@ class System:
 
     def response(self, values: Values) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
         """The response by cell at psi: A (cells x coefficients, natural order), offset and the variance of a single measurement."""
-        row_block = self.families[0]
+        row_block = self.row_blocks[0]
         own, scale_of = row_block.own
         matrix = sparse.csr_matrix((own.data * row_block.scale_values(values)[scale_of], own.indices, own.indptr), shape=own.shape)
         offset = np.broadcast_to(

@@ -98,7 +98,7 @@ class Sampler:
     Parameters
     ----------
     system : System
-        Without a leaf.
+        Where no effect is eliminated in closed form.
     space : Space
     start : Start
     seed : int

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from realmat.algebra.batching import Batch, one_by_one
-from realmat.algebra.batching import Batched as Lifted
+from realmat.algebra.batching import Batch, Batched, one_by_one
 from realmat.algebra.slopes import STEP
 from realmat.terms.term import Function
 
@@ -62,7 +61,7 @@ class Derived:
         if not callable(function) or not reads.names:
             self.constant = first.reshape(-1, 1)
             return
-        self._way = Lifted(function).way(values, n) or one_by_one
+        self._way = Batched(function).way(values, n) or one_by_one
         self._same = self._identity(values, n, list(reads.names))
         self._complex = True
         if self._same:

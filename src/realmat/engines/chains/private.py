@@ -39,7 +39,7 @@ class Private:
         out = np.empty((chains * draws, system.size))
         for name, where in joint.columns.items():
             out[:, system.columns[name]] = flat[:, where]
-        rows = RowsTarget(joint.families[0], space.many(theta[:_CHUNK])[0])
+        rows = RowsTarget(joint.row_blocks[0], space.many(theta[:_CHUNK])[0])
         for first in range(0, len(flat), _CHUNK):
             some = slice(first, first + _CHUNK)
             inner = np.stack([joint.centre(one) for one in flat[some]], axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from realmat.algebra.batching import Batch
-from realmat.algebra.row_block import RowBlock as Family
+from realmat.algebra.row_block import RowBlock
 from realmat.engines.chains.blurred import Blurred
 from realmat.engines.chains.derived import Derived
 from realmat.terms.density import Derivatives, Parameter
@@ -44,29 +44,29 @@ class _Own:
 
 
 class RowsTarget:
-    """One family of rows, its density and its linear predictor.
+    """One block of rows, its density and its linear predictor.
 
     Parameters
     ----------
-    family : Family
+    row_block : RowBlock
         Its `y` and columns are measured from the system's reference.
     typical : mapping of name to array, the batch as last axis
     """
 
-    def __init__(self, family: Family, typical: Batch) -> None:
-        self.family = family
-        n = len(family.y)
-        self.known = np.broadcast_to(np.asarray(family.known + family.centre, dtype=float), (n,))
-        self.y = family.y + self.known
+    def __init__(self, row_block: RowBlock, typical: Batch) -> None:
+        self.row_block = row_block
+        n = len(row_block.y)
+        self.known = np.broadcast_to(np.asarray(row_block.known + row_block.centre, dtype=float), (n,))
+        self.y = row_block.y + self.known
         self.pieces = []
-        for k, scale in enumerate(family.scales):
-            data = np.where(family.scale_of == k, family.matrix.data, 0.0)
-            matrix = sparse.csr_matrix((data, family.matrix.indices, family.matrix.indptr), shape=family.matrix.shape, copy=True)
+        for k, scale in enumerate(row_block.scales):
+            data = np.where(row_block.scale_of == k, row_block.matrix.data, 0.0)
+            matrix = sparse.csr_matrix((data, row_block.matrix.indices, row_block.matrix.indptr), shape=row_block.matrix.shape, copy=True)
             matrix.eliminate_zeros()
             if matrix.nnz:
                 self.pieces.append(_Piece(matrix, matrix.T.tocsr(), None if scale is None else Derived(scale, typical)))
-        self.offsets = [Derived(offset, typical) for offset in family.offsets]
-        self.density, parameters = of_noise(family.declared, family.count, family.within)
+        self.offsets = [Derived(offset, typical) for offset in row_block.offsets]
+        self.density, parameters = of_noise(row_block.declared, row_block.count, row_block.within)
         self.own = [_Own.of(q, typical) for q in parameters]
 
     def at(self, values: Batch, b: np.ndarray, gradient: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray:
@@ -138,8 +138,8 @@ class RowsTarget:
         Their precision is the density's weight, and the slope at b that of the density. If `guessed`, rows that read the response itself
         stand where the density guesses from their readings.
         """
-        family = self.family
-        if not family.augmented:
+        row_block = self.row_block
+        if not row_block.augmented:
             return {}
         at_guess = guessed and self.density.native
         eta = self.density.guess(self.y)[:, None] if at_guess else self._predict(values, b)[0]
@@ -148,4 +148,4 @@ class RowsTarget:
         single = {name: v[..., 0] for name, v in values.items()}
         # a guess knows of no own parameter, and no Newton step is to be trusted far from where the density is quadratic
         latent = eta[:, 0] if at_guess else eta[:, 0] + self._derivatives(eta, own).eta[:, 0] / weight
-        return {family.local: 1 / (weight * family.variance(single)[family.key]), family.latent: latent}
+        return {row_block.local: 1 / (weight * row_block.variance(single)[row_block.key]), row_block.latent: latent}

@@ -82,7 +82,7 @@ class Target:
     Parameters
     ----------
     system : System
-        Without a leaf.
+        Where no effect is eliminated in closed form.
     space : Space
     around : array of shape (n, theta size)
         A few typical points, on which functions of psi are tried.
@@ -92,7 +92,7 @@ class Target:
         self.system, self.space = system, space
         self.slopes, self.populations = Slopes(space), Populations(space)
         self.typical = space.many(around)[0]
-        self.rows = [RowsTarget(family, self.typical) for family in system.families]
+        self.rows = [RowsTarget(row_block, self.typical) for row_block in system.row_blocks]
         hierarchical = [c for c in system.problem.coefficients if callable(c.sd) or callable(c.mean) or self._parents(c)]
         self.blocks, self._names = [self._block(c) for c in hierarchical], [c.name for c in hierarchical]
         self.shears = shears.find(system, self.rows, self._names)
@@ -232,10 +232,10 @@ class Target:
         At plain coordinates theta and at b of shape (coefficients, 1), with theta as reference and no centring chosen.
         """
         values = self.space.many(theta[None])[0]
-        seen = {family.name: rows.information(values, b) for family, rows in zip(self.system.families, self.rows, strict=True)}
+        seen = {row_block.name: rows.information(values, b) for row_block, rows in zip(self.system.row_blocks, self.rows, strict=True)}
         effects = []
         for block, name in zip(self.blocks, self._names, strict=True):
-            told = sum(x[block.where] for family, x in seen.items() if family != f"{name}_prior")
+            told = sum(x[block.where] for row_block, x in seen.items() if row_block != f"{name}_prior")
             effects.append(told)
         sds = dict(zip(self._names, (block.sd.at(values, 1)[0] for block in self.blocks), strict=True))
         moved = [shear.shares(values, b, sds[shear.block]) for shear in self.shears]

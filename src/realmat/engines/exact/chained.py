@@ -46,7 +46,7 @@ def _dear(system: System) -> bool:
     pattern = system.pattern
     below, dense = np.diff(pattern.ptr[: pattern.lead + 1]).astype(float), float(pattern.dense)
     factor = _SPARSE * float(np.sum(below * (below + 1))) / 2 + _DENSE * (dense**3 / 6 + int(np.sum(pattern.full)) * dense**2 / 2)
-    rows, entries = (sum(x) for x in zip(*((len(f.y), f.matrix.nnz) for f in system.families), strict=True))
+    rows, entries = (sum(x) for x in zip(*((len(f.y), f.matrix.nnz) for f in system.row_blocks), strict=True))
     gradient = 2 * (_SPARSE * (pattern.flat - dense**2) + _DENSE * dense**2) + entries + _ROW * rows
     return _FACTORISATIONS * factor > _GRADIENTS * gradient + _START
 
@@ -69,14 +69,14 @@ def sample(
     """
     afresh = explored is not None and not system.augmented
     space = Space(system.problem.params)
-    joint = System(system.problem, leaf=False) if system.leaf is not None else system
+    joint = System(system.problem, eliminate=False) if system.eliminated is not None else system
     with np.errstate(all="ignore"):  # where a step ends in a place that no posterior has
         if explored is None and known and space.size:
             start = _near(known, space)
         else:
             start = _mode(system, joint, space) if explored is None else _of(explored, space)
         private = find(system.problem) if system.augmented else None
-        inner = System(private.reduced, leaf=False) if private else joint
+        inner = System(private.reduced, eliminate=False) if private else joint
         run = Sampler(inner, space, start, seed, chains, keep=not afresh).run(draws, progress)
         b = private.restored(system, inner, space, run.thetas, run.b, seed) if private else run.b
     facts = {**(facts or {}), "method": "Hamiltonian chains on hyperparameters and coefficients", "why": why, **run.facts}

@@ -53,20 +53,20 @@ class Curve:
 
     def __init__(self, density: Density) -> None:
         self.density = density
-        family = density.system.families[0]
+        row_block = density.system.row_blocks[0]
         values, linear = _Seen(density.system.example), _Seen(density.system.example)
         with np.errstate(all="ignore"):
-            for offset in family.own_offsets:
+            for offset in row_block.own_offsets:
                 offset(values, np)
-            for scale in family.scales:  # the slope of a state counts from the middle of its column, too
+            for scale in row_block.scales:  # the slope of a state counts from the middle of its column, too
                 evaluate(scale, linear)
         where = {q.name: s for q, s in zip(density.space.params, density.space.slices, strict=True)}
         bent = [np.arange(where[name].start, where[name].stop) for name in sorted(values.asked - linear.asked) if name in where]
         self.index = np.sort(np.concatenate(bent)) if bent and not density.system.augmented else np.zeros(0, dtype=int)
         self.rest = np.setdiff1d(np.arange(density.space.size), self.index)
         self.scales = np.setdiff1d(np.flatnonzero(density.space.logarithmic & ~spreads(density)), self.index)
-        self._step = _step(family.y + family.known + family.centre)
-        self._rows = [BatchedRows(f) for f in density.system.families]
+        self._step = _step(row_block.y + row_block.known + row_block.centre)
+        self._rows = [BatchedRows(f) for f in density.system.row_blocks]
         self._priors = [(where, floor, Batched(c.sd), Batched(c.mean)) for c, where, floor in density.system.moving_priors]
 
     def residuals(self, thetas: np.ndarray, run: int = 1) -> np.ndarray:
@@ -82,7 +82,7 @@ class Curve:
                 system.many.at(values, n).centred(b)
                 parts.append(self._away(values, b))
             for given in self._rows:
-                f = given.family
+                f = given.row_block
                 left = np.broadcast_to(given.measured(values) - given.offset(values, n, run), (len(f.y), n)).T
                 left = left - self._fitted(given, values, b) if f.matrix.nnz else left
                 precise = 1 / np.sqrt(given.variance(values, n))
@@ -102,12 +102,12 @@ class Curve:
         return out
 
     def _fitted(self, given: BatchedRows, values: Mapping[str, np.ndarray], b: np.ndarray) -> np.ndarray:
-        """What these coefficients add to a family's rows, shape (n, rows)."""
-        family, scales = given.family, given.scales(values, len(b))
-        total = np.zeros((len(b), len(family.y)))
-        for k in range(len(family.scales)):
-            own = family.matrix.copy()
-            own.data = np.where(family.scale_of == k, family.matrix.data, 0.0)
+        """What these coefficients add to a block of rows, shape (n, rows)."""
+        row_block, scales = given.row_block, given.scales(values, len(b))
+        total = np.zeros((len(b), len(row_block.y)))
+        for k in range(len(row_block.scales)):
+            own = row_block.matrix.copy()
+            own.data = np.where(row_block.scale_of == k, row_block.matrix.data, 0.0)
             total += (own @ b.T).T * scales[:, [k]]
         return total
 
@@ -115,7 +115,7 @@ class Curve:
         """Whether the noise at theta is no more than rounding: the curve is as near to every reading as doubles are."""
         values, _ = self.density.space.many(theta[None])
         noise = max(float(np.sqrt(given.variance(values, 1)).max()) for given in self._rows)
-        readings = max(float(np.max(np.abs(g.family.y + g.family.known + g.family.centre), initial=0.0)) for g in self._rows)
+        readings = max(float(np.max(np.abs(g.row_block.y + g.row_block.known + g.row_block.centre), initial=0.0)) for g in self._rows)
         return noise < _ROUNDED * np.spacing(readings)
 
     def least_squares(self, theta: np.ndarray, linear: np.ndarray, nearest: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

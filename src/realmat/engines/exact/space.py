@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
-from realmat.algebra.batch import BatchConditional as Solved
-from realmat.algebra.batch import ConditionalList as Singly
+from realmat.algebra.batch import BatchConditional, ConditionalList
 from realmat.algebra.batching import slices
 from realmat.algebra.ratios import Ratios
 from realmat.algebra.space import Space
@@ -31,7 +30,7 @@ class Density:
         self.system = system
         self.space = Space(system.problem.params, powers) if system.augmented else Ratios(system.problem, powers)
         self.evaluations = 0
-        alone = system.augmented and len(system.families[0].y) <= _MANY
+        alone = system.augmented and len(system.row_blocks[0].y) <= _MANY
         self._threads = 1 if alone else workers()
         self._pool = None if alone else ThreadPoolExecutor(self._threads)
 
@@ -59,7 +58,7 @@ class Density:
         """`n` thetas cut into batches that are drawn together: the same on every machine, as each has random numbers of its own."""
         return slices(n, self.system.many.most)
 
-    def solve(self, thetas: np.ndarray) -> tuple[np.ndarray, Solved | Singly]:
+    def solve(self, thetas: np.ndarray) -> tuple[np.ndarray, BatchConditional | ConditionalList]:
         """Log densities at thetas of shape (n, size), -inf where they cannot be evaluated, and the factorised batch."""
         n = len(thetas)
         self.evaluations += n
