@@ -90,7 +90,5 @@ def test_the_engines_agree(made: Callable[[], tuple[rm.Joint, pd.DataFrame]]) ->
         if abs(z) > BOUND:
             far.append(f"{what}: {z:+.1f}")
     seconds = sampled.facts.get("compile_seconds")
-    print(
-        f"\n{made.__name__}: {count} comparisons, {len(left_out)} left out, {diverging(sampled)} divergences, compiled in {seconds} s"
-    )
+    print(f"\n{made.__name__}: {count} comparisons, {len(left_out)} left out, {diverging(sampled)} divergences, compiled in {seconds} s")
     assert not far
