@@ -11,7 +11,7 @@ import numpy as np
 from realmat.engines import exact, gibbs
 from realmat.errors import FitError, ModelError
 from realmat.posterior.draws import Draws
-from realmat.terms.problem import Problem
+from realmat.terms.problem import Problem, tails
 
 ENGINES = ("auto", "exact", "nuts")
 
@@ -31,6 +31,8 @@ def choose(problem: Problem, engine: str = "auto") -> tuple[str, str]:
     why = exact.refusal(problem)
     if why:
         return "nuts", f"nuts: {why}"
+    if tails(problem):
+        return "exact", "exact: given its hyperparameters the model is linear, with heavy tails, limits or readings that are not normal"
     return "exact", "exact: given its hyperparameters the model is linear and Gaussian"
 
 
