@@ -333,7 +333,7 @@ def _nested(frame: pd.DataFrame, columns: Mapping[str, np.ndarray], levels: Mapp
     """A specimen is one piece of one material: the same specimen label under two materials is a mistake in the labels."""
     specimen, _ = pd.factorize(columns[levels["specimen"]])
     material, _ = pd.factorize(columns[levels["material"]])
-    first = np.full(max(specimen.max(initial=0) + 1, 1), -1)  # a level without labels is one nobody named
+    first = np.full(int(specimen.max(initial=0)) + 1, -1)  # a level without labels is one nobody named
     first[specimen[::-1]] = material[::-1]
     bad = (first[specimen] != material) & (specimen >= 0)
     if bad.any():
