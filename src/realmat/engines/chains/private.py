@@ -54,8 +54,10 @@ def find(problem: Problem) -> Private | None:
     if noise.density is not None or noise.nu or (noise.censored is not None and np.any(noise.censored)):
         return None
     for block in problem.coefficients:
-        row = _row_of(block, problem) if block.nu and not block.mean_parts and not callable(block.mean) else None
-        if row is not None and not np.any(block.mean):
+        if not block.nu or block.mean_parts or callable(block.mean) or np.any(block.mean):
+            continue
+        row = _row_of(block, problem)
+        if row is not None:
             return Private(block, row, _without(problem, block, row))
     return None
 

@@ -84,18 +84,19 @@ def find(system: System, rows: list[RowsTarget], hierarchical: Container[str]) -
     out = []
     for one in rows:
         plain = next((piece.matrix for piece in one.pieces if piece.scale is None), None)
-        scaled = [piece for piece in one.pieces if piece.scale is not None]
+        scaled = [(piece.scale, piece.matrix) for piece in one.pieces if piece.scale is not None]
         if plain is None or not scaled:
             continue
         found = [(c, _group(plain, system.place[system.columns[c.name]])) for c in sorted(blocks, key=lambda c: -c.size)]
         best = next(((c, group) for c, group in found if group is not None), None)
-        for piece in scaled if best else []:
-            assert best is not None
-            block, group = best
-            where, columns = system.place[system.columns[block.name]], np.unique(piece.matrix.indices)
+        if best is None:
+            continue
+        block, group = best
+        where = system.place[system.columns[block.name]]
+        for scale, matrix in scaled:
+            columns = np.unique(matrix.indices)
             if not np.isin(columns, where).any():
-                matrix = piece.matrix[:, columns].tocsr()
-                out.append(Shear(one, piece.scale, block.name, where, columns, group, matrix, system.shift[columns][:, None]))
+                out.append(Shear(one, scale, block.name, where, columns, group, matrix[:, columns].tocsr(), system.shift[columns][:, None]))
     return out
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from realmat.algebra import System
 from realmat.engines.exact import chain, chained, ensemble, fields, modes
-from realmat.engines.exact.explore import explore
+from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.store import Store
 from realmat.errors import FitError
 from realmat.posterior.draws import Draws
@@ -28,6 +28,9 @@ STAY_LIMIT = 0.05
 _FEW = 200  # draws of a chain of which a short stay is already a large part
 _STORED_BYTES = 1_000_000_000
 _ATTEMPTS = 8
+_EVEN, _RETRIES = 0.2, 3  # efficiency below which draws are worth little, and how often more is tried for
+_NECK = 0.4  # standard deviation of the logarithm of a spread
+_FUNNEL = "hyperparameters have a population whose spread may be zero"
 
 
 def refusal(problem: Problem) -> str | None:
@@ -103,8 +106,7 @@ def _explored(
         store = Store(system, chains, draws, latents)
         facts: dict[str, Any] = {"evaluations": explored.density.evaluations}
         if explored.bent:
-            funnel = bool(modes.spreads(explored.density).any())
-            explored, doubt = (explored, "hyperparameters have a population") if funnel else ensemble.secured(explored, seed)
+            explored, doubt = (explored, _FUNNEL) if _funnel(explored) else ensemble.secured(explored, seed)
             facts |= {"evaluations": explored.density.evaluations} | ({"modes": explored.modes} if explored.modes > 1 else {})
             if doubt:
                 return chained.sample(system, draws, chains, seed, latents, progress, doubt, explored, facts)
@@ -115,7 +117,8 @@ def _explored(
             facts |= {"evaluations": facts["evaluations"] + proposals.log_weight.size, "k_hat": k_hat, "efficiency": efficiency}
             index, accepted = chain.accept(proposals, seed)
             why = distrust(k_hat, efficiency, index)
-            if not why or proposals.done < draws or attempt == _ATTEMPTS - 1:
+            poor = why or (efficiency < _EVEN and attempt < _RETRIES)
+            if not poor or proposals.done < draws or attempt == _ATTEMPTS - 1:
                 break
             # what failed as draws is still a large weighted sample: learn from it
             thetas, logs = proposals.evaluated(explored.proposal)
@@ -129,6 +132,24 @@ def _explored(
     store.choose(index, proposals.thetas, explored.density, seed)
     facts |= {"method": "independence Metropolis on hyperparameters", "acceptance": round(float(accepted[:, 1:].mean()), 3)}
     return store.draws(thetas, explored.density.space, {"accepted": accepted}, facts)
+
+
+def _funnel(explored: Explored) -> bool:
+    """Whether a spread may be so near to zero that proposals hardly reach there: what was seen of its logarithm is wide.
+
+    Of n members that are well known it is some 1 / sqrt(2 n); in a neck there is no end to it.
+    """
+    space, held = explored.density.space, np.flatnonzero(modes.spreads(explored.density))
+    if modes.uncertain(explored.density.system.problem):
+        return True
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs = np.where(
+            space.powers[held] != 0,
+            np.log(explored.thetas[:, held]) / np.where(space.powers[held] != 0, space.powers[held], 1.0),
+            explored.thetas[:, held],
+        )
+    away = np.nan_to_num(logs - explored.weights @ np.nan_to_num(logs))
+    return bool(np.any(explored.weights @ away**2 > _NECK**2))
 
 
 def distrust(k_hat: float, efficiency: float, index: np.ndarray) -> str:
