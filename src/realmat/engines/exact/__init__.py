@@ -105,11 +105,12 @@ def _explored(
         system = explored.density.system
         store = Store(system, chains, draws, latents)
         facts: dict[str, Any] = {"evaluations": explored.density.evaluations}
-        if explored.bent:
-            explored, doubt = (explored, _FUNNEL) if _funnel(explored) else ensemble.secured(explored, seed)
+        doubt = _FUNNEL if _funnel(explored) else ""
+        if explored.bent and not doubt:
+            explored, doubt = ensemble.secured(explored, seed)
             facts |= {"evaluations": explored.density.evaluations} | ({"modes": explored.modes} if explored.modes > 1 else {})
-            if doubt:
-                return chained.sample(system, draws, chains, seed, latents, progress, doubt, explored, facts)
+        if doubt:
+            return chained.sample(system, draws, chains, seed, latents, progress, doubt, explored, facts)
         for attempt in range(_ATTEMPTS):
             bar.restart("drawing" if attempt == 0 else "drawing again from a better proposal", draws * chains)
             proposals = chain.evaluate(explored, draws, chains, seed + attempt, store.keep, bar.advance)
