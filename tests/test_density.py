@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from realmat.engines.chains.blurred import Blurred
 from realmat.terms.density import Density
 from realmat.terms.location_scale import Interval, Normal, limits, student
 from realmat.terms.standard import NORMAL, STUDENT
@@ -98,7 +99,13 @@ def test_tails_keep_their_digits_where_the_distribution_function_underflows():
 
 
 @pytest.mark.parametrize(
-    ("density", "own"), [(Normal(np.ones(1), np.zeros(1)), {}), (student(1), {"nu": 5.0}), (limits(np.array([0])), {})]
+    ("density", "own"),
+    [
+        (Normal(np.ones(1), np.zeros(1)), {}),
+        (student(1), {"nu": 5.0}),
+        (limits(np.array([0])), {}),
+        (Blurred(np.ones(1), np.zeros(1)), {"nu": 5.0, "spread": 0.8}),
+    ],
 )
 def test_new_readings_have_the_distribution_they_are_said_to_have(density: Density, own):
     own = {"sd": np.array([[0.6]]), **{name: np.array([[value]]) for name, value in own.items()}}

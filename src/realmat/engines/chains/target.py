@@ -39,7 +39,7 @@ class _Block:
     constant: np.ndarray
     plain: bool
     told: np.ndarray
-    sd_there: np.ndarray
+    width_there: np.ndarray
     mean_there: np.ndarray
 
     def width(self, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,9 +122,9 @@ class Target:
         self.populations.refer(theta, centring.populations if centring else None)
         for k, block in enumerate(self.blocks):
             size = len(block.where)
-            block.sd_there = np.broadcast_to(block.sd.at(values, 1)[0], (size, 1))
-            block.mean_there = np.broadcast_to(block.mean.at(values, 1)[0], (size, 1))
             block.told = centring.effects[k][:, None] if centring else np.zeros((size, 1))
+            block.width_there = block.width(block.sd.at(values, 1)[0])[0]
+            block.mean_there = np.broadcast_to(block.mean.at(values, 1)[0], (size, 1))
         for k, shear in enumerate(self.shears):
             shear.refer(values, centring.shears[k] if centring else None)
 
@@ -135,7 +135,7 @@ class Target:
             sd, sd_slopes = block.sd.at(values, n)
             mean, mean_slopes = block.mean.at(values, n)
             width, free = block.width(sd)
-            stretch = width / block.width(block.sd_there)[0]
+            stretch = width / block.width_there
             here = mean - block.constant + stretch * block.away(beta)
             for place, matrix, _ in block.parents:
                 here += matrix @ b[place]
@@ -158,7 +158,7 @@ class Target:
             for place, matrix, _ in block.parents:
                 away -= matrix @ b[place]
                 back = back + matrix @ beta[place]
-            beta[block.where] = back + away * (block.width(block.sd_there)[0] / block.width(sd)[0])
+            beta[block.where] = back + away * (block.width_there / block.width(sd)[0])
         return beta
 
     def at(self, z: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -227,16 +227,16 @@ class Target:
         return {name: x for rows in self.rows for name, x in rows.gaussian(values, b, guessed).items()}
 
     def informed(self, theta: np.ndarray, b: np.ndarray) -> Centring:
-        """The share that rows have in the precision of each effect and hyperparameter with a population.
+        """What rows tell of each effect, the share that they have in each hyperparameter with a population, and what shears move.
 
         At plain coordinates theta and at b of shape (coefficients, 1), with theta as reference and no centring chosen.
         """
         values = self.space.many(theta[None])[0]
         seen = {row_block.name: rows.information(values, b) for row_block, rows in zip(self.system.row_blocks, self.rows, strict=True)}
-        effects = []
-        for block, name in zip(self.blocks, self._names, strict=True):
-            told = sum(x[block.where] for row_block, x in seen.items() if row_block != f"{name}_prior")
-            effects.append(told)
+        effects = [
+            sum((x[block.where] for row_block, x in seen.items() if row_block != f"{name}_prior"), np.zeros(len(block.where)))
+            for block, name in zip(self.blocks, self._names, strict=True)
+        ]
         sds = dict(zip(self._names, (block.sd.at(values, 1)[0] for block in self.blocks), strict=True))
         moved = [shear.shares(values, b, sds[shear.block]) for shear in self.shears]
         return Centring(effects, self.populations.shares(theta, self._bend(theta, b)), moved)
