@@ -93,7 +93,7 @@ def by_realmat(curve: Curve, start: int) -> tuple[bool, float]:
     post = fit.tree["posterior"]
     draws = np.array([post[f"function_{name}"].values.ravel() for name in curve.names]).T
     best = min(draws, key=curve.squares)
-    r_hat = float(fit.summary()["r_hat"].astype(float).max())
+    r_hat = float(fit.summary()["r_hat"].max())
     return curve.converged(best, 1 + 3 * len(curve.names) / len(curve.table)) and r_hat <= 1.01, seconds
 
 

@@ -171,7 +171,7 @@ def differences(name: str, before: rm.Fit, after: rm.Fit, u: Units = AS_IT_STAND
     assert was
     assert was.keys() == now.keys()
     old, new = shares(before), shares(after)
-    r_hat = [float(fit.summary()["r_hat"].astype(float).max()) for fit in (before, after)]
+    r_hat = [float(fit.summary()["r_hat"].max()) for fit in (before, after)]
     return {
         "mean": max(abs(now[k].mean() - was[k].mean()) / was[k].std() for k in was),
         "sd": max(abs(now[k].std() / was[k].std() - 1) for k in was),

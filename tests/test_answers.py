@@ -77,9 +77,28 @@ def test_bounds_show_the_digits_of_their_width() -> None:
     rng = np.random.default_rng(1)
     df = pd.DataFrame({"y": 10 + 1e-4 * rng.normal(size=40)})
     fit = rm.Model("y", theory=rm.theory.Constant()).fit(df, draws=200, chains=2, seed=1, progress=False)
-    row = fit.summary().loc["constant"]
+    row = fit.summary().formatted().loc["constant"]
     assert row["eti89_lb"] != row["eti89_ub"]
-    assert all(len(str(row[name]).partition(".")[2]) >= 6 for name in ("mean", "eti89_lb", "eti89_ub"))
+    assert all(len(row[name].partition(".")[2]) >= 6 for name in ("mean", "eti89_lb", "eti89_ub"))
+
+
+def test_a_summary_holds_numbers_and_shows_what_they_are_worth(labs: Fit) -> None:
+    found, draws = labs.summary(), labs.tree["posterior"]["constant"]
+    assert set(found.dtypes.map(str)) == {"float64"}
+    assert found.loc["constant", "mean"] == pytest.approx(float(draws.mean()), rel=1e-12)
+    assert found["eti89_lb"].lt(found["eti89_ub"]).all()
+    pd.testing.assert_frame_equal(pd.DataFrame(found), labs.summary(round_to="none"))
+    shown = found.formatted().loc["constant", "mean"]
+    assert len(shown) < 8
+    assert shown in repr(found)
+    assert shown in repr(found[["mean", "r_hat"]].loc[["constant"]])
+    assert shown in found._repr_html_()
+    doubled = 2 * found[["mean"]]
+    assert float(doubled.formatted().loc["constant", "mean"]) == pytest.approx(
+        2 * float(draws.mean()), abs=found.loc["constant", "sd"] / 10
+    )
+    for frame in (found.T, found.reset_index(), found[["mean", "mean"]], found.head(0), pd.concat([found, found]), found.rename(str.upper)):
+        assert repr(frame)
 
 
 def test_models_and_fits_show_themselves_in_notebooks(labs: Fit) -> None:

@@ -116,7 +116,13 @@ def test_repeated_readings_add_their_precisions() -> None:
     _, sd = posterior(problem, "effect_x", effect_x_slope=0.0, effect_x_sd=1e6)
     np.testing.assert_allclose(sd, [0.5 / np.sqrt(3), 0.5], rtol=1e-6)
     same = df.assign(x=[4.0, 4.0, 4.0, 1.0])
-    assert any("2 readings repeat" in note for note in model.bind(same).terms[1].notes)
+    said = "2 readings repeat one of the same"
+    assert any(said in note for note in model.bind(same).terms[1].cautions)
+    fit = model.fit(same, draws=100, chains=2, seed=1, progress=False)
+    for checked in (model.check(same), fit.check()):
+        assert said in checked.text
+        assert checked.table["value"].astype(str).str.contains(said).sum() == 1
+    assert not len(fit.check().findings)
 
 
 def test_known_and_inferred_states_are_reported_together() -> None:

@@ -232,7 +232,7 @@ def design_check(model: Model | Joint, data: pd.DataFrame) -> Check:
     problem = model.bind(data)
     found = separate(problem, settled(problem) if len(problem.every) == 1 else None)
     rows = [row for part in problem.every for row in _table_rows(part, model.of(part.response).unit)]
-    rows += [*_level_rows(problem.table.whole), *_column_rows(problem), *_state_rows(problem), *_separation_rows(found)]
+    rows += [*_level_rows(problem.table.whole), *_column_rows(problem), *state_rows(problem), *_separation_rows(found)]
     sentences = [explain(problem, group) for group in found.groups]
     sentences += [explain_alone(q, problem.table) for q in found.alone]
     alike = [group for part in problem.every for group in collinear(part)]
@@ -248,7 +248,7 @@ def design_check(model: Model | Joint, data: pd.DataFrame) -> Check:
     return made(
         f"Check of {problem.table.whole.readings} rows against the model of {listed(problem.responses)}",
         rows,
-        [*sentences, *problem.table.whole.notes],
+        [*sentences, *cautions(problem), *problem.table.whole.notes],
     )
 
 
@@ -301,9 +301,16 @@ def _column_rows(problem: Problem) -> list[dict[str, Any]]:
     return rows + ([row("columns", "of 0 and 1", flags)] if flags else [])
 
 
-def _state_rows(problem: Problem) -> list[dict[str, Any]]:
-    said = dict.fromkeys((term.component, note) for term in problem.all_terms for note in term.notes)
-    return [row("states", component, note) for component, note in said]
+def state_rows(problem: Problem) -> list[dict[str, Any]]:
+    """How the data of each component were read."""
+    said = dict.fromkeys((term.component, note, OK) for term in problem.all_terms for note in term.notes)
+    said |= dict.fromkeys((term.component, note, LOOK) for term in problem.all_terms for note in term.cautions)
+    return [row("states", component, note, verdict=verdict) for component, note, verdict in said]
+
+
+def cautions(problem: Problem) -> list[str]:
+    """How the data were read, where that would change the answer if it was not meant so."""
+    return list(dict.fromkeys(said for term in problem.all_terms for said in term.cautions))
 
 
 def _separation_rows(found: Separation) -> list[dict[str, Any]]:

@@ -216,7 +216,7 @@ def fit(
     done.save(target)  # before anything else can fail
     say(f"{done!r}"[1:-1], str(done.facts["reason"]))
     heading("Hyperparameters and coefficients")
-    say(grid(done.summary(most=12), index="variable"))
+    say(grid(done.summary(most=12).formatted(), index="variable"))
     say("", Head(done.check(), 20))
     if cv:
         by = "material" if "material" in model.levels else "row"

@@ -48,7 +48,7 @@ class Fit(Figures):
         round_to: int | str = "auto",
         coords: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """`az.summary`, ordered by layer.
+        """`az.summary`, ordered by layer: numbers, shown with the digits that the standard deviation of each row warrants.
 
         Parameters
         ----------
@@ -58,7 +58,15 @@ class Fit(Figures):
         kind, ci_prob, ci_kind, coords
             As of `arviz.summary`.
         round_to : int, "auto" or "none"
-            Decimals; by default the digits that the standard deviation of each row warrants.
+            As of `arviz.summary`: decimals that numbers are rounded to; by default, and with ``"none"``, none is rounded. What is shown
+            (and is the text of ``.formatted()``) by default has the digits that the standard deviation of its row warrants, with
+            ``"none"`` all.
+
+        Returns
+        -------
+        DataFrame
+            Of floats, one row for each number: columns ``mean``, ``sd``, bounds as ``eti89_lb`` and ``eti89_ub``, ``ess_bulk``,
+            ``ess_tail``, ``r_hat``, ``mcse_mean``, ``mcse_sd``.
 
         Raises
         ------
@@ -90,7 +98,7 @@ class Fit(Figures):
 
         law = self.chosen and curve.shows_itself(self.model, self.problem)
         drawn = style.svg(self.plot_curve(), "Measurements, the law with its band, and what is left") if law else ""
-        return f"<p>{escape(repr(self))}</p>{self.summary(most=12).to_html(border=0, max_rows=40)}{drawn}"
+        return f"<p>{escape(repr(self))}</p>{self.summary(most=12).formatted().to_html(border=0, max_rows=40)}{drawn}"
 
     @one_blas_thread()
     def report(self, path: str | Path, by: str | None = None) -> Path:

@@ -168,9 +168,9 @@ class Impurities(Component):
 
         params = (*slopes.params, *(p for s in states.values() for p in s.params))
         blocks = (*slopes.coefficients, *(b for s in states.values() for b in s.coefficients))
-        rows, notes = (tuple(x for s in states.values() for x in getattr(s, what)) for what in ("rows", "notes"))
+        rows, notes, cautions = (tuple(x for s in states.values() for x in getattr(s, what)) for what in ("rows", "notes", "cautions"))
         held = tuple(state.latent for state in states.values())
-        return Term(self.label, "material", params, blocks, contribute, rows, notes=notes, states=held)
+        return Term(self.label, "material", params, blocks, contribute, rows, notes=notes, cautions=cautions, states=held)
 
     def states(self, piece: str, link: str) -> tuple[LatentState, ...]:
         """The contents."""

@@ -111,7 +111,7 @@ def _data(found: Findings) -> dict[str, Any]:
             ]
         )
     heads = [("level", False), ("column", False), *((h, True) for h in ("values", "fewest rows", "median", "most rows"))]
-    notes = [(term.component, note) for term in problem.terms for note in term.notes]
+    notes = [(term.component, note) for term in problem.terms for note in (*term.notes, *term.cautions)]
     return {
         "response": words.response(model),
         "question": words.question(found),

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
 
 _OWN = ("ess_bulk", "ess_tail", "r_hat")
@@ -18,10 +18,7 @@ _OWN = ("ess_bulk", "ess_tail", "r_hat")
 def summary(
     tree: xr.DataTree, names: Sequence[str], kind: str = "all", round_to: int | str = "auto", coords: Mapping[str, Any] | None = None
 ) -> pd.DataFrame:
-    """`az.summary`; unless `round_to` says otherwise text, mean and bounds of a row with two digits of its standard deviation.
-
-    Rounded each by its own size, a mean of 10.0001 with a standard deviation of 0.00002 would lie between 10 and 10.
-    """
+    """`az.summary`: numbers; with ``"auto"`` none is rounded, and only what is shown of them is (see `Summary`)."""
     import arviz_stats
 
     asked = {"var_names": list(names), "kind": kind, "coords": coords}
@@ -29,17 +26,49 @@ def summary(
         table = arviz_stats.summary(tree, round_to="none" if round_to == "auto" else round_to, **asked)
     if round_to != "auto":
         return table
-    out = table.astype(object)
-    for name in table.columns:
-        if name in _OWN:
-            form = "{:.2f}" if name == "r_hat" else "{:.0f}"
-            out[name] = [form.format(v) if math.isfinite(v) else "" for v in table[name]]
-        elif "mcse" in name or name == "sd":
-            out[name] = [f"{v:.2g}" if math.isfinite(v) else "" for v in table[name]]
-        else:
-            widths = table["sd"] if "sd" in table else table[name] * float("nan")
-            out[name] = [to_width(v, width) for v, width in zip(table[name], widths, strict=True)]
-    return out
+    shown = Summary(table)
+    shown._sd = table.get("sd")
+    return shown
+
+
+class Summary(pd.DataFrame):
+    """Numbers to compute with, shown as a reader wants them: mean and bounds of a row with two digits of its standard deviation.
+
+    Rounded each by its own size, a mean of 10.0001 with a standard deviation of 0.00002 would lie between 10 and 10. Rows and columns
+    chosen from it are shown alike; what is shown is made from the numbers there are.
+    """
+
+    _metadata = ("_sd",)
+    _sd: pd.Series | None = None
+
+    @property
+    def _constructor(self) -> type[Summary]:
+        return Summary
+
+    def formatted(self) -> pd.DataFrame:
+        """The table as text."""
+        widths = pd.Series(np.nan, self.index) if self._sd is None else self._sd.reindex(self.index)
+        plain = pd.DataFrame(self)
+        texts = {k: _texts(str(name), plain.iloc[:, k], widths) for k, name in enumerate(plain.columns)}
+        return pd.DataFrame(texts, self.index, dtype=object).set_axis(self.columns, axis=1)
+
+    def __repr__(self) -> str:
+        return repr(self.formatted())
+
+    def _repr_html_(self) -> str | None:
+        return self.formatted()._repr_html_()
+
+
+def _texts(name: str, values: pd.Series, widths: pd.Series) -> list[str]:
+    if values.dtype.kind not in "fiu":
+        return list(map(str, values))
+    if name in _OWN:
+        form = "{:.2f}" if name == "r_hat" else "{:.0f}"
+    elif "mcse" in name or name == "sd":
+        form = "{:.2g}"
+    else:
+        return [to_width(v, width) for v, width in zip(values, widths, strict=True)]
+    return [form.format(v) if math.isfinite(v) else "" for v in values]
 
 
 def to_width(value: float, width: float) -> str:

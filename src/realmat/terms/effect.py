@@ -72,9 +72,8 @@ def _varying(component: Component, table: Table, scale: Scale, state: LatentStat
 def state_term(component: Component, state: State, params: tuple[Param, ...], contribute: Any) -> Term:
     """A term of a latent state and further hyperparameters."""
     params = (*params, *state.params)
-    return Term(
-        component.label, component.layer, params, state.coefficients, contribute, state.rows, notes=state.notes, states=(state.latent,)
-    )
+    own = (component.label, component.layer, params, state.coefficients, contribute, state.rows)
+    return Term(*own, notes=state.notes, cautions=state.cautions, states=(state.latent,))
 
 
 def complete(table: Table, state: LatentState) -> np.ndarray:
@@ -168,6 +167,7 @@ def joined(component: Component, *terms: Term) -> Term:
         contribute,
         tuple(rows for term in terms for rows in term.rows),
         notes=tuple(note for term in terms for note in term.notes),
+        cautions=tuple(said for term in terms for said in term.cautions),
         states=tuple(state for term in terms for state in term.states),
     )
 

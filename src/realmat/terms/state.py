@@ -260,14 +260,18 @@ class State:
         if (noisy & (readings.u == 0)).any():
             count = int((noisy & (readings.u == 0)).sum())
             notes.append(f"{spec.column}: u is empty or zero for {count} readings; they share the inferred {spec.name}_unstated_scale.")
-        again = np.unique(np.column_stack([codes[noisy], readings.value[noisy]]), axis=0)
-        repeated = int(self.table.count[noisy].sum()) - len(again)
-        if repeated and not spec.once:
-            notes.append(
-                f"{spec.column}: {repeated} readings repeat one of the same {spec.level}, and each counts as a measurement of its own; "
-                "of a value that was measured once, leave all but one of the cells empty."
-            )
         return tuple(notes)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """That a value written in several rows of a piece was measured as often, which a table that repeats it need not mean."""
+        spec, noisy = self.spec, self._noisy()
+        again = np.unique(np.column_stack([self.codes[noisy], self.readings.value[noisy]]), axis=0)
+        repeated = int(self.table.count[noisy].sum()) - len(again)
+        if spec.once or not repeated:
+            return ()
+        said = f"{spec.column}: {repeated} readings repeat one of the same {spec.level}, and each counts as a measurement of its own; "
+        return (said + "of a value that was measured once, leave all but one of the cells empty.",)
 
     def on(self, other: Table, fresh_levels: tuple[str, ...], slope: Function) -> Contribution:
         """``slope(psi) * state`` on the rows of a table."""

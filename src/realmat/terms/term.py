@@ -303,6 +303,8 @@ class Term:
         Only the observation component: ``noise(table) -> Noise``.
     notes : tuple of str
         What the user should know about how the data were read, such as how many states were measured.
+    cautions : tuple of str
+        What every check says in its text, before a fit and after it: how the data were read would change the answer if it was not meant so.
     states : tuple of Latent
         The latent states among its coefficients.
     biases : tuple of Bias
@@ -325,6 +327,7 @@ class Term:
     rows: tuple[Rows, ...] = ()
     noise: Callable[..., Noise] | None = None
     notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
     states: tuple[Latent, ...] = ()
     biases: tuple[Bias, ...] = ()
     derived: tuple[Derived, ...] = ()

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from realmat.attribution.separability import component_correlation
+from realmat.attribution.separability import cautions, component_correlation, state_rows
 from realmat.posterior.draws import Posterior
 from realmat.support.checks import BAD, LOOK, OK, Check, listed, made, row
 from realmat.support.numbers import percent, significant
-from realmat.terms.problem import nonlinear_terms
+from realmat.terms.problem import Problem, nonlinear_terms
 from realmat.validation.loo import LeftOut, left_out
 from realmat.validation.misfit import find, table_of
 from realmat.validation.misfit.findings import RATE
@@ -58,8 +58,13 @@ def check(posterior: Posterior, model: Model | None = None, left: LeftOut | None
     parts.append(_components(posterior))
     rows = [r for part, _ in parts for r in part]
     sentences = [s for _, said in parts for s in said]
-    heading = f"Check of the fit of {posterior.problem.response}"
-    return made(heading, rows, sentences or ["Nothing stands out: the fit can be used."], findings)
+    return _made(posterior.problem.response, posterior.problem, rows, sentences, findings)
+
+
+def _made(of: str, problem: Problem, rows: list[Row], sentences: list[str], findings: pd.DataFrame | None = None) -> Check:
+    """The check of a fit. How the data were read is said beside what was found, and is no finding: a right model may have been meant."""
+    said = [*(sentences or ["Nothing stands out: the fit can be used."]), *cautions(problem)]
+    return made(f"Check of the fit of {of}", [*rows, *state_rows(problem)], said, findings)
 
 
 def _misfit(posterior: Posterior, model: Model | None) -> tuple[pd.DataFrame, tuple[list[Row], list[str]]]:
@@ -84,8 +89,7 @@ def check_every(posterior: Posterior) -> Check:
             parts.append(([{**r, "item": f"{response}: {r['item']}"} for r in rows], [f"{response}: {s}" for s in said]))
     every = [r for rows, _ in parts for r in rows]
     sentences = [s for _, said in parts for s in said]
-    heading = f"Check of the fit of {listed(posterior.problem.responses)}"
-    return made(heading, every, sentences or ["Nothing stands out: the fit can be used."])
+    return _made(listed(posterior.problem.responses), posterior.problem, every, sentences)
 
 
 def warning(posterior: Posterior) -> str:
