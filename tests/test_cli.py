@@ -15,13 +15,15 @@ import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat.cli import run
+from realmat.cli import demo, run
+from realmat.cli.show import say
 from realmat.templates.writing import write
 
 COMMAND = Path(sys.executable).with_name("realmat")
@@ -46,6 +48,7 @@ def realmat(*arguments: object, cwd: Path | None = None, status: int = 0) -> Don
         done = Done(run(), out.getvalue(), err.getvalue())
     assert done.status == status, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+    assert not re.search(r"\bnan\b", done.stdout, re.IGNORECASE)  # where there is nothing to say, nothing is said
     return done
 
 
@@ -231,6 +234,19 @@ def test_debug_shows_where_an_error_comes_from(folder: Path) -> None:
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "FileError" in done.stderr
+
+
+def test_the_demo_says_nothing_of_what_there_is_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Calculations as they are have errors, and no intervals that could cover anything."""
+    data = rm.templates.get(demo.NAME).data()
+    scores = {"mae": 0.1, "rmse": 0.2, "coverage_50": 0.5, "coverage_80": 0.8, "coverage_95": 0.95}
+    monkeypatch.setattr(rm, "cross_validate", lambda *args, **options: SimpleNamespace(title="cross-validation", scores=lambda: scores))
+    say(*demo._held_out(data, {"ideal": None, "real": None}, 2, 1))
+    printed = capsys.readouterr().out
+    rows = {line.split()[0]: line.split() for line in printed.splitlines() if line.split()}
+    assert len(rows["pbe"]) == len(rows["mp2020"]) == 3
+    assert len(rows["real"]) == 6
+    assert "nan" not in printed.lower()
 
 
 def test_an_interrupt_ends_without_a_traceback(tmp_path: Path) -> None:

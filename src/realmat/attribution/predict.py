@@ -18,7 +18,7 @@ from realmat.posterior.contributions import Source, Stream
 from realmat.posterior.draws import Posterior
 from realmat.posterior.reading import own_values
 from realmat.support.intervals import interval, settings
-from realmat.support.links import LINKS
+from realmat.support.links import LINKS, exp, unscaled
 from realmat.table.table import Table
 
 if TYPE_CHECKING:
@@ -85,7 +85,11 @@ def predict(
 
 @dataclass
 class _Moments:
-    """Running moments over draws of Gaussians (or of log-normals, relative to the first draw): mean and variance by cell."""
+    """Running moments over draws of Gaussians, or of log-normals: mean and variance by cell, relative to `reference`.
+
+    That is the first draw; of log-normals the logarithm of the largest standard deviation so far, so that nothing overflows on the way to
+    moments that a number holds.
+    """
 
     log: bool
     reference: np.ndarray
@@ -100,14 +104,14 @@ class _Moments:
 
     def add(self, mean: np.ndarray, variance: np.ndarray) -> None:
         """Parts of shape (cells, some draws); `variance` may have one row for all cells."""
-        if np.isnan(self.reference).any():
-            self.reference = mean[:, 0].copy()
-        away = mean - self.reference[:, None]
         if self.log:
-            with np.errstate(over="ignore"):  # a moment that no number holds is said to be infinite
-                away = np.exp(away + variance / 2)
-                self.within += (away**2 * np.expm1(variance)).sum(axis=1)
+            self._refer(np.fmax(self.reference, (mean + variance).max(axis=1)))
+            away = mean - self.reference[:, None]
+            self.within += (np.exp(2 * (away + variance)) * -np.expm1(-variance)).sum(axis=1)
+            away = np.exp(away + variance / 2)
         else:
+            self.reference = np.where(np.isnan(self.reference), mean[:, 0], self.reference)
+            away = mean - self.reference[:, None]
             self.within += variance.sum(axis=1)
         self.first += away.sum(axis=1)
         self.second += (away**2).sum(axis=1)
@@ -115,14 +119,15 @@ class _Moments:
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation by cell, in response units."""
         mean = self.first / self.draws
-        with np.errstate(over="ignore", invalid="ignore"):  # infinite less infinite
-            between = np.maximum(np.nan_to_num(self.second - self.first * mean, nan=np.inf), 0.0) / max(self.draws - 1, 1)
+        between = np.maximum(self.second - self.first * mean, 0.0) / max(self.draws - 1, 1)
         sd = np.sqrt(between + self.within / self.draws)
-        if not self.log:
-            return self.reference + mean, sd
-        with np.errstate(over="ignore"):
-            scale = np.exp(self.reference)
-        return scale * mean, scale * sd
+        return unscaled(self.reference, mean, sd) if self.log else (self.reference + mean, sd)
+
+    def _refer(self, reference: np.ndarray) -> None:
+        """Relative to another reference, from here on and before."""
+        shrink = np.exp(np.where(np.isnan(self.reference), 0.0, self.reference - reference))
+        self.reference, self.first = reference, self.first * shrink
+        self.second, self.within = self.second * shrink**2, self.within * shrink**2
 
 
 @dataclass
@@ -183,7 +188,7 @@ def _bounds(c: _Collected, rng: np.random.Generator, log: bool) -> tuple[np.ndar
         size = c.mean.shape[1]
         z = ndtri((rng.permutation(size) + 0.5) / size)
         simulated = c.mean + np.sqrt(c.sampled) * z
-        found = interval(np.exp(simulated) if log else simulated)
+        found = interval(exp(simulated) if log else simulated)
         return found[:, 0], found[:, 1]
     out = np.empty((2, len(c.mean)))
     step = max(1, _BLOCK // max(c.mean.shape[1], 1))
@@ -192,7 +197,7 @@ def _bounds(c: _Collected, rng: np.random.Generator, log: bool) -> tuple[np.ndar
         sd = np.sqrt(c.sampled[rows])
         for k, p in enumerate(((1 - prob) / 2, (1 + prob) / 2)):
             out[k, rows] = mixture_quantile(c.mean[rows], sd, p)
-    return (np.exp(out[0]), np.exp(out[1])) if log else (out[0], out[1])
+    return (exp(out[0]), exp(out[1])) if log else (out[0], out[1])
 
 
 def mixture_quantile(mean: np.ndarray, sd: np.ndarray, p: float, tolerance: float = 1e-5) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from realmat.errors import DataError
 from realmat.plots.style import LAYER_COLOURS, figure, ink, theme
 from realmat.support.numbers import significant
 
@@ -73,12 +74,24 @@ def parity(
     Parameters
     ----------
     table : DataFrame
-        By row: `y` measured, `mean` and `sd` predicted, in response units.
+        By row: `y` measured, `mean` and `sd` predicted, in response units. Rows where these are infinite are not drawn.
     shares : DataFrame
         By row: share of the predictive variance of each layer (columns), adding up to 1.
     response, by, log, unit, k, dark
         For axes and words.
+
+    Raises
+    ------
+    realmat.DataError
+        If all are infinite.
     """
+    table = table[np.isfinite(table[["mean", "sd"]]).all(axis=1)]
+    if table.empty:
+        raise DataError(
+            f"no prediction of {response} has a mean and a deviation that a number holds: what is left unexplained of its logarithm "
+            "scatters too much. Is one of its values a placeholder, or in another unit?"
+        )
+    shares = shares.loc[table.index]
     y, mean, sd = (table[c].to_numpy(dtype=float) for c in ("y", "mean", "sd"))
     cumulative = np.clip(np.cumsum([shares.get(layer, 0 * mean) for layer in LAYER_COLOURS], axis=0), 0, None)
     u = {layer: k * sd * np.sqrt(np.minimum(c, 1.0)) for layer, c in zip(LAYER_COLOURS, cumulative, strict=True)}

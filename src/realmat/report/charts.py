@@ -137,6 +137,8 @@ def parity(points: pd.DataFrame, response: str, by: str, unit: str, log: bool) -
         Columns `y`, `mean`, `label`, `piece` (number of its piece in the chooser, -1 where it is not there), and the cumulative expanded
         uncertainties `theory`, `material`, `observation`, in response units.
     """
+    if points.empty:
+        return Markup("")
     axis = Axis.over(np.concatenate([points["y"], points["mean"]]), log)
     x, y = percentages(axis.at(points["y"])), percentages(100 - axis.at(points["mean"]))
     out = [*_grid(axis, axis), '<line class="ideal" x1="0%" y1="100%" x2="100%" y2="0%"/>']

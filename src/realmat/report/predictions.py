@@ -44,11 +44,14 @@ def points(left: LeftOut, budget: Budget, problem: Problem, places: Mapping[str,
     piece = table.level(table.piece)
     made["label"] = pd.Series([str(v) for v in piece.values[piece.codes]], index=table.index).reindex(made.index)
     made["piece"] = [places.get(label, -1) for label in made["label"]]
-    shown = made.iloc[:: -(-len(made) // MOST_POINTS)]
+    finite = np.isfinite(made[["mean", "observation"]]).all(axis=1)
+    endless = "" if finite.all() else f" {number(int((~finite).sum()))} with a mean or deviation that no number holds are left out."
+    made = made[finite]
+    shown = made.iloc[:: max(-(-len(made) // MOST_POINTS), 1)]
     said = "" if len(shown) == len(made) else f" {number(len(shown))} of {number(len(made))} measurements, evenly chosen, are shown."
     if len(shown) > BARS:
         said = f" Those at the left are of median size.{said}"
-    return shown, said
+    return shown, said + endless
 
 
 def pit(left: LeftOut) -> np.ndarray:

@@ -30,9 +30,21 @@ class Link:
     least: float = -np.inf
 
 
+def exp(g: Any) -> Any:
+    """What no number holds is infinite, which is an answer and no reason for a warning."""
+    with np.errstate(over="ignore"):
+        return np.exp(g)
+
+
+def unscaled(reference: Any, mean: Any, sd: Any) -> tuple[Any, Any]:
+    """``exp(reference)`` times a mean and a standard deviation: infinite where no number holds it, or the mean beside the deviation."""
+    with np.errstate(divide="ignore"):
+        return np.where(mean > 0, exp(reference + np.log(mean)), np.inf), exp(reference + np.log(sd))
+
+
 _TINY = float(np.finfo(float).tiny)
 LINKS: Mapping[str, Link] = {
     "identity": Link(lambda y: np.asarray(y, dtype=float), lambda g: g, lambda y: np.ones_like(np.asarray(y, dtype=float))),
-    "log": Link(np.log, np.exp, lambda y: 1 / y, _TINY),
+    "log": Link(np.log, exp, lambda y: 1 / y, _TINY),
     "logit": Link(special.logit, special.expit, lambda y: 1 / (y * (1 - y)), _TINY),
 }

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from realmat.posterior.grouping import Groups
+from realmat.support.links import unscaled
 from realmat.terms.problem import Problem
 
 if TYPE_CHECKING:
@@ -103,11 +104,11 @@ def _moments(m: np.ndarray, v: np.ndarray, w: np.ndarray, log: bool) -> tuple[np
     if not log:
         mean = np.sum(w * m, axis=0)
         return mean, np.sqrt(np.sum(w * (v + (m - mean) ** 2), axis=0))
-    middle = np.sum(w * m, axis=0)
-    each = np.exp(m - middle + v / 2)
+    top = np.max(m + v, axis=0)
+    each = np.exp(m - top + v / 2)
     mean = np.sum(w * each, axis=0)
-    variance = np.sum(w * ((each - mean) ** 2 + each**2 * np.expm1(v)), axis=0)
-    return np.exp(middle) * mean, np.exp(middle) * np.sqrt(variance)
+    variance = np.sum(w * ((each - mean) ** 2 - np.exp(2 * (m - top + v)) * np.expm1(-v)), axis=0)
+    return unscaled(top, mean, np.sqrt(variance))
 
 
 def crps(mean: np.ndarray, sd: np.ndarray, g: np.ndarray, log: bool = False) -> np.ndarray:
@@ -134,9 +135,10 @@ def crps(mean: np.ndarray, sd: np.ndarray, g: np.ndarray, log: bool = False) -> 
     """
     away = _log_distance if log else _distance
     zero = np.zeros_like(g)
-    first = away(mean, sd, g, zero).mean(axis=0)
-    second = away(mean[:, None], sd[:, None], mean[None], sd[None]).mean(axis=(0, 1))
-    return np.asarray(first - 0.5 * second)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite less infinite: of readings that no mean has
+        first = away(mean, sd, g, zero).mean(axis=0)
+        second = away(mean[:, None], sd[:, None], mean[None], sd[None]).mean(axis=(0, 1))
+        return np.nan_to_num(first - 0.5 * second, nan=np.inf, posinf=np.inf)
 
 
 def _distance(m: np.ndarray, s: np.ndarray, m2: np.ndarray, s2: np.ndarray) -> np.ndarray:
