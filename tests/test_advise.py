@@ -155,7 +155,7 @@ def test_a_stated_u_of_a_characterisation_counts_in_the_columns_unit() -> None:
 
 
 def test_a_better_theory_value_is_ranked_where_theory_has_u() -> None:
-    df = table().assign(pbe=lambda d: d["y"] + 0.1)
+    df = table().assign(pbe=lambda d: d["y"] + np.random.default_rng(4).normal(0.1, 0.2, len(d)))
     own = rm.Model(
         "y", levels={"material": "mat", "specimen": "piece"}, theory=rm.theory.Calibrated("pbe", u=0.2),
         material=rm.material.Unresolved(by="material"),

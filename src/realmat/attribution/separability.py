@@ -231,7 +231,7 @@ def design_check(model: Model | Joint, data: pd.DataFrame) -> Check:
     """
     problem = model.bind(data)
     found = separate(problem, settled(problem) if len(problem.every) == 1 else None)
-    rows = [row for part in problem.every for row in _table_rows(part, model.of(part.response).unit)]
+    rows = [line for part in problem.every for line in _table_rows(part, model.of(part.response).unit)]
     rows += [*_level_rows(problem.table.whole), *_column_rows(problem), *state_rows(problem), *_separation_rows(found)]
     sentences = [explain(problem, group) for group in found.groups]
     sentences += [explain_alone(q, problem.table) for q in found.alone]
