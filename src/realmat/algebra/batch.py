@@ -14,10 +14,13 @@ import numpy as np
 
 from realmat.algebra import batch_kernels
 from realmat.algebra.batch_equations import BatchNormalEquations
+from realmat.algebra.batch_leaves import BatchLeaves, Eliminated
 from realmat.algebra.batch_priors import BatchPriors
 from realmat.algebra.batched_rows import BatchedRows
 from realmat.algebra.batching import Batch, Batched, at_index, slices
 from realmat.algebra.conditional import Conditional
+from realmat.algebra.leaves import find
+from realmat.algebra.normal_equations import Slot
 from realmat.algebra.simd import LANES, pack, unpack
 from realmat.algebra.weighted_sum import WeightedSum
 from realmat.errors import FitError
@@ -40,49 +43,52 @@ class BatchSystem:
     Parameters
     ----------
     system : System
+    shared : bool
+        Whether groups alike may be eliminated by class (`leaves`); then the factor is not that of all columns.
 
     Attributes
     ----------
     most : int
         Largest batch whose numbers stay in the cache.
+    pattern : Pattern
+        Of the columns that are eliminated one by one; `order` are these columns, in the elimination order of the system.
     """
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, shared: bool = True) -> None:
         self.system = system
-        largest = max(system.pattern.flat, system.size, 1)
-        self._singly = largest > _LARGE
-        self.most = 1
-        if self._singly:
-            return
         rows = [BatchNormalEquations(part, system.pattern) for part in system.moving]
         self._parts: list[BatchPriors | BatchNormalEquations] = [*(BatchPriors(system, *prior) for prior in system.moving_priors), *rows]
-        longest = max((len(part.row_block.y) for part in rows if not part.part.few), default=0)
-        self.most = int(np.clip(_NUMBERS // max(largest, longest), LANES, 256)) // LANES * LANES
         self._constant = 0.5 * _LOG_2PI * sum(block.size for block in system.linked)
         if system.eliminated is not None:
             self._response, self._effect_sd = BatchedRows(system.row_blocks[0]), Batched(system.eliminated.sd)
         own = system.fixed_precision[: system.rest]
         self._log = system.fixed_log + 0.5 * float(np.sum(np.log(system.fixed_precision[system.fixed_precision > 0])))
         self._log -= 0.5 * float(own @ system.fixed_mean[: system.rest] ** 2)
-        self._stack(own)
+        self._stack(own, shared)
+        largest = max(self.pattern.flat, system.size, 1)
+        self._singly = largest > _LARGE
+        longest = max((len(part.row_block.y) for part in rows if not part.part.few), default=0)
+        self.most = 1 if self._singly else int(np.clip(_NUMBERS // max(largest, longest), LANES, 256)) // LANES * LANES
 
-    def _stack(self, own: np.ndarray) -> None:
+    def _stack(self, own: np.ndarray, shared: bool) -> None:
         """P and the right-hand side as sums whose weights depend on psi: 1, precisions, scales, and what the effect takes."""
-        system = self.system
+        system, effect = self.system, self.system.eliminated
+        self.pattern, self.order, self.leaves = system.pattern, np.arange(system.rest), None
         x = system.fixed.copy()
         x[system.pattern.diagonal] += own
-        self._sums = WeightedSum(system.pattern.flat)
-        self._sums.add(slice(None), x)
-        sides = [(own * system.fixed_mean[: system.rest] + system.fixed_side)[None]]
-        for part in self._parts:
-            for where, values in part.slots:
-                self._sums.add(where, values)
-            sides.append(part.sides)
-        effect = system.eliminated
+        slots: list[Slot] = [(slice(None), x), *(slot for part in self._parts for slot in part.slots)]
+        sides = [(own * system.fixed_mean[: system.rest] + system.fixed_side)[None], *(part.sides for part in self._parts)]
         if effect is not None:
-            for values in effect.pair_sums:
-                self._sums.add(slice(None), values)
+            slots += [(slice(None), values) for values in effect.pair_sums]
             sides.append(effect.side_sums)
+        elif shared and all(part.summed for part in self._parts):
+            found = find(system.pattern, np.argsort(system.place), [f.matrix for f in system.row_blocks], slots)
+            if found is not None:
+                self.pattern, self.order, self.leaves = found.pattern, found.rest, BatchLeaves(found)
+                slots = [*found.slots, *found.taken]
+        self._sums = WeightedSum(self.pattern.flat)
+        for where, values in slots:
+            self._sums.add(where, values)
         self._sums.freeze()
         self._sides = np.concatenate(sides)
         if effect is not None:
@@ -99,7 +105,7 @@ class BatchSystem:
         """
         if self._singly:
             return ConditionalList(self.system, values, n)
-        pattern = self.system.pattern
+        pattern = self.pattern
         log = np.full(n, self._log)
         with np.errstate(all="ignore"):
             weights, of_sides = [np.ones((n, 1))], [np.ones((n, 1))]
@@ -108,23 +114,28 @@ class BatchSystem:
                 weights.append(at.slots)
                 of_sides.append(at.sides)
                 log += at.log
-            effect = None
+            effect = leaves = None
             if self.system.eliminated is not None:
                 effect, taken = self._eliminate_effect(values, n, log)
                 weights.append(taken)
                 of_sides.append(taken)
-            xs = self._sums.at(np.concatenate(weights, axis=1))
             side = np.concatenate(of_sides, axis=1) @ self._sides
             for _, at in given:
                 if at.side is not None:
                     side += at.side
+            if self.leaves is not None:
+                leaves = self.leaves.eliminate(np.concatenate(weights, axis=1), side)
+                weights.append(leaves.taken)
+                log += leaves.log
+                side = side[:, self.order] + leaves.side.T
+            xs = self._sums.at(np.concatenate(weights, axis=1))
             sides = pack(side)
             for part, at in given:
                 part.add(at, xs, sides)
             batch_kernels.solve(xs, sides, pattern.ptr, pattern.rows, pattern.targets, pattern.lead, pattern.full, pattern.dense)
             pivots = xs[:, pattern.diagonal]
             log += 0.5 * unpack(np.sum(sides * sides / pivots - np.log(pivots), axis=1, keepdims=True), n)[:, 0] + self._constant
-        return BatchConditional(self.system, xs, sides, pivots, log, effect)
+        return BatchConditional(self, xs, sides, pivots, log, effect, leaves)
 
     def log_marginal(self, values: Batch, n: int) -> np.ndarray:
         """log p(y | psi) at a batch of any length, shape (n,); -inf where the numbers break down."""
@@ -158,14 +169,16 @@ class BatchConditional:
 
     def __init__(
         self,
-        system: System,
+        many: BatchSystem,
         xs: np.ndarray,
         half: np.ndarray,
         pivots: np.ndarray,
         log: np.ndarray,
         effect: tuple[np.ndarray, np.ndarray] | None,
+        leaves: Eliminated | None,
     ) -> None:
-        self._system, self.xs, self._half, self._pivots, self.effect = system, xs, half, pivots, effect
+        self._many, self._system = many, many.system
+        self.xs, self._half, self._pivots, self.effect, self._leaves = xs, half, pivots, effect, leaves
         self.log_marginal = np.where(np.isfinite(log), log, -np.inf)
 
     def mean(self) -> np.ndarray:
@@ -183,15 +196,18 @@ class BatchConditional:
 
     def centred(self, b: np.ndarray) -> None:
         """Turn standard normals (n, coefficients) into draws of b - b0, in elimination order, in place."""
-        system, pattern = self._system, self._system.pattern
+        many, pattern = self._many, self._many.pattern
         with np.errstate(all="ignore"):
-            bs = pack(b[:, : system.rest])
+            bs = pack(b[:, many.order])
             bs /= np.sqrt(self._pivots)
             bs += self._half / self._pivots
         batch_kernels.backward(self.xs, bs, pattern.ptr, pattern.rows, pattern.lead, pattern.dense)
-        b[:, : system.rest] = unpack(bs, len(b))
+        rest = unpack(bs, len(b))
+        b[:, many.order] = rest
+        if many.leaves is not None and self._leaves is not None:
+            many.leaves.complete(b, np.ascontiguousarray(rest.T), self._leaves)
         if self.effect is not None:
-            system.many.coupling.complete(b, *self.effect)
+            many.coupling.complete(b, *self.effect)
 
 
 class ConditionalList:

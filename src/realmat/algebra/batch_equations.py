@@ -36,6 +36,7 @@ class BatchNormalEquations:
         slots = keys * len(f.scales) * (len(f.scales) + 1) // 2
         many = keys > FEW_KEYS or slots > _MOST_SLOTS or slots * pattern.flat > _MOST_NUMBERS
         self.by_row = not part.few and (f.augmented or many)
+        self.summed = not self.by_row
         self.slots: list[Slot] = []
         self.sides = np.zeros((0, pattern.size))
         if part.few:
@@ -44,6 +45,8 @@ class BatchNormalEquations:
             self._pair_slots(pattern, slots)
             self._columns = [self._transposed(k, pattern.size) for k in range(len(f.scales))]
             self._sums = ResidualSums.of(f, self._columns.__getitem__)
+            if self._sums is not None:
+                self.sides = self._sums.products
 
     def _pair_slots(self, pattern: Pattern, slots: int) -> None:
         f, m = self.row_block, self.row_block.matrix
@@ -71,9 +74,7 @@ class BatchNormalEquations:
         if not self.by_row and self._sums is not None:
             found = self._sums.at(values, n, scales, precision)
             if found is not None:
-                return Increment(
-                    self._slots(scales, precision), np.zeros((n, 0)), log - 0.5 * (precision @ self._within + found[0]), found[1]
-                )
+                return Increment(self._slots(scales, precision), found[1], log - 0.5 * (precision @ self._within + found[0]))
         residual = np.broadcast_to(self.given.measured(values) - self.given.offset(values, n), (len(f.y), n))
         single = precision.T[self._key]
         log = log - 0.5 * (precision @ self._within + f.count @ (single * residual**2))
@@ -81,7 +82,7 @@ class BatchNormalEquations:
             return Increment(np.zeros((n, 0)), np.zeros((n, 0)), log, more=(scales, precision, residual.T))
         weighted = single * residual
         side = sum((transposed @ weighted) * scale for transposed, scale in zip(self._columns, scales.T, strict=True)).T
-        return Increment(self._slots(scales, precision), np.zeros((n, 0)), log, side)
+        return Increment(self._slots(scales, precision), np.zeros((n, len(self.sides))), log, side)
 
     @staticmethod
     def _slots(scales: np.ndarray, precision: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ class ResidualSums:
         By least squares.
     grams : array of shape (keys, 1 + offsets, 1 + offsets)
         Products of y less `best` times v, and -v, rows counted.
-    products : array of shape (keys, scales of the matrix, 1 + offsets, columns)
+    products : array of shape (keys x scales of the matrix x (1 + offsets), columns)
     """
 
     scales: list[Batched]
@@ -53,10 +53,10 @@ class ResidualSums:
         grams = np.array([every[:, k] * rows.count[k] @ every[:, k].T for k in keys])
         matrices: Sequence[sparse.csr_matrix] = [columns(k) for k in range(len(rows.scales))]
         products = np.array([[(m[:, k] @ every[:, k].T).T for m in matrices] for k in keys])
-        return cls([Batched(offset.scale) for offset in offsets], best, grams, products)
+        return cls([Batched(offset.scale) for offset in offsets], best, grams, products.reshape(-1, products.shape[-1]))
 
     def at(self, values: Batch, n: int, scales: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """Squares of residuals times precisions, shape (n,), and products with the scaled matrix, shape (n, columns).
+        """Squares of residuals times precisions, shape (n,), and weights of `products`, shape (n, products).
 
         None where an s_j is not one number.
 
@@ -70,6 +70,6 @@ class ResidualSums:
             return None
         away = np.array([np.broadcast_to(s, (n,)) for s in given]).reshape(len(given), n).T - self.best
         weight = np.concatenate([np.ones((n, 1)), away], axis=1)
-        squares = np.einsum("nk,ni,nj,kij->n", precision, weight, weight, self.grams, optimize=True)
-        together = np.einsum("nk,ns,ni->nksi", precision, scales, weight).reshape(n, -1)
-        return squares, together @ self.products.reshape(together.shape[1], -1)
+        squares = np.sum(precision[..., None] * weight[:, None] * (weight @ self.grams).swapaxes(0, 1), axis=(1, 2))
+        together = precision[:, :, None, None] * scales[:, None, :, None] * weight[:, None, None]
+        return squares, together.reshape(n, -1)

@@ -209,6 +209,11 @@ class System:
         """The same at many psi at once."""
         return BatchSystem(self)
 
+    @cached_property
+    def whole(self) -> BatchSystem:
+        """The same with the factor of all columns, from which covariances are taken."""
+        return self.many if self.many.leaves is None else BatchSystem(self, shared=False)
+
     def log_marginal(self, values: Values) -> float:
         """log p(y | psi), all measured rows; -inf where the numbers break down."""
         try:

@@ -80,7 +80,7 @@ class Leaver:
         big = [bucket for k, bucket in enumerate(groups.buckets) if k not in small]
         self.big = [_Big.of(self, int(g), p) for which, pairs in big for g, p in zip(which, pairs, strict=True)]
         numbers = sum(groups.buckets[k][1].size * groups.buckets[k][1].shape[1] for k in small) + len(groups.cell)
-        self.most = int(np.clip(_NUMBERS // numbers, 1, system.many.most))
+        self.most = int(np.clip(_NUMBERS // numbers, 1, system.whole.most))
 
     def _spread(self, pairs: np.ndarray) -> GroupCovariances:
         return GroupCovariances(self.system, self.response.matrix, self._cell[pairs], self.response.scale_of)
@@ -103,7 +103,7 @@ class Leaver:
         groups = self.groups
         size, pairs = len(groups.labels), len(groups.cell)
         out = LeftOutDensities(np.zeros((n, size)), *(np.zeros((n, pairs)) for _ in range(3)))
-        solved = self.system.many.at(values, n)
+        solved = self.system.whole.at(values, n)
         if not np.isfinite(solved.log_marginal).all():
             raise FitError(NOT_IDENTIFIED)
         at, b = self.response.at(values, n), solved.mean()
@@ -206,7 +206,7 @@ class _Big:
 
     def fill(self, out: LeftOutDensities, full: BatchConditional | ConditionalList, values: Batch) -> None:
         n = len(full.log_marginal)
-        without, at = self.without.many.at(values, n), self.response.at(values, n)
+        without, at = self.without.whole.at(values, n), self.response.at(values, n)
         out.left_out[:, self.group] = full.log_marginal - without.log_marginal
         out.mean[:, self.members] = self.response.mean(at, without.mean())
         out.variance[:, self.members] = self.spread.at(without, at.scales)[:, :, 0, 0]

@@ -98,8 +98,8 @@ def _marginal(posterior: Posterior, top: list[Coefficients], b: dict[str, np.nda
     spread = GroupCovariances(system, sparse.identity(system.size, format="csr")[columns], np.arange(len(columns))[None])
     values = np.concatenate([b[c.name] for c in top], axis=1) if top else np.zeros((len(indices), 0))
     out = np.empty(len(indices))
-    for where in slices(len(indices), system.many.most):
-        solved = system.many.at(posterior.batch(indices[where]), len(indices[where]))
+    for where in slices(len(indices), system.whole.most):
+        solved = system.whole.at(posterior.batch(indices[where]), len(indices[where]))
         out[where] = solved.log_marginal
         for term in posterior.problem.all_terms:
             if term.factor is not None:

@@ -1,0 +1,248 @@
+"""Groups of few coefficients that only each other and the rest touch, found in the pattern and sorted into classes.
+
+What is unknown of one specimen (its state, what is left of each of its properties) is such a group: a subtree of the elimination tree (Liu,
+SIAM J. Matrix Anal. Appl. 11, 134, 1990). P is a sum of known arrays with weights that depend on psi, so that the block of group j and its
+coupling to the rest are
+
+    D_j = sum_s w_s(psi) D_sj,    C_j = sum_s w_s(psi) C_sj.
+
+Groups whose D_sj are the same for every s are of one class: D is inverted once for all of them, and what they take from the rest,
+
+    sum_j C_j' D^-1 C_j = sum_{(s, a), (t, b)} w_s w_t (D^-1)_ab  sum_j C_sja' C_tjb,
+
+is again a sum of known arrays. The cost of an evaluation does not grow with the number of groups, whatever columns they couple to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from realmat.algebra.normal_equations import Slot
+from realmat.algebra.ordering import Pattern
+
+_SIZES = (1, 2, 3, 4, 6, 8)  # largest number of coefficients of a group, of which the best is taken
+_FEWEST = 8  # groups of a class
+_CLASS_COST = 100  # of the inverse of a class, in multiply-adds for each number of its block
+_SCATTERED = 0.5  # of what elimination one by one costs, that sums may cost
+
+
+@dataclass
+class LeafClass:
+    """Groups alike.
+
+    Attributes
+    ----------
+    columns : int array of shape (groups, k)
+        Their coefficients, in elimination order.
+    block : array of shape (slots, k, k)
+        D_s.
+    slot, member : int arrays of shape (couplings,)
+        (s, a) of each coupling to the rest.
+    coupling : csr, shape (couplings x groups, rest)
+        C_sja, coupling by coupling.
+    """
+
+    columns: np.ndarray
+    block: np.ndarray
+    slot: np.ndarray
+    member: np.ndarray
+    coupling: sparse.csr_matrix
+
+
+@dataclass
+class Leaves:
+    """The classes, and the pattern of the rest.
+
+    Attributes
+    ----------
+    rest : int array
+        Coefficients that are in no group, in the order of `pattern`.
+    slots : list of Slot
+        Those of the full pattern, at flat places of `pattern`.
+    taken : list of Slot
+        Sums of products of couplings, a slot for each of `pairs`: class, first and second coupling.
+    """
+
+    classes: list[LeafClass]
+    pattern: Pattern
+    rest: np.ndarray
+    slots: list[Slot]
+    taken: list[Slot]
+    pairs: np.ndarray
+
+
+@dataclass
+class _Entries:
+    """All numbers of all slots: slot, row and column (upper triangle, elimination order), value."""
+
+    slot: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    value: np.ndarray
+
+    @classmethod
+    def of(cls, pattern: Pattern, slots: Sequence[Slot]) -> _Entries:
+        row, column = _places(pattern)
+        every = []
+        for s, (where, values) in enumerate(slots):
+            places = np.arange(len(values)) if isinstance(where, slice) else where
+            used = np.flatnonzero(values)
+            every.append((np.full(len(used), s), row[places[used]], column[places[used]], values[used]))
+        return cls(*(np.concatenate(parts) for parts in zip(*every, strict=True)))
+
+    def chosen(self, mask: np.ndarray) -> _Entries:
+        return _Entries(self.slot[mask], self.row[mask], self.column[mask], self.value[mask])
+
+
+def find(pattern: Pattern, natural: np.ndarray, matrices: Sequence[sparse.csr_matrix], slots: Sequence[Slot]) -> Leaves | None:
+    """Groups alike of a system, or None where eliminating its columns one by one costs less.
+
+    Parameters
+    ----------
+    natural : int array of shape (coefficients,)
+        Natural place of each column of the pattern: members of a group are compared in this order.
+    matrices : sequence of csr, shape (rows, coefficients)
+        Measured rows, in elimination order.
+    slots : sequence of Slot
+        Known arrays whose weighted sum is P.
+    """
+    height = np.diff(np.append(pattern.ptr[: pattern.lead], pattern.ptr[pattern.lead])).astype(float)
+    one_by_one = (height + 1) * (height + 2) / 2
+    entries = _Entries.of(pattern, slots)
+    root, size = _roots(pattern)
+    best: tuple[float, list[tuple[np.ndarray, np.ndarray]]] = (0.0, [])
+    for most in _SIZES:
+        found = _classes(_groups(root, size, most, natural), entries, len(slots), pattern.size)
+        gain = sum(float(one_by_one[columns].sum()) - _CLASS_COST * columns.shape[1] ** 2 for columns, _ in found)
+        if gain > 1.1 * best[0]:
+            best = gain, found
+    if not best[1]:
+        return None
+    leaves = _build(best[1], pattern, matrices, entries, len(slots))
+    numbers = sum(len(values) for _, values in leaves.taken) + sum(c.coupling.nnz for c in leaves.classes)
+    return leaves if numbers < _SCATTERED * best[0] else None
+
+
+def _places(pattern: Pattern) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column (row <= column) of every place of the flat array."""
+    lead, d = pattern.lead, pattern.dense
+    height = np.diff(pattern.ptr[: lead + 1])
+    row = np.empty(pattern.flat, dtype=np.int64)
+    column = np.empty(pattern.flat, dtype=np.int64)
+    start = pattern.ptr[:lead] + np.arange(lead)
+    row[: pattern.base] = np.repeat(np.arange(lead), height + 1)
+    column[start] = np.arange(lead)
+    below = np.ones(pattern.base, dtype=bool)
+    below[start] = False
+    column[: pattern.base][below] = pattern.rows[: pattern.ptr[lead]]
+    row[pattern.base :] = lead + np.repeat(np.arange(d), d)
+    column[pattern.base :] = lead + np.tile(np.arange(d), d)
+    return row, column
+
+
+def _roots(pattern: Pattern) -> tuple[np.ndarray, np.ndarray]:
+    """Parent of each lead column in the elimination tree (-1 where it has none there), and the size of its subtree."""
+    lead = pattern.lead
+    first = pattern.ptr[:lead]
+    has = np.diff(pattern.ptr[: lead + 1]) > 0
+    parent = np.full(lead, -1)
+    parent[has] = pattern.rows[first[has]]
+    parent[parent >= lead] = -1
+    size = np.ones(lead, dtype=np.int64)
+    for j in range(lead):  # children stand before their parents
+        if parent[j] >= 0:
+            size[parent[j]] += size[j]
+    return parent, size
+
+
+def _groups(parent: np.ndarray, size: np.ndarray, most: int, natural: np.ndarray) -> list[np.ndarray]:
+    """Columns of the largest subtrees of at most `most` columns, by their number k: int arrays of shape (groups, k)."""
+    root = np.full(len(parent), -1)
+    for j in range(len(parent) - 1, -1, -1):
+        if size[j] <= most:
+            above = parent[j]
+            root[j] = root[above] if above >= 0 and size[above] <= most else j
+    inside = np.flatnonzero(root >= 0)
+    inside = inside[np.lexsort((natural[inside], root[inside]))]
+    k = size[root[inside]]
+    return [inside[k == each].reshape(-1, each) for each in range(1, most + 1) if np.any(k == each)]
+
+
+def _classes(groups: list[np.ndarray], entries: _Entries, slots: int, columns: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Columns (groups, k) and blocks (slots, k, k) of each class of enough groups."""
+    out = []
+    for own in groups:
+        count, k = own.shape
+        group, member = _membership(own, columns)
+        here = entries.chosen((group[entries.row] >= 0) & (group[entries.row] == group[entries.column]))
+        blocks = np.zeros((count, slots, k, k))
+        a, b = member[here.row], member[here.column]
+        blocks[group[here.row], here.slot, a, b] = here.value
+        blocks[group[here.row], here.slot, b, a] = here.value
+        _, kind, members = np.unique(blocks.reshape(count, -1), axis=0, return_inverse=True, return_counts=True)
+        for c in np.flatnonzero(members >= _FEWEST):
+            which = np.flatnonzero(kind.ravel() == c)
+            out.append((own[which], blocks[which[0]]))
+    return out
+
+
+def _membership(columns: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Group (-1 for none) and place in it of each coefficient."""
+    group, member = np.full(size, -1), np.zeros(size, dtype=np.int64)
+    group[columns] = np.arange(len(columns))[:, None]
+    member[columns] = np.arange(columns.shape[1])
+    return group, member
+
+
+def _build(
+    found: list[tuple[np.ndarray, np.ndarray]], pattern: Pattern, matrices: Sequence[sparse.csr_matrix], entries: _Entries, slots: int
+) -> Leaves:
+    """Couplings, the pattern of the rest, and all sums at its places."""
+    outside = np.ones(pattern.size, dtype=bool)
+    for columns, _ in found:
+        outside[columns] = False
+    rest = np.flatnonzero(outside)
+    number = np.full(pattern.size, -1)
+    number[rest] = np.arange(len(rest))
+    coupled = [_coupled(columns, entries, number, len(rest)) for columns, _ in found]
+    touched = [sum((abs(m[k * len(c) : (k + 1) * len(c)]) for k in range(len(s))), sparse.csr_matrix((len(c), len(rest))))
+               for (c, _), (s, _, m) in zip(found, coupled, strict=True)]  # fmt: skip
+    small = Pattern.of([*(m[:, rest] for m in matrices), *touched], len(rest))
+    order = np.argsort(small.place)
+    number[rest] = small.place
+    classes = [LeafClass(c, block, s, a, m[:, order].tocsr()) for (c, block), (s, a, m) in zip(found, coupled, strict=True)]
+    within = entries.chosen((number[entries.row] >= 0) & (number[entries.column] >= 0))
+    own = []
+    for s in range(slots):
+        mine = within.slot == s
+        one, other = number[within.row[mine]], number[within.column[mine]]
+        upper = sparse.coo_matrix((within.value[mine], (np.minimum(one, other), np.maximum(one, other))), shape=(len(rest),) * 2)
+        own.append(small.positions(upper))
+    taken, pairs = [], []
+    for c, leaf in enumerate(classes):
+        parts = [leaf.coupling[k * len(leaf.columns) : (k + 1) * len(leaf.columns)] for k in range(len(leaf.slot))]
+        for q, right in enumerate(parts):
+            for p, left in enumerate(parts[: q + 1]):
+                product = (left.T @ right).tocsr()
+                upper = sparse.triu(product if p == q else product + product.T).tocoo()
+                if upper.nnz:
+                    taken.append(small.positions(upper))
+                    pairs.append((c, p, q))
+    return Leaves(classes, small, rest[order], own, taken, np.array(pairs, dtype=np.int64).reshape(-1, 3))
+
+
+def _coupled(columns: np.ndarray, entries: _Entries, number: np.ndarray, rest: int) -> tuple[np.ndarray, np.ndarray, sparse.csr_matrix]:
+    """Slot and member of each coupling of groups to the rest, and its rows for all groups, below each other."""
+    group, member = _membership(columns, len(number))
+    swapped = group[entries.row] < 0
+    inner, outer = np.where(swapped, entries.column, entries.row), np.where(swapped, entries.row, entries.column)
+    here = (group[inner] >= 0) & (number[outer] >= 0)
+    inner, outer, value = inner[here], outer[here], entries.value[here]
+    k = columns.shape[1]
+    kinds, which = np.unique(entries.slot[here] * k + member[inner], return_inverse=True)
+    shape = (len(kinds) * len(columns), rest)
+    return kinds // k, kinds % k, sparse.csr_matrix((value, (which * len(columns) + group[inner], number[outer])), shape=shape)
