@@ -165,7 +165,7 @@ def test_the_response_and_covariances_at_many_psi(points):
     system, draws = points
     cells = np.random.default_rng(5).permutation(len(system.row_blocks[0].y))[:12]
     batch = together([values for values, _ in draws])
-    solved, response = system.many.at(batch, len(draws)), Response(system, cells)
+    solved, response = system.whole.at(batch, len(draws)), Response(system, cells)
     pairs, every = np.arange(12).reshape(6, 2), sparse.identity(system.size, format="csr")
     at = response.at(batch, len(draws))
     mean = response.mean(at, solved.mean())

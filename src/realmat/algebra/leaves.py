@@ -6,9 +6,11 @@ coupling to the rest are
 
     D_j = sum_s w_s(psi) D_sj,    C_j = sum_s w_s(psi) C_sj.
 
-Groups whose D_sj are the same for every s are of one class: D is inverted once for all of them, and what they take from the rest,
+Couplings that are proportional as matrices (those of a state and of what is left of the same property) are one, M_m with a vector v_m(psi)
+over the members of a group, so that C_j = sum_m v_m M_mj. Groups whose D_sj are the same for every s are of one class: D = L L' is
+factorised once for all of them, and what they take from the rest,
 
-    sum_j C_j' D^-1 C_j = sum_{(s, a), (t, b)} w_s w_t (D^-1)_ab  sum_j C_sja' C_tjb,
+    sum_j C_j' D^-1 C_j = sum_{m, l} (L^-1 v_m)' (L^-1 v_l)  sum_j M_mj' M_lj,
 
 is again a sum of known arrays. The cost of an evaluation does not grow with the number of groups, whatever columns they couple to.
 """
@@ -40,17 +42,25 @@ class LeafClass:
         Their coefficients, in elimination order.
     block : array of shape (slots, k, k)
         D_s.
-    slot, member : int arrays of shape (couplings,)
-        (s, a) of each coupling to the rest.
-    coupling : csr, shape (couplings x groups, rest)
-        C_sja, coupling by coupling.
+    slot, member, kind : int arrays of shape (couplings,)
+        (s, a) of each coupling to the rest, and its m; `factor` times M_m is C_sa.
+    coupling : csr, shape (kinds x groups, rest)
+        M_mj, one m after the other.
     """
 
     columns: np.ndarray
     block: np.ndarray
     slot: np.ndarray
     member: np.ndarray
+    kind: np.ndarray
+    factor: np.ndarray
     coupling: sparse.csr_matrix
+
+    @property
+    def parts(self) -> list[sparse.csr_matrix]:
+        """M_m, each of shape (groups, rest)."""
+        count = len(self.columns)
+        return [self.coupling[k : k + count] for k in range(0, self.coupling.shape[0], count)]
 
 
 @dataclass
@@ -64,7 +74,7 @@ class Leaves:
     slots : list of Slot
         Those of the full pattern, at flat places of `pattern`.
     taken : list of Slot
-        Sums of products of couplings, a slot for each of `pairs`: class, first and second coupling.
+        Sums of products of couplings, a slot for each of `pairs`: class, m and l.
     """
 
     classes: list[LeafClass]
@@ -183,10 +193,10 @@ def _classes(groups: list[np.ndarray], entries: _Entries, slots: int, columns: i
         a, b = member[here.row], member[here.column]
         blocks[group[here.row], here.slot, a, b] = here.value
         blocks[group[here.row], here.slot, b, a] = here.value
-        _, kind, members = np.unique(blocks.reshape(count, -1), axis=0, return_inverse=True, return_counts=True)
-        for c in np.flatnonzero(members >= _FEWEST):
-            which = np.flatnonzero(kind.ravel() == c)
-            out.append((own[which], blocks[which[0]]))
+        alike: dict[bytes, list[int]] = {}
+        for j, block in enumerate(blocks):
+            alike.setdefault(block.tobytes(), []).append(j)
+        out += [(own[which], blocks[which[0]]) for which in alike.values() if len(which) >= _FEWEST]
     return out
 
 
@@ -208,13 +218,13 @@ def _build(
     rest = np.flatnonzero(outside)
     number = np.full(pattern.size, -1)
     number[rest] = np.arange(len(rest))
-    coupled = [_coupled(columns, entries, number, len(rest)) for columns, _ in found]
-    touched = [sum((abs(m[k * len(c) : (k + 1) * len(c)]) for k in range(len(s))), sparse.csr_matrix((len(c), len(rest))))
-               for (c, _), (s, _, m) in zip(found, coupled, strict=True)]  # fmt: skip
+    classes = [_coupled(columns, block, entries, number, len(rest)) for columns, block in found]
+    touched = [sum(abs(m) for m in leaf.parts) for leaf in classes if leaf.coupling.shape[0]]
     small = Pattern.of([*(m[:, rest] for m in matrices), *touched], len(rest))
     order = np.argsort(small.place)
     number[rest] = small.place
-    classes = [LeafClass(c, block, s, a, m[:, order].tocsr()) for (c, block), (s, a, m) in zip(found, coupled, strict=True)]
+    for leaf in classes:
+        leaf.coupling = leaf.coupling[:, order].tocsr()
     within = entries.chosen((number[entries.row] >= 0) & (number[entries.column] >= 0))
     own = []
     for s in range(slots):
@@ -224,7 +234,7 @@ def _build(
         own.append(small.positions(upper))
     taken, pairs = [], []
     for c, leaf in enumerate(classes):
-        parts = [leaf.coupling[k * len(leaf.columns) : (k + 1) * len(leaf.columns)] for k in range(len(leaf.slot))]
+        parts = leaf.parts
         for q, right in enumerate(parts):
             for p, left in enumerate(parts[: q + 1]):
                 product = (left.T @ right).tocsr()
@@ -235,14 +245,25 @@ def _build(
     return Leaves(classes, small, rest[order], own, taken, np.array(pairs, dtype=np.int64).reshape(-1, 3))
 
 
-def _coupled(columns: np.ndarray, entries: _Entries, number: np.ndarray, rest: int) -> tuple[np.ndarray, np.ndarray, sparse.csr_matrix]:
-    """Slot and member of each coupling of groups to the rest, and its rows for all groups, below each other."""
+def _coupled(columns: np.ndarray, block: np.ndarray, entries: _Entries, number: np.ndarray, rest: int) -> LeafClass:
+    """A class with its couplings to the rest, those that are proportional joined."""
     group, member = _membership(columns, len(number))
     swapped = group[entries.row] < 0
     inner, outer = np.where(swapped, entries.column, entries.row), np.where(swapped, entries.row, entries.column)
     here = (group[inner] >= 0) & (number[outer] >= 0)
-    inner, outer, value = inner[here], outer[here], entries.value[here]
-    k = columns.shape[1]
-    kinds, which = np.unique(entries.slot[here] * k + member[inner], return_inverse=True)
-    shape = (len(kinds) * len(columns), rest)
-    return kinds // k, kinds % k, sparse.csr_matrix((value, (which * len(columns) + group[inner], number[outer])), shape=shape)
+    inner, outer, value, slot = inner[here], outer[here], entries.value[here], entries.slot[here]
+    k, kinds, factors = columns.shape[1], {}, []
+    every, which = np.unique(slot * k + member[inner], return_inverse=True)
+    matrices, index = [], []
+    for c in range(len(every)):
+        mine = which == c
+        matrix = sparse.csr_matrix((value[mine], (group[inner[mine]], number[outer[mine]])), shape=(len(columns), rest))
+        factors.append(float(matrix.data[0]))
+        matrix = matrix / factors[-1]
+        key = matrix.indptr.tobytes(), matrix.indices.tobytes(), matrix.data.tobytes()
+        if key not in kinds:
+            kinds[key] = len(matrices)
+            matrices.append(matrix)
+        index.append(kinds[key])
+    coupling = sparse.vstack(matrices, format="csr") if matrices else sparse.csr_matrix((0, rest))
+    return LeafClass(columns, block, every // k, every % k, np.array(index, dtype=np.int64), np.array(factors), coupling)

@@ -26,7 +26,7 @@ class WeightedSum:
         """Lay the slots out for `at`; attribute `whole` then has those of all places, shape (slots, flat)."""
         few = [not isinstance(where, slice) for where, _ in self._slots]
         self._few, self._all = np.flatnonzero(few), np.flatnonzero(np.logical_not(few))
-        self.whole = np.array([self._slots[k][1] for k in self._all]).reshape(-1, self._flat)
+        self.whole = np.array([self._slots[k][1] for k in self._all]).reshape(len(self._all), self._flat)
         self._where = np.concatenate([np.zeros(0, np.int64), *(np.asarray(self._slots[k][0], dtype=np.int64) for k in self._few)])
         self._values = np.concatenate([np.zeros(0), *(self._slots[k][1] for k in self._few)])
         self._ptr = np.concatenate([[0], np.cumsum([len(self._slots[k][1]) for k in self._few])]).astype(np.int64)
