@@ -93,6 +93,8 @@ def test_a_summary_holds_numbers_and_shows_what_they_are_worth(labs: Fit) -> Non
     assert shown in repr(found)
     assert shown in repr(found[["mean", "r_hat"]].loc[["constant"]])
     assert shown in found._repr_html_()
+    assert shown in found.to_string()
+    assert shown in found.to_html(border=0)
     doubled = 2 * found[["mean"]]
     assert float(doubled.formatted().loc["constant", "mean"]) == pytest.approx(
         2 * float(draws.mean()), abs=found.loc["constant", "sd"] / 10

@@ -200,7 +200,7 @@ def test_joined_components_are_one_row() -> None:
 def test_it_shows_and_writes(tmp_path: object) -> None:
     b = budget(nested(), "specimen", unit="MPa")
     b.to_csv(tmp_path / "b.csv")  # type: ignore[operator]
-    assert pd.read_csv(tmp_path / "b.csv").equals(b.table)  # type: ignore[operator]
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "b.csv"), b.table, rtol=1e-14)  # type: ignore[operator]
     assert "MPa" in str(b)
     xr.DataTree.from_dict({"/budget": b.dataset}).to_netcdf(tmp_path / "b.nc", engine="netcdf4")  # type: ignore[operator]
     with xr.open_datatree(tmp_path / "b.nc", engine="netcdf4") as tree:  # type: ignore[operator]

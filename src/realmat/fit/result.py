@@ -98,7 +98,7 @@ class Fit(Figures):
 
         law = self.chosen and curve.shows_itself(self.model, self.problem)
         drawn = style.svg(self.plot_curve(), "Measurements, the law with its band, and what is left") if law else ""
-        return f"<p>{escape(repr(self))}</p>{self.summary(most=12).formatted().to_html(border=0, max_rows=40)}{drawn}"
+        return f"<p>{escape(repr(self))}</p>{self.summary(most=12).to_html(border=0, max_rows=40)}{drawn}"
 
     @one_blas_thread()
     def report(self, path: str | Path, by: str | None = None) -> Path:

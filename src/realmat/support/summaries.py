@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,16 @@ def summary(
     return shown
 
 
+def _shown(name: str) -> Any:
+    """The method of a table of that name, of the text that is shown."""
+
+    @functools.wraps(getattr(pd.DataFrame, name))
+    def method(self: Summary, *args: Any, **options: Any) -> Any:
+        return getattr(self.formatted(), name)(*args, **options)
+
+    return method
+
+
 class Summary(pd.DataFrame):
     """Numbers to compute with, shown as a reader wants them: mean and bounds of a row with two digits of its standard deviation.
 
@@ -57,6 +68,8 @@ class Summary(pd.DataFrame):
 
     def _repr_html_(self) -> str | None:
         return self.formatted()._repr_html_()
+
+    to_string, to_html, to_latex, to_markdown = (_shown(name) for name in ("to_string", "to_html", "to_latex", "to_markdown"))
 
 
 def _texts(name: str, values: pd.Series, widths: pd.Series) -> list[str]:
