@@ -66,10 +66,8 @@ class Summary(pd.DataFrame):
     def __repr__(self) -> str:
         return repr(self.formatted())
 
-    def _repr_html_(self) -> str | None:
-        return self.formatted()._repr_html_()
-
-    to_string, to_html, to_latex, to_markdown = (_shown(name) for name in ("to_string", "to_html", "to_latex", "to_markdown"))
+    _repr_html_, to_string, to_html = (_shown(name) for name in ("_repr_html_", "to_string", "to_html"))
+    to_latex, to_markdown = (_shown(name) for name in ("to_latex", "to_markdown"))
 
 
 def _texts(name: str, values: pd.Series, widths: pd.Series) -> list[str]:
