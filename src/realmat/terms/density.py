@@ -55,8 +55,8 @@ class Parameter:
     group: Array
 
 
-class Density(ABC):
-    """How rows were measured. An instance holds what is known of each row beside its reading (an exposure, a number of trials, limits).
+class Evaluated(ABC):
+    """What chains ask of rows. An instance holds what is known of each row beside its reading (an exposure, a number of trials, limits).
 
     Attributes
     ----------
@@ -80,6 +80,14 @@ class Density(ABC):
     @abstractmethod
     def guess(self, y: Array) -> Array:
         """Where the linear predictor of each row may start, shape (rows,)."""
+
+    def log(self, y: Array, eta: Array, own: Own) -> Array:
+        """Log density, shape (rows, chains)."""
+        return self.derivatives(y, eta, own).log
+
+
+class Density(Evaluated):
+    """How rows were measured, for whatever is asked of them."""
 
     @abstractmethod
     def cdf(self, y: Array, eta: Array, own: Own) -> tuple[Array, Array]:
@@ -113,10 +121,6 @@ class Density(ABC):
     def points(self) -> Any:
         """Where a row has a density, not a probability; True, or by row."""
         return np.True_
-
-    def log(self, y: Array, eta: Array, own: Own) -> Array:
-        """Log density, shape (rows, chains)."""
-        return self.derivatives(y, eta, own).log
 
 
 def column(values: Any) -> Array:

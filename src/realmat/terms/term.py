@@ -210,6 +210,8 @@ class Contribution:
     `nonlinear`, a function ``(p, b, xp) -> (rows,)`` of psi and of the coefficients by name, is for effects that are not linear
     given psi; only `nuts` runs a term that has one. With ``raw=True`` it may use any PyTensor expression. `field`, a
     `realmat.terms.field.Field`, says that on the rows of the fit it is linear after all, through a matrix that depends on psi.
+    `errors` names hyperparameters, standard normal a priori, that are errors of single rows which `offset` alone reads, with the element
+    that each row reads, -1 for none.
     """
 
     pieces: tuple[Piece, ...] = ()
@@ -218,6 +220,7 @@ class Contribution:
     nonlinear: Callable[[Values, Values, Any], Any] | None = None
     raw: bool = False
     field: Field | None = None
+    errors: tuple[tuple[str, np.ndarray], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -77,10 +77,10 @@ class Curve:
             given: dict[str, Any] = dict(columns)
             for key, (name, u) in self.errors.items():
                 size = other.numeric(u) if isinstance(u, str) else float(u)
-                own = xp.where(rows >= 0, p[name][np.maximum(rows, 0)], 0.0)
+                own = xp.where(rows >= 0, _rows_last(p[name][np.maximum(rows, 0)]), 0.0)
                 given[key] = columns[key] + size * (own + np.where(rows < 0, shifted.get(key, 0.0), 0.0))
             for key, (codes, _) in placed.items():
-                seen = p[self.varied[key].name][np.maximum(codes, 0)]
+                seen = _rows_last(p[self.varied[key].name][np.maximum(codes, 0)])
                 given[key] = xp.where(codes >= 0, seen, anew[key]) if key in new else seen
             with np.errstate(all="ignore"):  # far out in its priors a law may overflow, or have no value: no probability is there
                 try:
@@ -92,7 +92,8 @@ class Curve:
 
         fresh = [self._inputs(key, rows, value) for key in self.errors if (rows < 0).any()]
         if not new:
-            return Contribution(offset=lambda p, xp: value(p, xp, {}, {}), fresh=tuple(fresh))
+            errors = tuple((name, rows) for name, _ in self.errors.values())
+            return Contribution(offset=lambda p, xp: value(p, xp, {}, {}), fresh=tuple(fresh), errors=errors)
         spread = _Spread({key: self.varied[key] for key in new}, lambda p, anew: value(p, np, anew, {}))
         fresh += [Fresh(placed[key][1], spread.of(key)) for key in new]
         return Contribution(offset=lambda p, xp: spread.mean(p), fresh=tuple(fresh))
@@ -102,6 +103,11 @@ class Curve:
         groups = np.where(rows < 0, np.arange(len(rows)), -1)
         middle: Callable[[Values], dict[str, float]] = lambda p: {k: v.at(p, 0.0) for k, v in self.varied.items()}  # noqa: E731
         return Fresh(groups, lambda p, xp: 0.5 * (value(p, np, middle(p), {key: 1.0}) - value(p, np, middle(p), {key: -1.0})))
+
+
+def _rows_last(x: Any) -> Any:
+    """Elements of a vector by row; of many psi, which stand last, behind them: scalars are columns beside them."""
+    return x.T if x.ndim == 2 else x
 
 
 class _Spread:

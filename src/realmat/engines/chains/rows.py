@@ -12,6 +12,7 @@ from realmat.algebra.batching import Batch
 from realmat.algebra.row_block import RowBlock
 from realmat.engines.chains.blurred import Blurred
 from realmat.engines.chains.derived import Derived
+from realmat.engines.chains.displaced import Displaced
 from realmat.terms.density import Derivatives, Parameter
 from realmat.terms.location_scale import of_noise
 
@@ -113,7 +114,7 @@ class RowsTarget:
 
     def effects(self, values: Batch, b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draws of effects that were integrated out of these rows, at each (psi, b): shape (rows, n)."""
-        assert isinstance(self.density, Blurred)
+        assert isinstance(self.density, Blurred | Displaced)
         own = [one.derived.at(values, b.shape[1])[0] for one in self.own]
         return self.density.effects(self.y, self._predict(values, b)[0], self._by_row(own), rng)
 

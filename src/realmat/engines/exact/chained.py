@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from realmat.algebra import System
 from realmat.algebra.space import Space
-from realmat.engines.chains import Sampler, Start
+from realmat.engines.chains import Sampler, Start, errors
 from realmat.engines.chains.private import find
 from realmat.engines.chains.target import Target
 from realmat.engines.exact import modes
-from realmat.engines.exact.explore import Explored
+from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.space import Density
 from realmat.engines.exact.store import Store
 from realmat.posterior.draws import Draws
 from realmat.terms.problem import native
 
+_METHOD = "Hamiltonian chains on hyperparameters and coefficients"
 MANY = 24  # hyperparameters from which chains with gradients are faster than importance sampling
 _SPARSE, _DENSE, _ROW = 0.4, 0.08, 60.0  # nanoseconds for a multiply-add, scattered and inside LAPACK, and for a row's density
 _FACTORISATIONS, _GRADIENTS, _START = 6000, 20_000, 3e9  # of 4000 draws by either road; nanoseconds that chains take at least
@@ -26,6 +28,7 @@ _NARROWEST, _WIDEST = 1e-4, 1.0  # sd of a coordinate at the mode
 _LOOKED_AT = 400  # draws to go on from
 _STEP = 1e-4  # of differences between coordinates
 _ROUNDS, _STILL = 4, 0.3  # of the search for a mode with heavy tails and limits, and what is left of its steps in sd of the posterior
+_PLACES = 50  # draws that say where the true values of a column may lie
 _TRIED = 4  # psi on which functions of it are tried
 
 
@@ -67,6 +70,9 @@ def sample(
 
     After importance sampling, the coefficients that come back are drawn afresh and exactly, given the hyperparameters.
     """
+    read = errors.find(system.problem)
+    if read is not None and (out := _at_places(read, system, draws, chains, seed, latents, progress, why)) is not None:
+        return out
     afresh = explored is not None and not system.augmented
     space = Space(system.problem.params)
     joint = System(system.problem, eliminate=False) if system.eliminated is not None else system
@@ -79,15 +85,37 @@ def sample(
         inner = System(private.reduced, eliminate=False) if private else joint
         run = Sampler(inner, space, start, seed, chains, keep=not afresh).run(draws, progress)
         b = private.restored(system, inner, space, run.thetas, run.b, seed) if private else run.b
-    facts = {**(facts or {}), "method": "Hamiltonian chains on hyperparameters and coefficients", "why": why, **run.facts}
+    facts = {**(facts or {}), "method": _METHOD, "why": why, **run.facts}
     store = Store(system, run.thetas.shape[0], run.thetas.shape[1], latents)
     if afresh:
         store.fill(run.thetas, Density(system), seed)
-    elif latents == "draws":
-        store.b = b
     else:
-        store.mean, store.square = b.mean(axis=(0, 1)), b.var(axis=(0, 1))
+        store.put(b)
     return store.draws(run.thetas, space, {}, facts)
+
+
+def _at_places(
+    read: errors.Errors, system: System, draws: int, chains: int, seed: int, latents: str, progress: bool, why: str
+) -> Draws | None:
+    """Chains with the errors of a column integrated out; None where they cannot be."""
+    rng = np.random.default_rng([seed, 13])
+    straight = System(read.straight)
+    explored = explore(straight, rng)
+    some = explored.thetas[rng.choice(len(explored.thetas), size=_PLACES, p=explored.weights)]
+    b = explored.density.solve(some)[1].draw(rng)
+    reduced = read.reduced(explored.density.system, explored.density.space.many(some)[0], b)
+    if reduced is None:
+        return None
+    inner = System(reduced, eliminate=False)
+    space = Space(reduced.params)
+    with np.errstate(all="ignore"):
+        start = replace(_of(explored, space), warm=True)
+        run = Sampler(inner, space, start, seed, chains).run(draws, progress)
+        params = read.restored(inner, space, run.thetas, run.b, seed)
+    facts = {"evaluations": explored.density.evaluations, "method": _METHOD, "why": f"{why}: integrated out", **run.facts}
+    store = Store(system, run.thetas.shape[0], run.thetas.shape[1], latents)
+    store.put(run.b)
+    return store.named(params, {}, facts)
 
 
 def _mode(system: System, joint: System, space: Space) -> Start:
@@ -143,7 +171,7 @@ def _near(known: Mapping[str, np.ndarray], space: Space) -> Start:
 def _of(explored: Explored, space: Space) -> Start:
     """Mean, covariance and draws of what was explored, in logarithms of positive parameters."""
     seen = np.flatnonzero(explored.weights > 0)
-    thetas = np.stack([space.theta(explored.density.space.values(explored.thetas[i])) for i in seen])
+    thetas = space.thetas(explored.density.space.named(explored.thetas[seen]), len(seen))
     finite = np.isfinite(thetas).all(axis=1)
     thetas, weights = thetas[finite], explored.weights[seen][finite]
     weights = weights / weights.sum()

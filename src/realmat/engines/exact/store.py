@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,13 @@ class Store:
         pairs, times = np.unique(np.stack([np.repeat(np.arange(len(index)), index.shape[1]), index.ravel()]), axis=1, return_counts=True)
         self._summarise(thetas[*pairs], times, density, seed)
 
+    def put(self, b: np.ndarray) -> None:
+        """Draws of shape (chains, draws, size), natural order."""
+        if self.latents == "draws":
+            self.b = b
+        else:
+            self.mean, self.square = b.mean(axis=(0, 1)), b.var(axis=(0, 1))
+
     def fill(self, thetas: np.ndarray, density: Density, seed: int) -> None:
         """Draw b afresh at every theta of shape (chains, draws, size)."""
         flat = thetas.reshape(-1, thetas.shape[-1])
@@ -80,7 +88,10 @@ class Store:
 
     def draws(self, thetas: np.ndarray, space: Space, stats: dict[str, np.ndarray], facts: dict[str, Any]) -> Draws:
         """Named draws."""
-        params = space.named(thetas)
+        return self.named(space.named(thetas), stats, facts)
+
+    def named(self, params: Mapping[str, np.ndarray], stats: dict[str, np.ndarray], facts: dict[str, Any]) -> Draws:
+        """The same from hyperparameters by name."""
         columns = self.system.columns
         if self.latents == "draws":
             return Draws(params, {name: self.b[..., where] for name, where in columns.items()}, stats=stats, facts=facts)
