@@ -109,7 +109,8 @@ def _log_likelihood(law, df, a, b, sd):
         low, high = (t[:-1] - mean) / narrow, (t[1:] - mean) / narrow
         flip = low > 0
         low, high = np.where(flip, -high, low), np.where(flip, -low, high)
-        total += np.log(np.sum(stats.norm.pdf(away / wide) / wide * (special.ndtr(high) - special.ndtr(low)), axis=0))
+        with np.errstate(divide="ignore"):  # far out on the grid a row may be impossible
+            total += np.log(np.sum(stats.norm.pdf(away / wide) / wide * (special.ndtr(high) - special.ndtr(low)), axis=0))
     return total
 
 
