@@ -60,6 +60,15 @@ def test_two_groups_and_a_prior_of_the_users_own() -> None:
             assert new == pytest.approx(1.0, rel=0.1)  # E s^2 of a half normal is sigma^2
 
 
+def test_two_laboratories_of_six_readings() -> None:
+    """Their spread may be zero: proposals hardly reach there, and chains must not all start from the few draws that do."""
+    y = np.exp(0.1 * np.random.default_rng(6).normal(size=12))
+    model = rm.Model("y", link="log", levels={"lab": "lab"}, theory=rm.theory.Constant(), observation=rm.observation.Normal(scale_by="lab"))
+    fit = model.fit(pd.DataFrame({"y": y, "lab": ["a", "b"] * 6}), seed=1, progress=False)
+    assert fit.facts["r_hat"] < 1.05
+    assert fit.facts["iterations"] < 1000
+
+
 def test_pymc_has_the_same_population() -> None:
     """The log density of the model that PyMC makes is that of the problem's own priors and rows, up to nothing."""
     from densities import log_density

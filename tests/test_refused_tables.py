@@ -92,6 +92,14 @@ def test_readings_without_scatter_in_one_laboratory_with_a_scale_of_its_own_ask_
     model.fit(pd.DataFrame({"y": by_chance, "lab": lab}), draws=10, chains=1, seed=1, progress=False)
 
 
+def test_laboratories_none_of_which_scatters_ask_for_the_resolution() -> None:
+    """Two equal readings of one laboratory may be chance; not those of every one."""
+    df = pd.DataFrame({"y": [19.0, 19.0, 16.8, 16.8], "lab": ["a", "a", "b", "b"]})
+    model = rm.Model("y", link="log", levels={"lab": "lab"}, theory=rm.theory.Constant(), observation=rm.observation.Normal(scale_by="lab"))
+    with pytest.raises(rm.DataError, match=r"readings of the same agree to the last digit.*State the resolution"):
+        model.fit(df, progress=False)
+
+
 def test_a_number_that_stands_for_nothing_is_refused_where_its_logarithm_is_taken() -> None:
     model = rm.Model("y", link="log", theory=rm.theory.Constant())
     with pytest.raises(rm.DataError, match=r"'y': a number below 1e-100.* in row 1\. Is it a placeholder"):

@@ -26,7 +26,8 @@ _MOST = 2000  # coefficients up to which the readings are compared with all effe
 def refuse_exact(problem: Problem) -> None:
     """Raise where no reading is a number, or where effects, fewer than the readings, reproduce exactly all readings with inferred scales.
 
-    Of several scales it may be those of one: rounded readings of one laboratory would then count without end.
+    Of several scales it may be those of one: rounded readings of one laboratory would then count without end. Few of them may be alike by
+    chance, but not those of every one.
 
     Raises
     ------
@@ -46,10 +47,12 @@ def refuse_exact(problem: Problem) -> None:
         return
     if _reproduced(problem, noise.group >= 0, 1):
         _refuse(problem, noise.group >= 0)
-    groups = np.unique(noise.group)
-    for group in groups if len(groups) > 1 else ():
-        if _reproduced(problem, noise.group == group, _SPARE):
-            _refuse(problem, noise.group == group)
+    groups = [noise.group == group for group in np.unique(noise.group)]
+    for own in groups if len(groups) > 1 else ():
+        if _reproduced(problem, own, _SPARE):
+            _refuse(problem, own)
+    if all(_reproduced(problem, own, 1) for own in groups):
+        _refuse(problem, noise.group >= 0)
 
 
 def refuse_single(problem: Problem) -> None:

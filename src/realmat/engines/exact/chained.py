@@ -26,6 +26,7 @@ _SPARSE, _DENSE, _ROW = 0.4, 0.08, 60.0  # nanoseconds for a multiply-add, scatt
 _FACTORISATIONS, _GRADIENTS, _START = 6000, 20_000, 3e9  # of 4000 draws by either road; nanoseconds that chains take at least
 _NARROWEST, _WIDEST = 1e-4, 1.0  # sd of a coordinate at the mode
 _LOOKED_AT = 400  # draws to go on from
+_STARTS = 100.0  # effective draws, at least, that chains start from
 _STEP = 1e-4  # of differences between coordinates
 _ROUNDS, _STILL = 4, 0.3  # of the search for a mode with heavy tails and limits, and what is left of its steps in sd of the posterior
 _PLACES = 50  # draws that say where the true values of a column may lie
@@ -169,11 +170,15 @@ def _near(known: Mapping[str, np.ndarray], space: Space) -> Start:
 
 
 def _of(explored: Explored, space: Space) -> Start:
-    """Mean, covariance and draws of what was explored, in logarithms of positive parameters."""
-    seen = np.flatnonzero(explored.weights > 0)
+    """Mean, covariance and draws of what was explored, in logarithms of positive parameters.
+
+    Where a few draws carry nearly all the weight, as beyond the reach of a proposal, chains that all start from them do not part.
+    """
+    every = explored.history.flattened(_STARTS)
+    seen = np.flatnonzero(every > 0)
     thetas = space.thetas(explored.density.space.named(explored.thetas[seen]), len(seen))
     finite = np.isfinite(thetas).all(axis=1)
-    thetas, weights = thetas[finite], explored.weights[seen][finite]
+    thetas, weights = thetas[finite], every[seen][finite]
     weights = weights / weights.sum()
     mean = weights @ thetas
     eigenvalues, vectors = np.linalg.eigh((thetas - mean).T @ ((thetas - mean) * weights[:, None]))
