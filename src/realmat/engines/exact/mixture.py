@@ -15,6 +15,7 @@ _NARROWER = 0.01  # times as wide as a component was when EM began, which it sta
 _LEAST = 0.02  # weight of a mode: as a normal its mass may be far too small
 _PLENTY = 150  # points by dimension, and for ten more, from which a mixture is found; all draws polish it
 _POLISHED = 3  # steps of that
+_PATIENCE = 2  # further components that do not pay for themselves, after which no more are tried
 _SETTLED = 1e-3  # gain in mean log density below which EM has settled
 
 
@@ -106,6 +107,7 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
     x, weights = _thinned(every, weights, _PLENTY * (d + 10), rng)
     best, best_score = None, -math.inf
     tails: tuple[float, ...] = _TAILS
+    worse = 0
     for k in range(1, most + 1):
         parameters = k * (d + d * (d + 1) / 2 + 1)
         if k > 1 and effective < 4 * parameters:
@@ -117,6 +119,9 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
             scored.append(score)
             if score > best_score:
                 best, best_score = candidate, score
+        worse = worse + 1 if max(scored) < best_score else 0
+        if worse == _PATIENCE:
+            break
         tails = tails[int(np.argmax(scored)) :][:2]  # several components need no heavier tails than one
     if known is not None and len(known.weights) > 1:
         locations = np.linalg.solve(root, (known.locations - centre).T).T
