@@ -7,6 +7,7 @@ from arviz_stats.base import array_stats
 
 import realmat as rm
 from realmat.engines import exact
+from realmat.engines.exact import walked
 from realmat.support.progress import Progress
 from realmat.table.table import Table
 
@@ -151,14 +152,19 @@ def test_summary_of_latents_agrees_with_their_draws():
     assert np.all(np.abs(again.mean(axis=0) - mean) < 4.5 * sd / np.sqrt(300))
 
 
-def test_chains_take_over_when_weights_are_not_trusted(monkeypatch):
-    """With k-hat called bad, chains on psi and coefficients give the same posterior (4.5 standard errors) and say what they did."""
+@pytest.mark.parametrize(
+    ("few", "method"),
+    [(20, "walkers on hyperparameters, coefficients drawn exactly"), (0, "Hamiltonian chains on hyperparameters and coefficients")],
+)
+def test_others_take_over_when_weights_are_not_trusted(few, method, monkeypatch):
+    """With k-hat called bad, walkers (or chains) give the same posterior (4.5 standard errors) and say what they did."""
     df = grouped(12, 120, 1.0, 6)
     model = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.Unresolved("group"))
     usual = model.fit(df, seed=1, progress=False)
     monkeypatch.setattr(exact, "judge", lambda weights: (0.9, 0.05))
+    monkeypatch.setattr(walked, "FEW", few)
     forced = model.fit(df, draws=400, seed=1, progress=False)
-    assert forced.facts["method"] == "Hamiltonian chains on hyperparameters and coefficients"
+    assert forced.facts["method"] == method
     assert "0.90" in forced.facts["why"]
     for name in ("unresolved_group_scale", "noise_scale", "constant"):
         a, b = (fit.tree["posterior"][name].values for fit in (usual, forced))

@@ -236,6 +236,9 @@ def test_where_a_law_has_no_value_there_is_no_probability(name: str) -> None:
     rate = fit.tree["posterior"]["function_rate"].values
     assert abs(rate.mean() - truth) < 4 * rate.std()
     assert rate.std() < 0.1
+    if name == "of_positive":  # the logarithm of a rate stands for a mean of 25 readings
+        noise = fit.tree["posterior"]["noise_scale"].values.mean()
+        assert rate.std() / truth == pytest.approx(noise / 5, rel=0.15)
 
 
 def grows(x, rate):  # type: ignore[no-untyped-def]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
-from realmat.engines.exact import chain, chained, ensemble, fields, modes
+from realmat.engines.chains import agreement
+from realmat.engines.exact import chain, chained, ensemble, fields, modes, walked
 from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.store import Store
 from realmat.errors import FitError
@@ -29,6 +30,8 @@ _FEW = 200  # draws of a chain of which a short stay is already a large part
 _STORED_BYTES = 1_000_000_000
 _ATTEMPTS = 8
 _EVEN, _RETRIES = 0.2, 3  # efficiency below which draws are worth little, and how often more is tried for
+_TOLD = 4000  # draws from which R-hat and the effective sample size of chains are judged
+_AGREED, _ENOUGH = 1.01, 400
 _NECK = 0.4  # standard deviation of the logarithm of a spread
 _FUNNEL = "hyperparameters have a population whose spread may be zero"
 
@@ -110,29 +113,48 @@ def _explored(
             explored, doubt = ensemble.secured(explored, seed)
             facts |= {"evaluations": explored.density.evaluations} | ({"modes": explored.modes} if explored.modes > 1 else {})
         if doubt:
-            return chained.sample(system, draws, chains, seed, latents, progress, doubt, explored, facts)
+            return _otherwise(system, draws, chains, seed, latents, progress, doubt, explored, facts)
         for attempt in range(_ATTEMPTS):
             bar.restart("drawing" if attempt == 0 else "drawing again from a better proposal", draws * chains)
             proposals = chain.evaluate(explored, draws, chains, seed + attempt, store.keep, bar.advance)
             k_hat, efficiency = judge(proposals.log_weight[:, 1:])
             facts |= {"evaluations": facts["evaluations"] + proposals.log_weight.size, "k_hat": k_hat, "efficiency": efficiency}
             index, accepted = chain.accept(proposals, seed)
+            thetas = np.take_along_axis(proposals.thetas, index[..., None], axis=1)
             why = distrust(k_hat, efficiency, index)
-            poor = why or (efficiency < _EVEN and attempt < _RETRIES)
+            poor = why or (attempt < _RETRIES and (efficiency < _EVEN or _apart(thetas)))
             if not poor or proposals.done < draws or attempt == _ATTEMPTS - 1:
                 break
             # what failed as draws is still a large weighted sample: learn from it
-            thetas, logs = proposals.evaluated(explored.proposal)
-            explored = explored.refined(thetas, logs, np.random.default_rng([seed, 6, attempt]))
+            seen, logs = proposals.evaluated(explored.proposal)
+            explored = explored.refined(seen, logs, np.random.default_rng([seed, 6, attempt]))
     if proposals.done < draws:
         facts["interrupted"] = f"interrupted after {proposals.done} of {draws} draws"
-    elif why:
+    elif why := why or _apart(thetas):
         reason = f"importance sampling was not trusted ({why})"
-        return chained.sample(system, draws, chains, seed, latents, progress, reason, explored, facts)
-    thetas = np.take_along_axis(proposals.thetas, index[..., None], axis=1)
+        return _otherwise(system, draws, chains, seed, latents, progress, reason, explored, facts)
     store.choose(index, proposals.thetas, explored.density, seed)
     facts |= {"method": "independence Metropolis on hyperparameters", "acceptance": round(float(accepted[:, 1:].mean()), 3)}
     return store.draws(thetas, explored.density.space, {"accepted": accepted}, facts)
+
+
+def _otherwise(
+    system: System,
+    draws: int,
+    chains: int,
+    seed: int,
+    latents: str,
+    progress: bool,
+    why: str,
+    explored: Explored,
+    facts: Mapping[str, Any],
+) -> Draws:
+    """What importance sampling is not trusted with: walkers where hyperparameters are few, or else chains with gradients."""
+    if why != _FUNNEL and explored.density.space.size <= walked.FEW:
+        found = walked.sample(explored, draws, chains, seed, latents, progress, why, facts)
+        if found is not None:
+            return found
+    return chained.sample(system, draws, chains, seed, latents, progress, why, explored, facts)
 
 
 def _funnel(explored: Explored) -> bool:
@@ -159,6 +181,15 @@ def distrust(k_hat: float, efficiency: float, index: np.ndarray) -> str:
         return f"k-hat {k_hat:.2f}, efficiency {efficiency:.0%}"
     stay = chain.longest_stay(index)
     return f"a chain stayed at one point for {stay:.0%} of its draws" if stay > STAY_LIMIT and index.shape[1] >= _FEW else ""
+
+
+def _apart(thetas: np.ndarray) -> str:
+    """What is wrong with chains of shape (chains, draws, size) as a sample; empty where nothing is, or where there are too few to tell."""
+    if thetas.shape[0] < 2 or thetas.shape[0] * thetas.shape[1] < _TOLD:
+        return ""
+    x = thetas.transpose(2, 0, 1)
+    apart, ess = float(agreement.r_hat(x).max()), float(agreement.bulk_ess(x).min())
+    return f"R-hat {apart:.3f}, effective sample size {ess:.0f}" if apart > _AGREED or ess < _ENOUGH else ""
 
 
 def judge(log_weight: np.ndarray) -> tuple[float, float]:

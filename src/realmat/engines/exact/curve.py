@@ -21,7 +21,7 @@ from realmat.terms.term import evaluate
 
 _MOST = 200  # evaluations of a search
 _SMALLEST = 1e-15  # step of a search, in widths of the prior: the posterior may be as narrow
-_FAR = 1e150
+FAR = 1e150  # a residual that has no value
 _ROUNDED = 512  # spacings of doubles at the readings' size, below which nothing tells noise from rounding
 _FARTHEST = 1e12  # of values, in their own standard deviations
 
@@ -88,7 +88,7 @@ class Curve:
                 precise = 1 / np.sqrt(given.variance(values, n))
                 parts.append(left * (precise if precise.shape[1] == 1 else precise[:, f.key]) * np.sqrt(f.count))
         out = np.concatenate(parts, axis=1)
-        out[~(np.abs(out) < _FAR)] = _FAR  # and where there is no number
+        out[~(np.abs(out) < FAR)] = FAR  # and where there is no number
         return out
 
     def _away(self, values: Mapping[str, np.ndarray], b: np.ndarray) -> np.ndarray:
@@ -161,7 +161,7 @@ class Curve:
         around[own, self.index] += self._step * np.maximum(np.abs(theta[self.index]), 1.0)
         values, steps = self.residuals(around), around[own, self.index] - theta[self.index]  # as they came out in floating point
         slopes = (values[:-1] - values[-1]) / steps[:, None]
-        return np.where(np.isfinite(slopes) & (np.abs(slopes) < _FAR), slopes, 0.0).T
+        return np.where(np.isfinite(slopes) & (np.abs(slopes) < FAR), slopes, 0.0).T
 
     def root(self, theta: np.ndarray) -> np.ndarray:
         """A root of the covariance of theta: Gauss-Newton along the curve, second differences elsewhere."""

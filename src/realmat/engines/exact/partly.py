@@ -12,7 +12,7 @@ import numpy as np
 
 from realmat.algebra.batching import slices
 from realmat.engines.exact import mixture as mix
-from realmat.engines.exact.curve import Curve
+from realmat.engines.exact.curve import FAR, Curve
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _AFFINE = 1e-7  # of the largest residual
@@ -58,7 +58,7 @@ class Linear:
         there[:, index[-1]] = 1.0
         moved = np.delete(self._curve.residuals(there) - at[3], np.flatnonzero(self._curve.index == index[-1]), axis=1)
         acts = np.abs(moved).max(axis=1) > _AFFINE * size
-        return bool(np.all(np.isfinite(size)) and np.all(off <= _AFFINE * size) and np.all(acts))
+        return bool(np.all(size < FAR) and np.all(off <= _AFFINE * size) and np.all(acts))  # FAR stands where the law has no value
 
     def _given(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean (n, k), and R (n, k, k), upper, with R'R the precision."""
