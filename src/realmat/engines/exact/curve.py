@@ -21,6 +21,7 @@ from realmat.terms.term import evaluate
 
 _MOST = 200  # evaluations of a search
 _SMALLEST = 1e-15  # step of a search, in widths of the prior: the posterior may be as narrow
+_FALL, _ROUNDINGS = 1e-8, 30.0  # relative, of a sum of squares, that ends a search; and in roundings of a reading
 FAR = 1e150  # a residual that has no value
 _ROUNDED = 512  # spacings of doubles at the readings' size, below which nothing tells noise from rounding
 _FARTHEST = 1e12  # of values, in their own standard deviations
@@ -65,7 +66,8 @@ class Curve:
         self.index = np.sort(np.concatenate(bent)) if bent and not density.system.augmented else np.zeros(0, dtype=int)
         self.rest = np.setdiff1d(np.arange(density.space.size), self.index)
         self.scales = np.setdiff1d(np.flatnonzero(density.space.logarithmic & ~spreads(density)), self.index)
-        self._step = _step(row_block.y + row_block.known + row_block.centre)
+        rounding = np.finfo(float).eps * _far(row_block.y + row_block.known + row_block.centre)
+        self._step, self._fall = float(np.sqrt(rounding)), max(_FALL, _ROUNDINGS * rounding)
         self._rows = [BatchedRows(f) for f in density.system.row_blocks]
         self._priors = [(where, floor, Batched(c.sd), Batched(c.mean)) for c, where, floor in density.system.moving_priors]
 
@@ -135,10 +137,14 @@ class Curve:
         straight = np.isin(self.index, linear)
         bent = self.index[~straight]
 
+        last: list[np.ndarray] = []  # a step that is taken is asked for its slopes next
+
         def full(t: np.ndarray) -> np.ndarray:
-            out = theta.copy()
-            out[bent] = t
-            return nearest(out[None])[0]
+            if not last or not np.array_equal(last[0], t):
+                out = theta.copy()
+                out[bent] = t
+                last[:] = t.copy(), nearest(out[None])[0]
+            return last[1]
 
         def slopes(t: np.ndarray) -> np.ndarray:
             every = self._jacobian(full(t))
@@ -150,7 +156,14 @@ class Curve:
             return full(theta[bent])
         with np.errstate(all="ignore"):  # where the law has no value the trust region may shrink to nothing
             found = optimize.least_squares(
-                lambda t: self.residuals(full(t)[None])[0], theta[bent], slopes, method="trf", x_scale="jac", xtol=_SMALLEST, max_nfev=_MOST
+                lambda t: self.residuals(full(t)[None])[0],
+                theta[bent],
+                slopes,
+                method="trf",
+                x_scale="jac",
+                xtol=_SMALLEST,
+                ftol=self._fall,
+                max_nfev=_MOST,
             )
         return full(found.x)
 
@@ -173,8 +186,7 @@ class Curve:
         return out
 
 
-def _step(y: np.ndarray) -> float:
-    """Of forward differences, in widths of the prior: a law far from zero has fewer digits left where it moves."""
+def _far(y: np.ndarray) -> float:
+    """How far readings are from zero, in their standard deviations: a law there has fewer digits left where it moves."""
     away = float(np.std(y)) if len(y) else 0.0
-    far = float(np.max(np.abs(y))) / away if away > 0 else 1.0
-    return float(np.sqrt(np.finfo(float).eps * np.clip(far, 1.0, _FARTHEST)))
+    return float(np.clip(float(np.max(np.abs(y))) / away if away > 0 else 1.0, 1.0, _FARTHEST))
