@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -77,12 +78,30 @@ def test_of_all_models_neither_unit_nor_offset_nor_writing_matters(name: str) ->
         expect_alike(name, model.fit(write(df), seed=1, progress=False))
 
 
+INTEGERS = {"numpy": int, "32 bits": np.int32, "nullable": "Int64", "pyarrow": "int64[pyarrow]"}
+
+
+def expect_whole_numbers_alike(name: str, kinds: Iterable[str]) -> None:
+    """Whole numbers written as such, and as numbers with a point: the same draws."""
+    model, df = MODELS[name](Units(response=1e3, column=1e3))
+    numbers = [c for c in df.columns if df[c].dtype.kind == "f"]
+    whole = df.assign(**{c: np.maximum(np.round(df[c]), 1.0 if name == "log link" else -np.inf) for c in numbers})
+    first = model.fit(whole, draws=100, seed=1, progress=False).tree["posterior"]
+    for kind in kinds:
+        fitting = [c for c in numbers if kind in ("nullable", "pyarrow") or whole[c].notna().all()]
+        second = model.fit(whole.astype(dict.fromkeys(fitting, INTEGERS[kind])), draws=100, seed=1, progress=False).tree["posterior"]
+        for variable in first:
+            assert np.array_equal(first[variable].values, second[variable].values), (kind, variable)
+
+
 def test_whole_numbers_are_numbers() -> None:
-    model, df = MODELS["laboratories"](AS_IT_STANDS)
-    whole = df.assign(y=np.round(1000 * df["y"]), t=np.round(1000 * df["t"]))
-    fits = [model.fit(table, draws=200, seed=1, progress=False) for table in (whole, whole.astype({"y": int, "t": int}))]
-    first, second = (fit.tree["posterior"]["noise_scale"].values for fit in fits)
-    assert np.array_equal(first, second)
+    expect_whole_numbers_alike("laboratories", ["numpy"])
+
+
+@pytest.mark.validate
+@pytest.mark.parametrize("name", list(MODELS))
+def test_whole_numbers_of_any_kind_are_numbers_to_all_models(name: str) -> None:
+    expect_whole_numbers_alike(name, INTEGERS)
 
 
 def anova(file: Path) -> pd.DataFrame:
