@@ -20,7 +20,7 @@ def _density(law):
     count, f = LAWS[law]
     middle, half = np.array([0.0, 0.3, -0.2]), np.array([4.0, 3.0, 3.5])
     table = np.concatenate([f(middle + half * x) for x in places(count)])[:, None]
-    return Displaced(middle, half, np.full(3, law == "turning"), count), table
+    return Displaced(middle, half, np.full(3, law == "turning"), np.full((3, 2), (-9.0, 9.0)), count), table
 
 
 def _moments(law, sd):

@@ -30,7 +30,9 @@ class Displaced(Evaluated):
     middle, half : arrays of shape (rows,)
         Places are ``middle + half * x``, in standard deviations of the error.
     turning : bool array of shape (rows,)
-        Whether the law may have one value at two places.
+        Whether the law may have one value at two places, or ends at one.
+    ends : array of shape (rows, 2)
+        Least and greatest x of a law that ends there.
     count : int
         Number of places.
     """
@@ -38,6 +40,7 @@ class Displaced(Evaluated):
     middle: Array
     half: Array
     turning: Array
+    ends: Array
     count: int
     names = ("sd", "law")
 
@@ -72,4 +75,5 @@ class Displaced(Evaluated):
         polynomial = np.linalg.inv(np.vander(at, increasing=True))
         law = np.broadcast_to(own["law"], (self.count * len(y), eta.shape[1]))
         filled = (y[:, None] - eta, np.broadcast_to(own["sd"], eta.shape), law, polynomial, self.middle, self.half)
-        return (*(np.array(x, dtype=float, order="C") for x in filled), np.ascontiguousarray(self.turning))
+        arrays = (np.array(x, dtype=float, order="C") for x in filled)
+        return (*arrays, np.ascontiguousarray(self.turning), np.ascontiguousarray(self.ends))

@@ -66,20 +66,22 @@ def _likeliest(a: np.ndarray, away: float, sd: float, middle: float, half: float
     return x, 1 / np.sqrt(bent)
 
 
-@njit(f"Tuple((int64, float64))({VECTOR}, float64, float64, float64, float64, {MATRIX})", **_PLAIN)
-def _likely(a: np.ndarray, away: float, sd: float, middle: float, half: float, spans: np.ndarray) -> tuple[int, float]:
-    """Spans around all likely places of a law that may have a value twice, in order and apart: how many, and the height of the highest."""
-    inverse, step = 1 / (sd * sd), 2 * _FAR / (_SCAN - 1)
+@njit(f"Tuple((int64, float64))({VECTOR}, float64, float64, float64, float64, {VECTOR}, {MATRIX})", **_PLAIN)
+def _likely(a: np.ndarray, away: float, sd: float, middle: float, half: float, ends: np.ndarray, spans: np.ndarray) -> tuple[int, float]:
+    """Spans around all likely places between `ends`, in order and apart: how many, and the height of the highest."""
+    begin, inverse = max(-_FAR, ends[0]), 1 / (sd * sd)
+    step = (min(_FAR, ends[1]) - begin) / (_SCAN - 1)
     heights, found, top = np.empty(_SCAN), 0, -np.inf
     for q in range(_SCAN):
-        heights[q] = _log(a, away, inverse, middle, half, q * step - _FAR)
+        heights[q] = _log(a, away, inverse, middle, half, begin + q * step)
         top = max(top, heights[q])
     start = top
     for q in range(_SCAN):
         lower = (q == 0 or heights[q - 1] < heights[q]) and (q == _SCAN - 1 or heights[q + 1] <= heights[q])
         if not lower or found == _MOST:
             continue
-        x, wide = _likeliest(a, away, sd, middle, half, q * step - _FAR)
+        x, wide = _likeliest(a, away, sd, middle, half, begin + q * step)
+        x = min(max(x, ends[0]), ends[1])
         height = _log(a, away, inverse, middle, half, x)
         top = max(top, height)
         if height < start - _LOW:
@@ -89,6 +91,7 @@ def _likely(a: np.ndarray, away: float, sd: float, middle: float, half: float, s
             low -= wide
         while high < 2 * _FAR and _log(a, away, inverse, middle, half, high) > top - _GONE:
             high += wide
+        low, high = max(low, ends[0]), min(high, ends[1])
         if found and low <= spans[found - 1, 1]:
             spans[found - 1, 0], spans[found - 1, 1] = min(low, spans[found - 1, 0]), max(high, spans[found - 1, 1])
         else:
@@ -109,7 +112,7 @@ def _through(polynomial: np.ndarray, values: np.ndarray, a: np.ndarray) -> None:
 _SPAN = f"{VECTOR}, float64, float64, float64, float64"  # polynomial, reading, noise, and the scale of places
 
 
-@njit(f"Tuple((int64, float64))({_SPAN}, boolean, {VECTOR}, {VECTOR}, {MATRIX}, {VECTOR}, {VECTOR})", **_PLAIN)
+@njit(f"Tuple((int64, float64))({_SPAN}, boolean, {VECTOR}, {VECTOR}, {VECTOR}, {MATRIX}, {VECTOR}, {VECTOR})", **_PLAIN)
 def _steps(
     a: np.ndarray,
     away: float,
@@ -117,6 +120,7 @@ def _steps(
     middle: float,
     half: float,
     turning: bool,
+    ends: np.ndarray,
     nodes: np.ndarray,
     weights: np.ndarray,
     spans: np.ndarray,
@@ -129,15 +133,18 @@ def _steps(
         for q in range(len(nodes)):
             at[q], weight[q] = x + wide * nodes[q], wide * weights[q]
         return len(nodes), _log(a, away, 1 / (sd * sd), middle, half, x)
-    found, top = _likely(a, away, sd, middle, half, spans)
+    found, top = _likely(a, away, sd, middle, half, ends, spans)
     for k in range(found):
         step = (spans[k, 1] - spans[k, 0]) / (_MANY - 1)
         for q in range(_MANY):
-            at[k * _MANY + q], weight[k * _MANY + q] = spans[k, 0] + q * step, step
+            at[k * _MANY + q], weight[k * _MANY + q] = spans[k, 0] + q * step, step * (0.5 if q == 0 or q == _MANY - 1 else 1.0)
     return found * _MANY, top
 
 
-@njit(f"UniTuple({MATRIX}, 5)({MATRIX}, {MATRIX}, {MATRIX}, {MATRIX}, {VECTOR}, {VECTOR}, boolean[::1], {VECTOR}, {VECTOR})", **_PLAIN)
+@njit(
+    f"UniTuple({MATRIX}, 5)({MATRIX}, {MATRIX}, {MATRIX}, {MATRIX}, {VECTOR}, {VECTOR}, boolean[::1], {MATRIX}, {VECTOR}, {VECTOR})",
+    **_PLAIN,
+)
 def integrated(
     away: np.ndarray,
     sd: np.ndarray,
@@ -146,6 +153,7 @@ def integrated(
     middle: np.ndarray,
     half: np.ndarray,
     turning: np.ndarray,
+    ends: np.ndarray,
     nodes: np.ndarray,
     weights: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -160,7 +168,9 @@ def integrated(
         From values to coefficients of powers of x.
     middle, half : arrays of shape (rows,)
     turning : bool array of shape (rows,)
-        Whether f may have a value twice: then the integral is a sum over many equal steps.
+        Whether the integral is a sum over many equal steps, as where f may have a value twice.
+    ends : array of shape (rows, 2)
+        Least and greatest x, of rows that turn.
     nodes, weights : arrays
         Of Gauss and Hermite, for exp(-x^2 / 2), the weights times exp(x^2 / 2).
 
@@ -180,7 +190,7 @@ def integrated(
         for j in range(n):
             _through(polynomial, law[i::rows, j], a)
             inverse = 1 / (sd[i, j] * sd[i, j])
-            many, top = _steps(a, away[i, j], sd[i, j], middle[i], half[i], turning[i], nodes, weights, spans, at, weight)
+            many, top = _steps(a, away[i, j], sd[i, j], middle[i], half[i], turning[i], ends[i], nodes, weights, spans, at, weight)
             total, square, slopes = 0.0, 0.0, 0.0
             moments[:] = 0.0
             for q in range(many):
@@ -210,7 +220,7 @@ def integrated(
     return log, in_eta, in_sd, in_law, steep
 
 
-@njit(f"{MATRIX}({MATRIX}, {MATRIX}, {MATRIX}, {MATRIX}, {VECTOR}, {VECTOR}, boolean[::1], {MATRIX})", **_PLAIN)
+@njit(f"{MATRIX}({MATRIX}, {MATRIX}, {MATRIX}, {MATRIX}, {VECTOR}, {VECTOR}, boolean[::1], {MATRIX}, {MATRIX})", **_PLAIN)
 def placed(
     away: np.ndarray,
     sd: np.ndarray,
@@ -219,6 +229,7 @@ def placed(
     middle: np.ndarray,
     half: np.ndarray,
     turning: np.ndarray,
+    ends: np.ndarray,
     uniform: np.ndarray,
 ) -> np.ndarray:
     """Draws of t from the integrand of `integrated`, shape (rows, n); `uniform` random numbers have that shape."""
@@ -229,7 +240,7 @@ def placed(
     for i in range(rows):
         for j in range(n):
             _through(polynomial, law[i::rows, j], a)
-            many, top = _steps(a, away[i, j], sd[i, j], middle[i], half[i], turning[i], few, none, spans, at, weight)
+            many, top = _steps(a, away[i, j], sd[i, j], middle[i], half[i], turning[i], ends[i], few, none, spans, at, weight)
             inverse, total = 1 / (sd[i, j] * sd[i, j]), 0.0
             for q in range(many):
                 total += weight[q] * np.exp(_log(a, away[i, j], inverse, middle[i], half[i], at[q]) - top)

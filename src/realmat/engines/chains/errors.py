@@ -24,9 +24,12 @@ from realmat.terms.problem import Problem
 from realmat.terms.term import Function, Noise, Param, Values
 
 _CHUNK = 64  # draws whose errors are drawn together
-_GRID = np.linspace(-4.5, 4.5, 73)
+_GRID = np.linspace(-4.5, 4.5, 145)
 _GONE = 1e-5  # share of a row's places beyond either end
-_ROOM = 1.15
+_STEP = float(_GRID[1] - _GRID[0])
+_ROOM = 0.075  # beyond either end
+_NEVER, _HALVINGS = 1e3, 40
+_NEAR = 13  # places of the grid within which an end of the law is looked for
 _COUNTS = (2, 3, 4, 5, 6, 8, 10, 12)
 _RIGHT, _USABLE = 0.01, 0.1  # largest error of a polynomial, in standard deviations of the reading
 
@@ -53,11 +56,18 @@ class Errors:
         rows, every = self.problem.response_rows, np.ones(len(self.element))
         sd, scalars = of_noise(rows.noise, rows.count, rows.within)[1][0], {q.name for q in self.problem.params if q.coords is None}
 
+        def ends(p: Values, xp: Any) -> tuple[Any, Any]:
+            """One standard deviation behind and ahead; at the stated place where the law has no value there."""
+            behind, here, ahead = (self.law(k * every, p, xp) for k in (-1.0, 0.0, 1.0))
+            return xp.where(xp.isfinite(behind), behind, here), xp.where(xp.isfinite(ahead), ahead, here)
+
         def mean(p: Values, xp: Any) -> Any:
-            return 0.5 * (self.law(every, p, xp) + self.law(-every, p, xp))
+            behind, ahead = ends(p, xp)
+            return 0.5 * (behind + ahead)
 
         def spread(p: Values, xp: Any) -> Any:
-            slope, values = 0.5 * (self.law(every, p, xp) - self.law(-every, p, xp)), p
+            behind, ahead = ends(p, xp)
+            slope, values = 0.5 * (ahead - behind), p
             if np.ndim(slope) > 1:  # many psi, each scalar a column beside the rows
                 values = {name: v[:, 0] if name in scalars else v for name, v in p.items()}
             return xp.sqrt(np.broadcast_to(sd.value(values, xp).T, (*slope.shape[:-1], len(sd_keys)))[..., sd.group] ** 2 + slope**2)
@@ -91,9 +101,12 @@ class Errors:
         found = _possible(law, self._left(system, values, b), sd)
         if found is None:
             return None
-        low, high = found
-        middle, half = 0.5 * (low + high), 0.5 * _ROOM * (high - low)
+        low, high, stops = found
+        ends = self._ends(low, high, stops, at_index(values, 0))
         inside = ((_GRID[:, None] >= low) & (_GRID[:, None] <= high))[..., None]
+        room = np.where(stops, 0.0, _ROOM * (high - low))
+        low, high = low - room[0], high + room[1]
+        middle, half = 0.5 * (low + high), 0.5 * (high - low)
 
         def wrong(count: int) -> float:
             """Largest error of a polynomial, in standard deviations of a reading at a place known to a tenth of what its column says."""
@@ -107,8 +120,21 @@ class Errors:
         if not wrong(count) < _USABLE:
             return None
         own = Parameter("law", self._at(middle + half * places(count)[:, None]), np.arange(count * n))
-        density = Displaced(middle, half, _turns(law, inside), count)
+        turning = _turns(law, inside) | stops.any(axis=0)
+        density = Displaced(middle, half, turning, ((ends - middle) / half).T, count)
         return self._without(None, replace(rows.noise, density=cast(Density, density), parameters=(parameter, own)))
+
+    def _ends(self, low: np.ndarray, high: np.ndarray, stops: np.ndarray, p: Values) -> np.ndarray:
+        """Where the law ends below and above, shape (2, rows), found by halving; far away where it does not."""
+        out = np.repeat([[-_NEVER], [_NEVER]], len(low), axis=1)
+        for k, (inner, step) in enumerate(((low, -_STEP), (high, _STEP))):
+            there, beyond = inner.copy(), inner + _NEAR * step
+            for _ in range(_HALVINGS if stops[k].any() else 0):
+                between = 0.5 * (there + beyond)
+                finite = np.isfinite(np.broadcast_to(self.law(between, p, np), between.shape))
+                there, beyond = np.where(finite, between, there), np.where(finite, beyond, between)
+            out[k, stops[k]] = there[stops[k]]
+        return out
 
     def _at(self, errors: np.ndarray) -> Function:
         """The law on every row for the first of `errors`, shape (places, rows), then for the second, and so on."""
@@ -152,23 +178,31 @@ def find(problem: Problem) -> Errors | None:
     return Errors(problem, param[name], element, owner)
 
 
-def _possible(law: np.ndarray, left: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _possible(law: np.ndarray, left: np.ndarray, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Between which places of the grid errors lie, each of shape (rows,), from the law (places, rows, draws) and readings (rows, draws).
 
-    None where the law has no value at one of them.
+    And whether the law ends there, shape (2, rows). None where it has no value at one of them, or ends elsewhere for every draw.
     """
-    step, finite = _GRID[1] - _GRID[0], np.isfinite(law)
+    finite = np.isfinite(law)
     if not finite.any(axis=0).all():
         return None
     with np.errstate(all="ignore"):
-        wide = np.hypot(sd, 0.5 * np.nan_to_num(np.gradient(law, axis=0)))  # as the grid is no finer
+        wide = np.hypot(sd, 0.4 * np.nan_to_num(np.gradient(law, axis=0), posinf=0.0, neginf=0.0))  # as the grid is no finer
         log = np.where(finite, -0.5 * (_GRID[:, None, None] ** 2 + ((left - law) / wide) ** 2), -np.inf)
     share = np.exp(log - log.max(axis=0))
     below = np.cumsum(share, axis=0) / share.sum(axis=0)
-    low, high = _GRID[np.argmax(below > _GONE, axis=0)].min(axis=1), _GRID[np.argmax(below > 1 - _GONE, axis=0)].max(axis=1)
-    low, high = np.maximum(low - step, _GRID[0]), np.minimum(high + step, _GRID[-1])
-    inside = (_GRID[:, None] >= low) & (_GRID[:, None] <= high)
-    return (low, high) if finite[inside].all() else None
+    first, last = np.argmax(below > _GONE, axis=0).min(axis=1), np.argmax(below > 1 - _GONE, axis=0).max(axis=1)
+    always, rows = finite.all(axis=-1), np.arange(law.shape[1])
+    size = len(_GRID)
+    near = [np.clip(first - k, 0, size - 1) for k in range(1, _NEAR)], [np.clip(last + k, 0, size - 1) for k in range(1, _NEAR)]
+    stops = np.array([~np.all([always[k, rows] for k in side], axis=0) for side in near])
+    first, last = (np.where(always[side[0], rows], side[0], own) for side, own in zip(near, (first, last), strict=True))
+    places = np.arange(len(_GRID))[:, None]
+    around = (places >= first - _NEAR) & (places <= last + _NEAR)
+    moving = (finite.any(axis=-1) & ~always & around).any()
+    if moving or not always[(places >= first) & (places <= last)].all():
+        return None
+    return _GRID[first], _GRID[last], stops
 
 
 def _turns(law: np.ndarray, inside: np.ndarray) -> np.ndarray:
