@@ -113,8 +113,7 @@ def _linear(density: Density, found: list[Mode]) -> partly.Linear | None:
 
 
 def _log_det(covariance: np.ndarray) -> float:
-    width = np.sqrt(np.diag(covariance))
-    return float(2 * np.log(width).sum() + np.linalg.slogdet(covariance / np.outer(width, width))[1])
+    return float(2 * np.log(np.diag(mix.lower(covariance))).sum())
 
 
 def _straightened(history: History, proposal: partly.Proposal, rng: np.random.Generator) -> tuple[History, partly.Proposal]:

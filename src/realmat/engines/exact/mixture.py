@@ -13,6 +13,7 @@ _SEEN = 0.999  # share of the weight that a mixture is fitted to: most draws of 
 _RIDGE, _FINE_RIDGE = 1e-9, 1e-13  # of variances in units of the points' own, and of their correlations
 _NARROWER = 0.01  # times as wide as a component was when EM began, which it stays at least
 _LEAST = 0.02  # weight of a mode: as a normal its mass may be far too small
+_NARROWEST = 1e-14  # variance of the narrowest direction, in those of coordinates
 _PLENTY = 150  # points by dimension, and for ten more, from which a mixture is found; all draws polish it
 _POLISHED = 3  # steps of that
 _PATIENCE = 2  # further components that do not pay for themselves, after which no more are tried
@@ -54,7 +55,18 @@ class Mixture:
 def single(location: np.ndarray, covariance: np.ndarray, nu: float = 5.0) -> Mixture:
     """One component with a given covariance."""
     scale = covariance * (nu - 2) / nu  # the scale matrix of a t is smaller than its covariance
-    return Mixture(np.ones(1), location[None], np.linalg.cholesky(scale)[None], np.array([nu]))
+    return Mixture(np.ones(1), location[None], lower(scale)[None], np.array([nu]))
+
+
+def lower(scale: np.ndarray) -> np.ndarray:
+    """The Cholesky factor; of a ridge that is narrower than rounding, that of one which is not."""
+    width = np.sqrt(np.diag(scale))
+    try:
+        return np.asarray(width[:, None] * np.linalg.cholesky(scale / np.outer(width, width)))
+    except np.linalg.LinAlgError:
+        level, direction = np.linalg.eigh(scale / np.outer(width, width))
+        triangle = np.linalg.qr((direction * np.sqrt(np.maximum(level, _NARROWEST))).T, mode="r").T
+        return np.asarray(width[:, None] * triangle * np.sign(np.diag(triangle)))
 
 
 def of_modes(locations: np.ndarray, covariances: np.ndarray, heights: np.ndarray, nu: float = 5.0) -> Mixture:
