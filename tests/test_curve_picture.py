@@ -85,3 +85,24 @@ def test_each_piece_has_its_curve_and_that_of_a_new_one() -> None:
     assert new == pytest.approx(2 * 1.6 * 4 * spread, rel=0.3)  # 89 %
     assert own < 0.3 * new
     assert "<svg" in fit._repr_html_()
+
+
+def test_an_uncertain_column_has_bars_and_residuals_from_the_law_where_it_stands() -> None:
+    rng = np.random.default_rng(4)
+    x, u = np.linspace(0.0, 4.0, 12), np.where(np.arange(12) % 2, 0.1, 0.3)
+    df = pd.DataFrame({"t": x + u * rng.normal(size=12), "u": u, "y": 2.0 * x + 0.05 * rng.normal(size=12)})
+    theory = rm.theory.Function(straight, columns={"x": "t"}, params={"rate": rm.Prior("Normal", mu=2.0, sigma=1.0)}, u={"x": "u"})
+    top, bottom = rm.Model("y", theory=theory).fit(df, draws=50, seed=1, progress=False).plot_curve().axes
+    for axes in (top, bottom):
+        bars = next(c for c in axes.collections if len(c.get_paths()) == 12)
+        ends = np.array([path.vertices[:, 0] for path in bars.get_paths()])
+        assert np.allclose(ends, np.column_stack([df["t"] - u, df["t"] + u]))
+    law = max((line.get_xydata() for line in top.lines), key=len)
+    rate = law[-1, 1] / law[-1, 0]
+    left = next(line.get_xydata() for line in bottom.lines if len(line.get_xydata()) == 12)
+    assert np.allclose(left[:, 1], df["y"] - rate * df["t"], atol=0.03)
+
+
+def straight(x: np.ndarray, rate: float) -> np.ndarray:
+    """A line through the origin."""
+    return rate * x

@@ -46,8 +46,9 @@ def shows_itself(model: Model, problem: Problem) -> bool:
 def plot_curve(model: Model, posterior: Posterior, by: str | None = None, dark: bool = False) -> Figure:
     """Measurements and the law over the theory's column, and below it measurements less the law's median.
 
-    With a log link the lower panel shows their ratio. Where a parameter of the law differs from piece to piece (`realmat.Varies`), each
-    piece has a panel with its own curve and that of a new piece, unless `by` says what else is to have colours.
+    With a log link the lower panel shows their ratio. Where the column is uncertain, measurements have a bar of one standard uncertainty to
+    either side, and what is left is counted from the law where the column stands. Where a parameter of the law differs from piece to piece
+    (`realmat.Varies`), each piece has a panel with its own curve and that of a new piece, unless `by` says what else is to have colours.
 
     Parameters
     ----------
@@ -77,14 +78,15 @@ def plot_curve(model: Model, posterior: Posterior, by: str | None = None, dark: 
     side = np.zeros(len(rows), dtype=int) if problem.noise.censored is None else problem.noise.censored[problem.cell[shown]]
     inverse, log = LINKS[problem.link].inverse, problem.link == "log"
     law = inverse(effect_on(component, posterior, frame))
-    at_rows = np.median(inverse(effect_on(component, posterior, _frame(rows))), axis=0)
+    error = _error(component, main.name, rows)
+    at_rows = np.median(inverse(effect_on(component, posterior, _frame(rows, anew=error is not None))), axis=0)
     x, y = rows.numeric(main.name), rows.numeric(problem.response)
     left = y / at_rows if log else y - at_rows
     with style.theme(dark):
         made = style.figure(4.6, 5.4)
         top, bottom = made.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         _law(top, bottom, frame[main.name].to_numpy(), law, log)
-        _points((top, bottom), x, (y, left), _groups(rows, by), side)
+        _points((top, bottom), x, (y, left), _groups(rows, by), side, error)
         said, unit = problem.said(problem.response), f" ({model.unit})" if model.unit else ""
         top.set_ylabel(f"{said}{unit}")
         bottom.set_ylabel("Ratio to the law" if log else f"Less the law{unit}")
@@ -101,8 +103,18 @@ def _some(n: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(n, MOST, replace=False))
 
 
-def _frame(rows: Table) -> pd.DataFrame:
-    return pd.DataFrame(dict(rows.columns), index=pd.Index(rows.index))
+def _frame(rows: Table, anew: bool = False) -> pd.DataFrame:
+    """The rows; `anew`, as others with the same columns, whose errors nobody knows: the law where the column stands."""
+    index = pd.Index([f"row {k}" for k in range(len(rows))]) if anew else pd.Index(rows.index)
+    return pd.DataFrame(dict(rows.columns), index=index)
+
+
+def _error(component: Component, column: str, rows: Table) -> np.ndarray | None:
+    """Standard uncertainty of a law's column on each row, shape (rows,); None where none is stated."""
+    if not isinstance(component, Function):
+        return None
+    u = next((u for key, u in component.u.items() if component.arguments[key] == column), None)
+    return None if u is None else rows.numeric(u) if isinstance(u, str) else np.full(len(rows), float(u))
 
 
 def _groups(rows: Table, by: str | None) -> list[tuple[str, np.ndarray]]:
@@ -138,8 +150,9 @@ def _points(
     values: tuple[np.ndarray, np.ndarray],
     groups: list[tuple[str, np.ndarray]],
     side: np.ndarray,
+    error: np.ndarray | None,
 ) -> None:
-    """Measurements, those beyond a limit as arrows; `values` are those of each panel."""
+    """Measurements, those beyond a limit as arrows, with one standard uncertainty `error` of x; `values` are those of each panel."""
     size = 3.6 if len(x) <= 200 else 2.4
     colours = style.SERIES_COLOURS[1:] + style.SERIES_COLOURS[:1]  # the law has the first
     for k, (name, rows) in enumerate(groups):
@@ -148,4 +161,6 @@ def _points(
             for axes, y in zip(panels, values, strict=True):
                 paint: dict[str, Any] = {"color": colours[k] if name else style.ink(axes), "rasterized": len(x) > MOST // 2}
                 paint |= {"label": name} if name and which == 0 and axes is panels[0] else {}
+                if error is not None and len(mine):
+                    axes.hlines(y[mine], (x - error)[mine], (x + error)[mine], color=paint["color"], linewidth=0.7, alpha=0.6)
                 axes.plot(x[mine], y[mine], mark, markersize=size, markeredgewidth=0, alpha=0.8, **paint)

@@ -76,7 +76,8 @@ class Curve:
         def value(p: Values, xp: Any, anew: Mapping[str, float], shifted: Mapping[str, float]) -> Any:
             given: dict[str, Any] = dict(columns)
             for key, (name, u) in self.errors.items():
-                size = other.numeric(u) if isinstance(u, str) else float(u)
+                size = other.numeric(u) if isinstance(u, str) else np.full(len(other), float(u))
+                size = size if key in shifted else np.where(rows >= 0, size, 0.0)  # a grid may state none
                 own = xp.where(rows >= 0, _rows_last(p[name][np.maximum(rows, 0)]), 0.0)
                 given[key] = columns[key] + size * (own + np.where(rows < 0, shifted.get(key, 0.0), 0.0))
             for key, (codes, _) in placed.items():

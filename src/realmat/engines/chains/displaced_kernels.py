@@ -180,8 +180,7 @@ def integrated(
         The logarithm, its derivative in what is added to the law, and in `sd`, shape (rows, n); in `law`, its shape; the slope of the law
         in t where the reading has it, shape (rows, n).
     """
-    rows, n = away.shape
-    places = len(polynomial)
+    (rows, n), places = away.shape, len(polynomial)
     log, in_eta, in_sd = np.empty((rows, n)), np.empty((rows, n)), np.empty((rows, n))
     in_law, steep = np.empty(law.shape), np.empty((rows, n))
     a, moments, spans, turned = np.empty(places), np.empty(places), np.empty((_MOST, 2)), polynomial.T.copy()
@@ -194,8 +193,7 @@ def integrated(
             total, square, slopes = 0.0, 0.0, 0.0
             moments[:] = 0.0
             for q in range(many):
-                x = at[q]
-                f, slope, _ = _law(a, x)
+                x, (f, slope, _) = at[q], _law(a, at[q])
                 t, left = middle[i] + half[i] * x, away[i, j] - f
                 part = weight[q] * np.exp(-0.5 * (t * t + left * left * inverse) - top)
                 total += part
