@@ -13,6 +13,7 @@ _HALVINGS, _LEAST_BEND = 8, 0.3
 _FAR = 1.6  # beyond, the polynomial of a law is no law: it goes on straight
 _POINTS, _REACH = 49, 5.5  # of what places are drawn from, and how far from the likeliest one, in its own standard deviations
 _SCAN, _MOST, _LOW = 41, 6, 40.0  # for likely places: how many are looked at, how many kept, and which are not likely at all
+_LONGER = 80  # times that a span is made longer, each time by more
 _STRETCH, _GONE, _MANY = 5.0, 16.0, 81  # over which is integrated around them: standard deviations at least, until so low, in steps
 _HALF_LOG_2PI = 0.5 * float(np.log(2 * np.pi))
 
@@ -87,10 +88,13 @@ def _likely(a: np.ndarray, away: float, sd: float, middle: float, half: float, e
         if height < start - _LOW:
             continue
         low, high = x - _STRETCH * wide, x + _STRETCH * wide
-        while low > -2 * _FAR and _log(a, away, inverse, middle, half, low) > top - _GONE:
-            low -= wide
-        while high < 2 * _FAR and _log(a, away, inverse, middle, half, high) > top - _GONE:
-            high += wide
+        more = wide
+        for _ in range(_LONGER):
+            behind = _log(a, away, inverse, middle, half, low) > top - _GONE
+            ahead = _log(a, away, inverse, middle, half, high) > top - _GONE
+            if not (behind or ahead):
+                break
+            low, high, more = low - more * behind, high + more * ahead, 1.3 * more
         low, high = max(low, ends[0]), min(high, ends[1])
         if found and low <= spans[found - 1, 1]:
             spans[found - 1, 0], spans[found - 1, 1] = min(low, spans[found - 1, 0]), max(high, spans[found - 1, 1])
