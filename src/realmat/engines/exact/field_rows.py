@@ -43,9 +43,9 @@ class MeasuredRows:
         self.places, self.others = side_by_side(self.blocks)
 
     def _on(self, field: Field) -> Field:
-        """A process on the rows that count: there every distinct point carries."""
+        """A process on the rows that count: there every distinct point carries. Its memory is its own, as chains run side by side."""
         if self.whole:
-            return field
+            return replace(field, _last={})
         at, where = distinct(field.at[field.where[self.response]])
         lines = field.lines[self.response]
         shared = np.linalg.lstsq(lines, np.eye(len(lines)), rcond=None)[0]

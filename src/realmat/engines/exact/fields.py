@@ -11,22 +11,26 @@ Hamiltonian chains go over psi alone, whitened by the curvature at the mode, wit
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from scipy import linalg, optimize
 
 from realmat.algebra.space import Space
+from realmat.engines.chains import agreement
 from realmat.engines.exact.field_rows import MeasuredRows
 from realmat.errors import FitError
 from realmat.posterior.draws import Draws
 from realmat.support.progress import Progress
-from realmat.support.threads import one_blas_thread
+from realmat.support.threads import one_blas_thread, workers
 from realmat.terms.problem import Problem, nonlinear_terms
 
 _ROWS = 1200  # from so many rows hyperparameters are as well known as they need to be; more go into the coefficients only
 _STEP = 1e-4
-_WARM, _KEPT = 40, 80
+_WARM, _KEPT = 40, 100
+_MORE, _MOST = 40, 180  # points a chain that are added until chains agree, and at most
+_AGREED, _ENOUGH = 1.01, 400  # R-hat and effective sample size
 _LENGTH = 4
 _LOG_2PI = float(np.log(2 * np.pi))
 
@@ -128,23 +132,36 @@ def sample(problem: Problem, draws: int, chains: int, seed: int, progress: bool 
     started, rng = time.perf_counter(), np.random.default_rng([seed, 0])
     every = np.arange(len(problem.response_rows.y))
     density = MarginalDensity(problem, np.sort(rng.choice(every, _ROWS, replace=False)) if len(every) > _ROWS else every)
-    kept = min(_KEPT, draws)
-    with Progress(progress, "finding the lengthscales", None) as bar:
+    with Progress(progress, "finding the lengthscales", None) as bar, ThreadPoolExecutor(workers()) as pool:
         at, root = _whitened(density)
+        each = [
+            _Chain(MarginalDensity(problem, density.rows.response), at, root, np.random.default_rng([seed, 1, c])) for c in range(chains)
+        ]
+        kept = min(_KEPT, draws)
         bar.restart("drawing", chains * (_WARM + kept))
-        thetas = np.stack([_chain(density, at, root, kept, np.random.default_rng([seed, 1, c]), bar.advance) for c in range(chains)])
-    space, whole = density.space, MeasuredRows(problem, every)
-    index = np.arange(draws) * kept // draws
-    b = np.empty((chains, draws, whole.size))
-    for c in range(chains):
-        for k in range(kept):
-            where = np.flatnonzero(index == k)
-            b[c, where] = whole.draw(space.values(thetas[c, k]), np.random.default_rng([seed, 2, c, k]), len(where))
+        _together(pool, each, _WARM + kept, bar)
+        while kept < min(_MOST, draws) and not _agreed(each):
+            more = min(_MORE, min(_MOST, draws) - kept)
+            kept += more
+            bar.restart("drawing on", chains * more)
+            _together(pool, each, more, bar)
+        thetas = np.stack([chain.kept for chain in each])
+        space, whole = density.space, MeasuredRows(problem, every)
+        index = np.arange(draws) * kept // draws
+        b = np.empty((chains, draws, whole.size))
+
+        def fill(c: int) -> None:
+            for k in range(kept):
+                where = np.flatnonzero(index == k)
+                b[c, where] = whole.draw(space.values(thetas[c, k]), np.random.default_rng([seed, 2, c, k]), len(where))
+
+        for _ in pool.map(fill, range(chains)):
+            pass
     params = space.named(thetas[:, index])
     facts = {
         "engine": "exact",
         "method": f"Hamiltonian chains on hyperparameters, {kept} points a chain with {draws // kept} exact draws of the coefficients each",
-        "evaluations": density.evaluations,
+        "evaluations": density.evaluations + sum(chain.density.evaluations for chain in each),
         "seconds": round(time.perf_counter() - started, 4),
         "latents": "draws",
     }
@@ -179,35 +196,58 @@ def _whitened(density: MarginalDensity) -> tuple[np.ndarray, np.ndarray]:
     return best.x, vectors / np.sqrt(np.clip(values, 0.5, None))
 
 
-def _chain(density: MarginalDensity, at: np.ndarray, root: np.ndarray, kept: int, rng: np.random.Generator, tick: Any) -> np.ndarray:
-    """One Hamiltonian chain on theta: draws of shape (kept, size)."""
-    q = 0.7 * rng.standard_normal(len(at))
-    log, slope = density(at + root @ q)
-    while not np.isfinite(log):
-        q *= 0.5
-        log, slope = density(at + root @ q)
-    slope, step, out = root.T @ slope, 0.35, np.empty((kept, len(at)))
-    for t in range(_WARM + kept):
-        momentum = rng.standard_normal(len(at))
-        energy, there, pull = log - 0.5 * momentum @ momentum, q, slope
-        reached, own = log, step * rng.uniform(0.7, 1.3)
-        for _ in range(rng.integers(2, _LENGTH + 2)):
+class _Chain:
+    """One Hamiltonian chain on theta, which goes on when asked; the first iterations learn the step."""
+
+    def __init__(self, density: MarginalDensity, at: np.ndarray, root: np.ndarray, rng: np.random.Generator) -> None:
+        self.density, self._at, self._root, self._rng = density, at, root, rng
+        self._q = 0.7 * rng.standard_normal(len(at))
+        self._log, self._slope = self._value(self._q)
+        while not np.isfinite(self._log):
+            self._q *= 0.5
+            self._log, self._slope = self._value(self._q)
+        self._step = 0.35
+        self.seen: list[np.ndarray] = []
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Draws after warm-up, shape (kept, size)."""
+        return np.array(self.seen[_WARM:])
+
+    def _value(self, q: np.ndarray) -> tuple[float, np.ndarray]:
+        log, slope = self.density(self._at + self._root @ q)
+        return log, self._root.T @ slope
+
+    def move(self) -> None:
+        """One iteration."""
+        momentum = self._rng.standard_normal(len(self._at))
+        energy, there, pull = self._log - 0.5 * momentum @ momentum, self._q, self._slope
+        reached, own = self._log, self._step * self._rng.uniform(0.7, 1.3)
+        for _ in range(self._rng.integers(2, _LENGTH + 2)):
             momentum = momentum + 0.5 * own * pull
             there = there + own * momentum
-            reached, pull = density(at + root @ there)
+            reached, pull = self._value(there)
             if not np.isfinite(reached):
                 break
-            pull = root.T @ pull
             momentum = momentum + 0.5 * own * pull
         accept = float(np.exp(min(0.0, float(reached - 0.5 * momentum @ momentum - energy)))) if np.isfinite(reached) else 0.0
-        if rng.random() < accept:
-            q, log, slope = there, reached, pull
-        if t < _WARM:
-            step = float(np.clip(step * np.exp(0.4 * (accept - 0.8)), 1e-3, 1.0))
-        else:
-            out[t - _WARM] = at + root @ q
-        tick(1)
-    return out
+        if self._rng.random() < accept:
+            self._q, self._log, self._slope = there, reached, pull
+        if len(self.seen) < _WARM:
+            self._step = float(np.clip(self._step * np.exp(0.4 * (accept - 0.8)), 1e-3, 1.0))
+        self.seen.append(self._at + self._root @ self._q)
+
+
+def _together(pool: ThreadPoolExecutor, chains: list[_Chain], iterations: int, bar: Progress) -> None:
+    """Move every chain, side by side; an interrupt is heard between iterations."""
+    for _ in range(iterations):
+        for _ in pool.map(_Chain.move, chains):
+            bar.advance()
+
+
+def _agreed(chains: list[_Chain]) -> bool:
+    x = np.stack([chain.kept for chain in chains]).transpose(2, 0, 1)
+    return bool(agreement.r_hat(x).max() < _AGREED and agreement.bulk_ess(x).min() >= _ENOUGH)
 
 
 def _range(where: slice) -> list[int]:
