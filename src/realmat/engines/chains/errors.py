@@ -173,7 +173,7 @@ def find(problem: Problem) -> Errors | None:
         return None
     owner, contribution = declared[0]
     (name, element), param = contribution.errors[0], {q.name: q for q in problem.params}
-    if len(np.unique(element)) != param[name].size or len(element) != param[name].size:
+    if len(np.unique(element)) != param[name].size or len(element) != param[name].size or len(param) == 1:
         return None
     return Errors(problem, param[name], element, owner)
 

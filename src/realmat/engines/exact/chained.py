@@ -104,7 +104,8 @@ def _at_places(
     explored = explore(straight, rng)
     some = explored.thetas[rng.choice(len(explored.thetas), size=_PLACES, p=explored.weights)]
     b = explored.density.solve(some)[1].draw(rng)
-    reduced = read.reduced(explored.density.system, explored.density.space.many(some)[0], b)
+    with np.errstate(all="ignore"):  # a law may have no value at places that no reading leaves possible
+        reduced = read.reduced(explored.density.system, explored.density.space.many(some)[0], b)
     if reduced is None:
         return None
     inner = System(reduced, eliminate=False)
