@@ -26,6 +26,7 @@ from realmat.algebra.weighted_sum import WeightedSum
 from realmat.errors import FitError
 
 if TYPE_CHECKING:
+    from realmat.algebra.ordering import Pattern
     from realmat.algebra.schur import EliminatedEffect
     from realmat.algebra.system import System
 
@@ -73,7 +74,8 @@ class BatchSystem:
     def _stack(self, own: np.ndarray, shared: bool) -> None:
         """P and the right-hand side as sums whose weights depend on psi: 1, precisions, scales, and what the effect takes."""
         system, effect = self.system, self.system.eliminated
-        self.pattern, self.order, self.leaves = system.pattern, np.arange(system.rest), None
+        self.pattern: Pattern = system.pattern
+        self.order, self.leaves = np.arange(system.rest), None
         x = system.fixed.copy()
         x[system.pattern.diagonal] += own
         slots: list[Slot] = [(slice(None), x), *(slot for part in self._parts for slot in part.slots)]

@@ -226,13 +226,14 @@ def _build(
     for leaf in classes:
         leaf.coupling = leaf.coupling[:, order].tocsr()
     within = entries.chosen((number[entries.row] >= 0) & (number[entries.column] >= 0))
-    own = []
+    own: list[Slot] = []
     for s in range(slots):
         mine = within.slot == s
         one, other = number[within.row[mine]], number[within.column[mine]]
         upper = sparse.coo_matrix((within.value[mine], (np.minimum(one, other), np.maximum(one, other))), shape=(len(rest),) * 2)
         own.append(small.positions(upper))
-    taken, pairs = [], []
+    taken: list[Slot] = []
+    pairs = []
     for c, leaf in enumerate(classes):
         parts = leaf.parts
         for q, right in enumerate(parts):
@@ -252,9 +253,11 @@ def _coupled(columns: np.ndarray, block: np.ndarray, entries: _Entries, number: 
     inner, outer = np.where(swapped, entries.column, entries.row), np.where(swapped, entries.row, entries.column)
     here = (group[inner] >= 0) & (number[outer] >= 0)
     inner, outer, value, slot = inner[here], outer[here], entries.value[here], entries.slot[here]
-    k, kinds, factors = columns.shape[1], {}, []
+    kinds: dict[tuple[bytes, bytes, bytes], int] = {}
+    k, factors = columns.shape[1], []
     every, which = np.unique(slot * k + member[inner], return_inverse=True)
-    matrices, index = [], []
+    matrices: list[sparse.csr_matrix] = []
+    index = []
     for c in range(len(every)):
         mine = which == c
         matrix = sparse.csr_matrix((value[mine], (group[inner[mine]], number[outer[mine]])), shape=(len(columns), rest))

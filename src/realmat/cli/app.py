@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from realmat.joint import Joint
     from realmat.model import Model
     from realmat.support.shown import Shown
+    from realmat.support.summaries import Summary
     from realmat.table.reading import ReadTable
 
 app = typer.Typer(
@@ -216,7 +217,7 @@ def fit(
     done.save(target)  # before anything else can fail
     say(f"{done!r}"[1:-1], str(done.facts["reason"]))
     heading("Hyperparameters and coefficients")
-    say(grid(done.summary(most=12).formatted(), index="variable"))
+    say(grid(cast("Summary", done.summary(most=12)).formatted(), index="variable"))
     say("", Head(done.check(), 20))
     if cv:
         by = "material" if "material" in model.levels else "row"
