@@ -135,7 +135,9 @@ def holds(model: rm.Model, df: pd.DataFrame, fitting: bool = True, known: dict[b
         except rm.RealmatError:
             return "refused"
     for name in ("mean", "sd", "lower", "upper"):
-        assert np.isfinite(predicted[name].values).all(), name
+        # of one reading of unknown noise under a log link, a new measurement has bounds, and a mean that no number holds
+        beyond = model.link == "log" and name in {"mean", "sd"} and np.isfinite(predicted["upper"].values).all()
+        assert np.isfinite(predicted[name].values).all() or (beyond and not np.isnan(predicted[name].values).any()), name
     assert all(np.isfinite(v.values).all() for v in draws.data_vars.values() if v.dtype.kind == "f")
     if known is not None:
         known[key] = "answered"
