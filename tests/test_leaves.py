@@ -87,3 +87,15 @@ def test_pieces_that_differ_in_anything_are_left_alone():
     )
     assert System(model.bind(df)).many.leaves is None
     assert System(piecewise("y").bind(df.iloc[:20])).many.leaves is None
+
+
+def test_pieces_that_share_nothing_are_left_alone(monkeypatch):
+    """Two properties of known theory, whose rests correlate: nothing is left beside the groups, and the density is as defined."""
+    monkeypatch.setattr(leaves, "_CLASS_COST", 0)
+    theory = rm.theory.Calibrated("t", intercept=0.0, slope=1.0)
+    each = [rm.Model(y, levels={"specimen": "piece"}, theory=theory, material=rm.material.Unresolved("specimen")) for y in "yw"]
+    system = System(rm.Joint(each, correlate=["unresolved_specimen"]).bind(table()))
+    assert system.many.leaves is None
+    values = draw(system.problem, 1, seed=1).values(0)
+    batch = {name: np.asarray(v, dtype=float)[..., None] for name, v in values.items()}
+    assert system.many.log_marginal(batch, 1)[0] == pytest.approx(dense.log_marginal(system.problem, values), rel=1e-9)

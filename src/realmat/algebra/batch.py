@@ -93,6 +93,9 @@ class BatchSystem:
             self._sums.add(where, values)
         self._sums.freeze()
         self._sides = np.concatenate(sides)
+        self._arranged = None if self.leaves is None else np.concatenate([*(c.columns.ravel() for c in self.leaves.classes), self.order])
+        if self._arranged is not None:
+            self._sides = np.ascontiguousarray(self._sides[:, self._arranged])
         if effect is not None:
             effect.pair_sums = self._sums.whole[-len(effect.nodes) :]  # held once: it may be large
             self.coupling = _Coupling(effect, system.pattern.lead)
@@ -124,12 +127,12 @@ class BatchSystem:
             side = np.concatenate(of_sides, axis=1) @ self._sides
             for _, at in given:
                 if at.side is not None:
-                    side += at.side
+                    side += at.side if self._arranged is None else at.side[:, self._arranged]
             if self.leaves is not None:
                 leaves = self.leaves.eliminate(np.concatenate(weights, axis=1), side)
                 weights.append(leaves.taken)
                 log += leaves.log
-                side = side[:, self.order] + leaves.side.T
+                side = side[:, side.shape[1] - len(self.order) :] + leaves.side.T
             xs = self._sums.at(np.concatenate(weights, axis=1))
             sides = pack(side)
             for part, at in given:

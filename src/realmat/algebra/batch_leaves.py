@@ -35,14 +35,15 @@ class BatchLeaves:
         self._back = [leaf.coupling.T.tocsr() for leaf in self.classes]
 
     def eliminate(self, weights: np.ndarray, side: np.ndarray) -> Eliminated:
-        """At weights of all slots, shape (n, slots), and the right-hand side of all coefficients, shape (n, coefficients)."""
-        n = len(weights)
+        """At weights of all slots, shape (n, slots), and the right-hand side, shape (n, coefficients), group after group, then the rest."""
+        n, start = len(weights), 0
         out = Eliminated([], [], [], np.empty((n, len(self._pairs))), np.zeros((self._rest, n)), np.zeros(n))
         for c, (leaf, back) in enumerate(zip(self.classes, self._back, strict=True)):
             count, k = leaf.columns.shape
             used = np.flatnonzero(leaf.block.any(axis=(1, 2)))
             root, log_det = _inverse_roots(weights[:, used] @ leaf.block[used].reshape(len(used), -1), k)
-            half = side[:, leaf.columns] @ root
+            half = side[:, start : start + count * k].reshape(n, count, k) @ root
+            start += count * k
             v = np.zeros((n, leaf.coupling.shape[0] // count, k))
             for slot, member, kind, factor in zip(leaf.slot, leaf.member, leaf.kind, leaf.factor, strict=True):
                 v[:, kind, member] += factor * weights[:, slot]

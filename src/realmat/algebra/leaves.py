@@ -130,7 +130,7 @@ def find(pattern: Pattern, natural: np.ndarray, matrices: Sequence[sparse.csr_ma
         gain = sum(float(one_by_one[columns].sum()) - _CLASS_COST * columns.shape[1] ** 2 for columns, _ in found)
         if gain > 1.1 * best[0]:
             best = gain, found
-    if not best[1]:
+    if not best[1] or sum(columns.size for columns, _ in best[1]) == pattern.size:
         return None
     leaves = _build(best[1], pattern, matrices, entries, len(slots))
     numbers = sum(len(values) for _, values in leaves.taken) + sum(c.coupling.nnz for c in leaves.classes)

@@ -20,6 +20,7 @@ from realmat.engines.exact.space import Density
 
 _FAIR, _GOOD = 0.4, 0.5
 _ROUNDS = 8
+_DEAR = 64  # psi of a batch, below which one takes milliseconds
 _KNOWN = 1000  # draws that say where to start
 _LEAST = 4  # effective draws for each coordinate, below which weights are flattened before anything is learnt from them
 _MANY_EFFECTS = 50  # beside which linear parameters of a curve are explored like the others
@@ -98,8 +99,8 @@ def explore(system: System, rng: np.random.Generator, known: Mapping[str, np.nda
         proposal = history.described(rng)
         if efficiency > _GOOD:
             break
-    # a last round from a good proposal, then the finest description of all that was seen
-    efficiency = history.extend(proposal, rng, 1200 + 200 * d)
+    # a last round from a good proposal, then the finest description of all that was seen; fewer where each is dear
+    efficiency = history.extend(proposal, rng, 600 + 60 * d if first.system.many.most < _DEAR else 1200 + 200 * d)
     history.density.evaluations += 0 if history.density is first else first.evaluations
     return Explored(history.described(rng, share=0.02), history, efficiency, bool(fitted), len(found))
 
