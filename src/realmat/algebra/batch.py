@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _LOG_2PI = float(np.log(2 * np.pi))
 _NUMBERS = 2_000_000  # held at once by a batch
 _LARGE = 2_000_000  # numbers of one psi from which it fills a processor by itself
+_LOST = 1e14  # log density at the reference of which doubles keep no digit behind the point: what is left of such numbers is rounding
 _NEARLY = 0.3  # share of numbers that are not zero from which a matrix is better held as dense
 
 
@@ -131,14 +132,15 @@ class BatchSystem:
             if self.leaves is not None:
                 leaves = self.leaves.eliminate(np.concatenate(weights, axis=1), side)
                 weights.append(leaves.taken)
-                log += leaves.log
                 side = side[:, side.shape[1] - len(self.order) :] + leaves.side.T
+            log[np.abs(log) > _LOST] = np.nan
             xs = self._sums.at(np.concatenate(weights, axis=1))
             sides = pack(side)
             for part, at in given:
                 part.add(at, xs, sides)
             batch_kernels.solve(xs, sides, pattern.ptr, pattern.rows, pattern.targets, pattern.lead, pattern.full, pattern.dense)
             pivots = xs[:, pattern.diagonal]
+            log += 0.0 if leaves is None else leaves.log
             log += 0.5 * unpack(np.sum(sides * sides / pivots - np.log(pivots), axis=1, keepdims=True), n)[:, 0] + self._constant
         return BatchConditional(self, xs, sides, pivots, log, effect, leaves)
 
