@@ -76,7 +76,8 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 def test_a_column_that_is_not_used_may_hold_anything() -> None:
     for unused in (pd.Categorical(["u", "v"] * 6), [[1]] * ROWS, pd.Categorical([None] * ROWS), [object()] * ROWS):
-        MODEL.bind(table().assign(unused=unused))
+        bound = MODEL.bind(table().assign(unused=unused))
+        assert np.array_equal(bound.response_rows.y, MODEL.bind(table()).response_rows.y)
 
 
 @pytest.mark.parametrize("coarse", [["a", "b", "c"], ["b"]])

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
-from test_agreement import BOUND, MOST_DIVERGING, diverging, functions, lost, unknowns
+from test_agreement import beyond, compared, diverging, lost, unknowns
 
 import realmat as rm
 from realmat.engines import exact, nuts
@@ -77,18 +76,8 @@ def test_the_engines_agree(made: Callable[[], tuple[rm.Joint, pd.DataFrame]]) ->
     problem = joint.bind(df)
     found = exact.sample(problem, draws=1500, chains=4, seed=1, progress=False)
     sampled = nuts.sample(problem, draws=1000, chains=4, seed=2, progress=False)
-    assert diverging(sampled) <= MOST_DIVERGING
-    one, other = unknowns(problem, found), unknowns(problem, sampled)
-    left_out = lost(other)
-    assert len(left_out) <= len(other) / 5, left_out
-    assert not lost(one)
-    one, other = ({name: x for name, x in each.items() if name not in left_out} for each in (one, other))
-    far, count = [], 0
-    for what, a, b in functions(one, other):
-        z = (a.mean() - b.mean()) / np.hypot(float(az.mcse(a)), float(az.mcse(b)))
-        count += 1
-        if abs(z) > BOUND:
-            far.append(f"{what}: {z:+.1f}")
+    z, left_out = compared(problem, found, sampled)
+    assert not lost(unknowns(problem, found))
     seconds = sampled.facts.get("compile_seconds")
-    print(f"\n{made.__name__}: {count} comparisons, {len(left_out)} left out, {diverging(sampled)} divergences, compiled in {seconds} s")
-    assert not far
+    print(f"\n{made.__name__}: {len(z)} comparisons, {len(left_out)} left out, {diverging(sampled)} divergences, compiled in {seconds} s")
+    assert not beyond(z)

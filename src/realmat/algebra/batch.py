@@ -68,7 +68,6 @@ class BatchSystem:
         self._log -= 0.5 * float(own @ system.fixed_mean[: system.rest] ** 2)
         self._stack(own, shared)
         largest = max(self.pattern.flat, system.size, 1)
-        self._singly = largest > _LARGE
         longest = max((len(part.row_block.y) for part in rows if not part.part.few), default=0)
         self.most = 1 if self._singly else int(np.clip(_NUMBERS // max(largest, longest), LANES, 256)) // LANES * LANES
 
@@ -76,7 +75,9 @@ class BatchSystem:
         """P and the right-hand side as sums whose weights depend on psi: 1, precisions, scales, and what the effect takes."""
         system, effect = self.system, self.system.eliminated
         self.pattern: Pattern = system.pattern
-        self.order, self.leaves = np.arange(system.rest), None
+        self.order: slice | np.ndarray = slice(0, system.rest)
+        self.leaves: BatchLeaves | None = None
+        self._arranged: np.ndarray | None = None
         x = system.fixed.copy()
         x[system.pattern.diagonal] += own
         slots: list[Slot] = [(slice(None), x), *(slot for part in self._parts for slot in part.slots)]
@@ -84,17 +85,20 @@ class BatchSystem:
         if effect is not None:
             slots += [(slice(None), values) for values in effect.pair_sums]
             sides.append(effect.side_sums)
-        elif shared and all(part.summed for part in self._parts):
+        elif shared and not any(part.by_row for part in self._parts):
             found = find(system.pattern, np.argsort(system.place), [f.matrix for f in system.row_blocks], slots)
             if found is not None:
                 self.pattern, self.order, self.leaves = found.pattern, found.rest, BatchLeaves(found)
+                self._arranged = np.concatenate([*(c.columns.ravel() for c in found.classes), found.rest])
                 slots = [*found.slots, *found.taken]
+        self._singly: bool = max(self.pattern.flat, system.size) > _LARGE
+        if self._singly:
+            return
         self._sums = WeightedSum(self.pattern.flat)
         for where, values in slots:
             self._sums.add(where, values)
         self._sums.freeze()
         self._sides = np.concatenate(sides)
-        self._arranged = None if self.leaves is None else np.concatenate([*(c.columns.ravel() for c in self.leaves.classes), self.order])
         if self._arranged is not None:
             self._sides = np.ascontiguousarray(self._sides[:, self._arranged])
         if effect is not None:
@@ -129,18 +133,18 @@ class BatchSystem:
             for _, at in given:
                 if at.side is not None:
                     side += at.side if self._arranged is None else at.side[:, self._arranged]
+            log[np.abs(log) > _LOST] = np.nan
             if self.leaves is not None:
                 leaves = self.leaves.eliminate(np.concatenate(weights, axis=1), side)
                 weights.append(leaves.taken)
-                side = side[:, side.shape[1] - len(self.order) :] + leaves.side.T
-            log[np.abs(log) > _LOST] = np.nan
+                log += leaves.log
+                side = side[:, side.shape[1] - len(leaves.side) :] + leaves.side.T
             xs = self._sums.at(np.concatenate(weights, axis=1))
             sides = pack(side)
             for part, at in given:
                 part.add(at, xs, sides)
             batch_kernels.solve(xs, sides, pattern.ptr, pattern.rows, pattern.targets, pattern.lead, pattern.full, pattern.dense)
             pivots = xs[:, pattern.diagonal]
-            log += 0.0 if leaves is None else leaves.log
             log += 0.5 * unpack(np.sum(sides * sides / pivots - np.log(pivots), axis=1, keepdims=True), n)[:, 0] + self._constant
         return BatchConditional(self, xs, sides, pivots, log, effect, leaves)
 

@@ -36,7 +36,6 @@ class BatchNormalEquations:
         slots = keys * len(f.scales) * (len(f.scales) + 1) // 2
         many = keys > FEW_KEYS or slots > _MOST_SLOTS or slots * pattern.flat > _MOST_NUMBERS
         self.by_row = not part.few and (f.augmented or many)
-        self.summed = not self.by_row
         self.slots: list[Slot] = []
         self.sides = np.zeros((0, pattern.size))
         if part.few:

@@ -31,7 +31,7 @@ class BatchPriors:
         self._one = np.ndim(evaluate(block.sd, system.example)) == 0 and not callable(block.mean)
         self.slots: list[Slot] = []
         self.sides = np.zeros((0, system.rest))
-        self.summed = self._one or where[0] >= system.rest
+        self.by_row = not self._one and where[0] < system.rest
         if where[0] >= system.rest:
             self._squares = 0.0
             return

@@ -14,6 +14,7 @@ import numpy as np
 from realmat.algebra import System
 from realmat.engines.chains import agreement
 from realmat.engines.exact import chain, chained, ensemble, fields, modes, walked
+from realmat.engines.exact.asked import Asked
 from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.store import Store
 from realmat.errors import FitError
@@ -83,11 +84,11 @@ def sample(
     if latents is None:
         latents = "summary" if draws * chains * system.size * 8 > _STORED_BYTES and not system.augmented else "draws"
     if why := chained.reason(system):
-        out = chained.sample(system, draws, chains, seed, latents, progress, why, known=start)
+        out = chained.sample(system, Asked(draws, chains, seed, latents, progress), why, known=start)
     elif not problem.params:
         out = _fixed(system, draws, chains, seed)
     else:
-        out = _explored(system, draws, chains, seed, latents, progress, start)
+        out = _explored(system, Asked(draws, chains, seed, latents, progress), start)
     facts = {**out.facts, "engine": "exact", "seconds": round(time.perf_counter() - started, 4), "latents": latents}
     return Draws(out.params, out.coefficients, out.summary, out.stats, facts)
 
@@ -100,20 +101,19 @@ def _fixed(system: System, draws: int, chains: int, seed: int) -> Draws:
     return Draws({}, {name: b[..., where] for name, where in system.columns.items()}, facts={"method": "independent exact draws"})
 
 
-def _explored(
-    system: System, draws: int, chains: int, seed: int, latents: str, progress: bool, start: Mapping[str, np.ndarray] | None
-) -> Draws:
-    with Progress(progress, "exploring hyperparameters", None) as bar:
+def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | None) -> Draws:
+    draws, chains, seed = asked.draws, asked.chains, asked.seed
+    with Progress(asked.progress, "exploring hyperparameters", None) as bar:
         explored = explore(system, np.random.default_rng([seed, 0]), start)
         system = explored.density.system
-        store = Store(system, chains, draws, latents)
+        store = Store(system, chains, draws, asked.latents)
         facts: dict[str, Any] = {"evaluations": explored.density.evaluations}
         doubt = _FUNNEL if _funnel(explored) else ""
         if explored.bent and not doubt:
             explored, doubt = ensemble.secured(explored, seed)
             facts |= {"evaluations": explored.density.evaluations} | ({"modes": explored.modes} if explored.modes > 1 else {})
         if doubt:
-            return _otherwise(system, draws, chains, seed, latents, progress, doubt, explored, facts)
+            return _otherwise(system, asked, doubt, explored, facts)
         for attempt in range(_ATTEMPTS):
             bar.restart("drawing" if attempt == 0 else "drawing again from a better proposal", draws * chains)
             proposals = chain.evaluate(explored, draws, chains, seed + attempt, store.keep, bar.advance)
@@ -122,7 +122,8 @@ def _explored(
             index, accepted = chain.accept(proposals, seed)
             thetas = np.take_along_axis(proposals.thetas, index[..., None], axis=1)
             why = distrust(k_hat, efficiency, index)
-            poor = why or (attempt < _RETRIES and (efficiency < _EVEN or _apart(thetas)))
+            doubt = why or _apart(thetas)
+            poor = why or (attempt < _RETRIES and (efficiency < _EVEN or doubt))
             if not poor or proposals.done < draws or attempt == _ATTEMPTS - 1:
                 break
             # what failed as draws is still a large weighted sample: learn from it
@@ -130,31 +131,21 @@ def _explored(
             explored = explored.refined(seen, logs, np.random.default_rng([seed, 6, attempt]))
     if proposals.done < draws:
         facts["interrupted"] = f"interrupted after {proposals.done} of {draws} draws"
-    elif why := why or _apart(thetas):
-        reason = f"importance sampling was not trusted ({why})"
-        return _otherwise(system, draws, chains, seed, latents, progress, reason, explored, facts)
+    elif doubt:
+        reason = f"importance sampling was not trusted ({doubt})"
+        return _otherwise(system, asked, reason, explored, facts)
     store.choose(index, proposals.thetas, explored.density, seed)
     facts |= {"method": "independence Metropolis on hyperparameters", "acceptance": round(float(accepted[:, 1:].mean()), 3)}
     return store.draws(thetas, explored.density.space, {"accepted": accepted}, facts)
 
 
-def _otherwise(
-    system: System,
-    draws: int,
-    chains: int,
-    seed: int,
-    latents: str,
-    progress: bool,
-    why: str,
-    explored: Explored,
-    facts: Mapping[str, Any],
-) -> Draws:
+def _otherwise(system: System, asked: Asked, why: str, explored: Explored, facts: Mapping[str, Any]) -> Draws:
     """What importance sampling is not trusted with: walkers where hyperparameters are few, or else chains with gradients."""
     if why != _FUNNEL and explored.density.space.size <= walked.FEW:
-        found = walked.sample(explored, draws, chains, seed, latents, progress, why, facts)
+        found = walked.sample(explored, asked, why, facts)
         if found is not None:
             return found
-    return chained.sample(system, draws, chains, seed, latents, progress, why, explored, facts)
+    return chained.sample(system, asked, why, explored, facts)
 
 
 def _funnel(explored: Explored) -> bool:

@@ -14,6 +14,7 @@ from realmat.engines.chains import Sampler, Start, errors
 from realmat.engines.chains.private import find
 from realmat.engines.chains.target import Target
 from realmat.engines.exact import modes
+from realmat.engines.exact.asked import Asked
 from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.space import Density
 from realmat.engines.exact.store import Store
@@ -57,11 +58,7 @@ def _dear(system: System) -> bool:
 
 def sample(
     system: System,
-    draws: int,
-    chains: int,
-    seed: int,
-    latents: str,
-    progress: bool,
+    asked: Asked,
     why: str,
     explored: Explored | None = None,
     facts: Mapping[str, Any] | None = None,
@@ -72,7 +69,7 @@ def sample(
     After importance sampling, the coefficients that come back are drawn afresh and exactly, given the hyperparameters.
     """
     read = errors.find(system.problem)
-    if read is not None and (out := _at_places(read, system, draws, chains, seed, latents, progress, why)) is not None:
+    if read is not None and (out := _at_places(read, system, asked, why)) is not None:
         return out
     afresh = explored is not None and not system.augmented
     space = Space(system.problem.params)
@@ -84,22 +81,20 @@ def sample(
             start = _mode(system, joint, space) if explored is None else _of(explored, space)
         private = find(system.problem) if system.augmented else None
         inner = System(private.reduced, eliminate=False) if private else joint
-        run = Sampler(inner, space, start, seed, chains, keep=not afresh).run(draws, progress)
-        b = private.restored(system, inner, space, run.thetas, run.b, seed) if private else run.b
+        run = Sampler(inner, space, start, asked.seed, asked.chains, keep=not afresh).run(asked.draws, asked.progress)
+        b = private.restored(system, inner, space, run.thetas, run.b, asked.seed) if private else run.b
     facts = {**(facts or {}), "method": _METHOD, "why": why, **run.facts}
-    store = Store(system, run.thetas.shape[0], run.thetas.shape[1], latents)
+    store = Store(system, run.thetas.shape[0], run.thetas.shape[1], asked.latents)
     if afresh:
-        store.fill(run.thetas, Density(system), seed)
+        store.fill(run.thetas, Density(system), asked.seed)
     else:
         store.put(b)
     return store.draws(run.thetas, space, {}, facts)
 
 
-def _at_places(
-    read: errors.Errors, system: System, draws: int, chains: int, seed: int, latents: str, progress: bool, why: str
-) -> Draws | None:
+def _at_places(read: errors.Errors, system: System, asked: Asked, why: str) -> Draws | None:
     """Chains with the errors of a column integrated out; None where they cannot be."""
-    rng = np.random.default_rng([seed, 13])
+    rng = np.random.default_rng([asked.seed, 13])
     straight = System(read.straight)
     explored = explore(straight, rng)
     some = explored.thetas[rng.choice(len(explored.thetas), size=_PLACES, p=explored.weights)]
@@ -112,10 +107,10 @@ def _at_places(
     space = Space(reduced.params)
     with np.errstate(all="ignore"):
         start = replace(_of(explored, space), warm=True)
-        run = Sampler(inner, space, start, seed, chains).run(draws, progress)
-        params = read.restored(inner, space, run.thetas, run.b, seed)
+        run = Sampler(inner, space, start, asked.seed, asked.chains).run(asked.draws, asked.progress)
+        params = read.restored(inner, space, run.thetas, run.b, asked.seed)
     facts = {"evaluations": explored.density.evaluations, "method": _METHOD, "why": f"{why}: integrated out", **run.facts}
-    store = Store(system, run.thetas.shape[0], run.thetas.shape[1], latents)
+    store = Store(system, run.thetas.shape[0], run.thetas.shape[1], asked.latents)
     store.put(run.b)
     return store.named(params, {}, facts)
 

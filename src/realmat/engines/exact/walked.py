@@ -14,6 +14,7 @@ import numpy as np
 
 from realmat.engines.chains import agreement
 from realmat.engines.exact import ensemble
+from realmat.engines.exact.asked import Asked
 from realmat.engines.exact.explore import Explored
 from realmat.engines.exact.store import Store
 from realmat.posterior.draws import Draws
@@ -26,23 +27,14 @@ _AGREED = 1.007  # R-hat of groups, of a user's chains to come
 _ENOUGH = 1000  # effective draws
 
 
-def sample(
-    explored: Explored,
-    draws: int,
-    chains: int,
-    seed: int,
-    latents: str,
-    progress: bool,
-    why: str,
-    facts: Mapping[str, Any],
-) -> Draws | None:
+def sample(explored: Explored, asked: Asked, why: str, facts: Mapping[str, Any]) -> Draws | None:
     """Walk until groups agree; None where they do not."""
-    density, groups = explored.density, max(chains, 2)
-    walkers = ensemble.start(explored, groups, seed)
+    density, draws, chains = explored.density, asked.draws, asked.chains
+    walkers = ensemble.start(explored, max(chains, 2), asked.seed)
     seen: list[np.ndarray] = []
     told: dict[str, Any] = {}
     goal, length = min(_ENOUGH, draws * chains), _FIRST
-    with Progress(progress, "walking", length) as bar:
+    with Progress(asked.progress, "walking", length) as bar:
         try:
             while True:
                 for _ in range(length // _EVERY - len(seen)):
@@ -63,8 +55,8 @@ def sample(
     if not settled:
         return None
     thetas = _gathered(seen, draws, chains)
-    store = Store(density.system, chains, draws, latents)
-    store.fill(thetas, density, seed)
+    store = Store(density.system, chains, draws, asked.latents)
+    store.fill(thetas, density, asked.seed)
     told |= {"method": "walkers on hyperparameters, coefficients drawn exactly", "why": why, "evaluations": density.evaluations}
     told |= {"sweeps": _EVERY * len(seen), "walkers": walkers.logs.size, "ess": round(ess), "r_hat": round(apart, 4)}
     return store.draws(thetas, density.space, {}, {**facts, **told})
