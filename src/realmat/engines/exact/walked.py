@@ -1,8 +1,7 @@
 """Draws by walkers, for few hyperparameters whose posterior no mixture covers, such as a bent ridge of the parameters of a curve.
 
 Walkers of a group that has settled are independent draws of the posterior; groups are independent of each other, so that R-hat between
-them is honest. Their density has the coefficients integrated out, and is evaluated for all of them at once: an evaluation costs some
-hundredth of a gradient of chains over hyperparameters and coefficients.
+them is honest. Their density has the coefficients integrated out, and is evaluated for all of them at once.
 """
 
 from __future__ import annotations
