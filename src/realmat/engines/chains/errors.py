@@ -17,13 +17,12 @@ from realmat.algebra import System
 from realmat.algebra.batching import Batch, Batched, at_index
 from realmat.algebra.space import Space
 from realmat.engines.chains.displaced import Displaced, places
-from realmat.engines.chains.rows import RowsTarget
+from realmat.engines.chains.rows import drawn_back
 from realmat.terms.density import Density, Parameter
 from realmat.terms.location_scale import of_noise
 from realmat.terms.problem import Problem
 from realmat.terms.term import Function, Noise, Param, Values
 
-_CHUNK = 64  # draws whose errors are drawn together
 _GRID = np.linspace(-4.5, 4.5, 145)
 _GONE = 1e-5  # share of a row's places beyond either end
 _STEP = float(_GRID[1] - _GRID[0])
@@ -153,14 +152,9 @@ class Errors:
 
     def restored(self, inner: System, space: Space, thetas: np.ndarray, b: np.ndarray, seed: int) -> dict[str, np.ndarray]:
         """All hyperparameters by name, arrays of shape (chains, draws, ...), from theta and b of the reduced problem: errors are drawn."""
-        rng, (chains, draws, _) = np.random.default_rng([seed, 12]), b.shape
-        flat, theta = b.reshape(chains * draws, -1), thetas.reshape(chains * draws, -1)
-        rows, out = RowsTarget(inner.row_blocks[0], space.many(theta[:_CHUNK])[0]), np.empty((chains * draws, self.param.size))
-        for first in range(0, len(flat), _CHUNK):
-            some = slice(first, first + _CHUNK)
-            inside = np.stack([inner.centre(one) for one in flat[some]], axis=1)
-            out[some, self.element] = rows.effects(space.many(theta[some])[0], inside, rng).T
-        return {**space.named(thetas), self.param.name: out.reshape(chains, draws, -1)}
+        out = np.empty((*b.shape[:2], self.param.size))
+        out[..., self.element] = drawn_back(inner, space, thetas, b, np.random.default_rng([seed, 12]))
+        return {**space.named(thetas), self.param.name: out}
 
 
 def find(problem: Problem) -> Errors | None:

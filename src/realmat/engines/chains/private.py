@@ -15,13 +15,11 @@ from realmat.algebra import System
 from realmat.algebra.example import example_values
 from realmat.algebra.space import Space
 from realmat.engines.chains.blurred import Blurred
-from realmat.engines.chains.rows import RowsTarget
+from realmat.engines.chains.rows import drawn_back
 from realmat.terms.density import Parameter
 from realmat.terms.location_scale import of_noise
 from realmat.terms.problem import Problem
 from realmat.terms.term import Coefficients, Rows, degrees, evaluate
-
-_CHUNK = 64  # draws whose effects are drawn together
 
 
 @dataclass(frozen=True)
@@ -34,17 +32,12 @@ class Private:
 
     def restored(self, system: System, joint: System, space: Space, thetas: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
         """All coefficients, shape (chains, draws, size), from those of the reduced problem: effects are drawn given the rest."""
-        rng, (chains, draws, _) = np.random.default_rng([seed, 11]), b.shape
-        flat, theta = b.reshape(chains * draws, -1), thetas.reshape(chains * draws, -1)
-        out = np.empty((chains * draws, system.size))
+        out = np.empty((*b.shape[:2], system.size))
         for name, where in joint.columns.items():
-            out[:, system.columns[name]] = flat[:, where]
-        rows = RowsTarget(joint.row_blocks[0], space.many(theta[:_CHUNK])[0])
-        for first in range(0, len(flat), _CHUNK):
-            some = slice(first, first + _CHUNK)
-            inner = np.stack([joint.centre(one) for one in flat[some]], axis=1)
-            out[some, system.columns[self.block.name]] = rows.effects(space.many(theta[some])[0], inner, rng)[self.row].T
-        return out.reshape(chains, draws, -1)
+            out[..., system.columns[name]] = b[..., where]
+        effects = drawn_back(joint, space, thetas, b, np.random.default_rng([seed, 11]))
+        out[..., system.columns[self.block.name]] = effects[..., self.row]
+        return out
 
 
 def find(problem: Problem) -> Private | None:

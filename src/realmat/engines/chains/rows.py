@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from realmat.algebra.batching import Batch
+from realmat.algebra import System
+from realmat.algebra.batching import Batch, slices
 from realmat.algebra.row_block import RowBlock
+from realmat.algebra.space import Space
 from realmat.engines.chains.blurred import Blurred
 from realmat.engines.chains.derived import Derived
 from realmat.engines.chains.displaced import Displaced
 from realmat.terms.density import Derivatives, Parameter
 from realmat.terms.location_scale import of_noise
+
+_CHUNK = 64  # draws whose effects are drawn together
 
 
 @dataclass
@@ -150,3 +154,22 @@ class RowsTarget:
         # a guess knows of no own parameter, and no Newton step is to be trusted far from where the density is quadratic
         latent = eta[:, 0] if at_guess else eta[:, 0] + self._derivatives(eta, own).eta[:, 0] / weight
         return {row_block.local: 1 / (weight * row_block.variance(single)[row_block.key]), row_block.latent: latent}
+
+
+def drawn_back(system: System, space: Space, thetas: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Effects that were integrated out of the response, given draws of all else: shape (chains, draws, rows).
+
+    Parameters
+    ----------
+    system : System
+        Without these effects; `space` is that of its hyperparameters.
+    thetas, b : arrays of shape (chains, draws, ...)
+        Draws of hyperparameters, and of coefficients in natural order.
+    """
+    chains, draws, size = b.shape
+    flat, theta = b.reshape(chains * draws, size), thetas.reshape(chains * draws, -1)
+    rows, out = RowsTarget(system.row_blocks[0], space.many(theta[:_CHUNK])[0]), []
+    for some in slices(len(flat), _CHUNK):
+        inside = np.stack([system.centre(one) for one in flat[some]], axis=1)
+        out.append(rows.effects(space.many(theta[some])[0], inside, rng).T)
+    return np.concatenate(out).reshape(chains, draws, -1)
