@@ -68,7 +68,7 @@ def test_tables_are_ready_to_model(load: pd.DataFrame) -> None:
         "x", "xu", "group", "atoms", "rings", "polymorphs", "heat", "replicate", "paper", "lot", "year", "stopped", "runout",
     }  # fmt: skip
     assert not np.isinf(load[numbers].to_numpy(dtype=float)).any()
-    texts = load.select_dtypes("str")
+    texts = load.select_dtypes(exclude=["number", "bool"])
     assert texts.notna().all(axis=None)
     assert (texts == texts.apply(lambda column: column.str.strip())).all(axis=None)
 

@@ -222,10 +222,15 @@ def test_files_that_are_not_fits(fit, tmp_path):
     with pytest.raises(rm.FileError, match="damaged"):
         rm.load(tmp_path / "half.nc")
     edited = fit.tree.copy(deep=True)
-    edited["constant_data"]["t"] = edited["constant_data"]["t"] + 1.0
+    t = edited["constant_data"]["t"]
+    edited["constant_data"]["t"] = t.copy(data=t.values + 1.0)
     edited.to_netcdf(tmp_path / "edited.nc", engine="netcdf4")
     with pytest.raises(rm.FileError, match="do not match their hash"):
         rm.load(tmp_path / "edited.nc")
+    edited["constant_data"]["t"] = t.drop_attrs()
+    edited.to_netcdf(tmp_path / "bare.nc", engine="netcdf4")
+    with pytest.raises(rm.FileError, match="cannot be read back: it lacks 'realmat'"):
+        rm.load(tmp_path / "bare.nc")
 
 
 def test_saving_where_one_cannot(fit, tmp_path):

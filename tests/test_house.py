@@ -100,7 +100,9 @@ def run_time_closure(name: str = "realmat") -> dict[str, str]:
             continue
         classifiers = [text for text in found.metadata.get_all("Classifier") or [] if text.startswith("License")]
         stated = [found.metadata.get("License-Expression"), (found.metadata.get("License") or "").split("\n")[0], *classifiers]
-        licences[key] = " ".join(filter(None, stated))
+        files = found.metadata.get_all("License-File") or []
+        texts = (found.read_text(f"licenses/{file}") or found.read_text(file) for file in files)  # by the newer rule, by the older
+        licences[key] = " ".join(filter(None, stated)) or "\n".join(filter(None, texts))
         for text in found.requires or []:
             requirement = Requirement(text)
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):

@@ -103,7 +103,9 @@ def test_a_wrong_dimension_names_the_column_and_what_is_needed() -> None:
     units.check_dimension("vol%", "1", "column 'porosity'")
 
 
-@pytest.mark.parametrize(("wrong", "meant"), [("Mpa", "MPa"), ("g/cm^", "g/cm"), ("eV/atm.", "eV/atom")])
+@pytest.mark.parametrize(
+    ("wrong", "meant"), [("Mpa", "MPa"), ("g/cm^", "g/cm"), ("eV/atm.", "eV/atom"), ("MPa.", "MPa"), ("MPa.m^0.5", "MPa")]
+)
 def test_an_unknown_unit_is_refused_with_the_likely_one(wrong: str, meant: str) -> None:
     with pytest.raises(ModelError, match=f"unknown unit.*did you mean.*{meant}"):
         units.parse(wrong)

@@ -60,7 +60,7 @@ def atom_counts(smiles: Iterable[Any]) -> pd.DataFrame:
 def _count(text: Any) -> dict[str, int] | str:
     """Counts, or what is wrong."""
     if not isinstance(text, str) or not text.strip():
-        return f"{text!r}"
+        return "empty or not a text"
     counts: Counter[str] = Counter()
     end = closures = 0
     for match in _TOKEN.finditer(text.strip()):

@@ -83,7 +83,8 @@ def read(path: str | Path, trust: str | Sequence[str] = ()) -> tuple[Model | Joi
     except UntrustedError as error:
         raise UntrustedFileError(f"{source}: {error}", tree) from error
     except (RealmatError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise FileError(f"{source} cannot be read back: {error}") from error
+        told = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise FileError(f"{source} cannot be read back: {told}") from error
     return model, posterior
 
 

@@ -133,6 +133,8 @@ def parse(unit: str) -> Unit:
     for pattern, replacement in _SPELLINGS:
         text = re.sub(pattern, replacement, text)
     try:
+        if re.search(r"(?<!\d)\.(?!\d)", text):
+            raise ValueError("a dot that belongs to no number")  # pint before 0.26 takes it for a product, or for nothing
         return _registry().parse_units("" if text == "1" else text)
     except Exception as error:  # pint raises syntax, token, attribute and value errors alike for what it cannot read
         known = {name.lower(): name for name in (*KINDS.values(), "wppm", "appm", "HV", "nm", "mm", "GPa", "degC", "kcal/mol", "kJ/mol")}

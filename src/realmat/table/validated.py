@@ -7,7 +7,6 @@ import difflib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -116,9 +115,9 @@ class _Reader:
             return series.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
         text = series.astype(object)
         if spec.censored:
-            written = text.map(notation.limit)
-            beyond = written.map(itemgetter(0)).to_numpy(dtype=np.int8)
-            text = written.map(itemgetter(1))
+            written = [notation.limit(v) for v in text]
+            beyond = np.array([limit for limit, _ in written], dtype=np.int8)
+            text = [v for _, v in written]
             if beyond.any():
                 self.limits[spec.name] = beyond
         numbers = np.array([_number(v) for v in text], dtype=np.float64)
