@@ -123,6 +123,18 @@ def test_labels_in_two_spellings_are_one(spelling) -> None:
     assert held_out.rows.groupby("fold").size().tolist() == [3, 3]
 
 
+def test_a_whole_number_that_no_float_holds_is_a_label_and_no_reading() -> None:
+    huge = pd.Series([10**400, 10**400, 7, 7], dtype=object)
+    df = pd.DataFrame({"y": [1.0, 1.1, 3.0, 3.1]}).assign(lab=huge)
+    model = rm.Model("y", levels={"lab": "lab"}, theory=rm.theory.Constant(), observation=rm.observation.Normal(bias_by="lab", scale=0.1))
+    fit = model.fit(df, draws=50, chains=2, seed=1, progress=False)
+    assert list(fit.problem.table.level("lab").values) == [str(10**400), 7]
+    first, last = (float(fit.predict(df.loc[[k], ["lab"]])["mean"][0]) for k in (0, 3))
+    assert first < 2 < last
+    with pytest.raises(rm.DataError, match=r"'y': .*rows 0, 1"):
+        model.table(df.assign(y=huge))
+
+
 def test_formulas_that_differ_in_case_stay_two() -> None:
     table = rm.Model("y", levels={"material": "m"}, theory=rm.theory.Constant()).table(pd.DataFrame({"y": [1.0, 2.0], "m": ["Co", "CO"]}))
     assert table.level("material").size == 2

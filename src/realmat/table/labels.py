@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -100,7 +101,7 @@ def one_spelling(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if values.dtype != object:
         return values, []
     codes, uniques = pd.factorize(values)
-    if not any(isinstance(label, str) for label in uniques):
+    if not any(map(_is_text, uniques)):
         return values, []
     count = np.bincount(codes[codes >= 0], minlength=len(uniques))
     stands: list[Any] = list(uniques)
@@ -123,6 +124,11 @@ def one_spelling(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return out, notes
 
 
+def _is_text(label: Any) -> bool:
+    """Whether a label is text, or a whole number that no float holds, at which pandas 2 stumbles wherever it makes an index of labels."""
+    return isinstance(label, str) or (isinstance(label, int) and label.bit_length() >= sys.float_info.max_exp)
+
+
 def _alike(uniques: Iterable[Any], count: np.ndarray) -> list[list[int]]:
     """Positions of labels whose spellings differ in nothing but what is not read, the more frequent ones first."""
     groups: dict[str, list[int]] = defaultdict(list)
@@ -137,7 +143,7 @@ def _stand(stands: list[Any], members: list[int], uniques: Any, count: np.ndarra
     for k in members:
         frequency[plain(uniques[k])] += int(count[k])
     best = frequency.most_common(1)[0][0]
-    kept = best if any(isinstance(uniques[k], str) for k in members) else uniques[members[0]]
+    kept = best if any(_is_text(uniques[k]) for k in members) else uniques[members[0]]
     for k in members:
         stands[k] = kept
     return [f"{_listed([uniques[k] for k in members])} are read as one label, {kept!r}"] if len(members) > 1 else []

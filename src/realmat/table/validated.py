@@ -113,14 +113,14 @@ class _Reader:
     def _parse(self, spec: Column, series: pd.Series) -> np.ndarray:
         if pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype):
             return series.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
-        text = series.astype(object)
+        cells: Iterable[Any] = series.astype(object)
         if spec.censored:
-            written = [notation.limit(v) for v in text]
+            written = [notation.limit(v) for v in cells]
             beyond = np.array([limit for limit, _ in written], dtype=np.int8)
-            text = [v for _, v in written]
+            cells = [v for _, v in written]
             if beyond.any():
                 self.limits[spec.name] = beyond
-        numbers = np.array([_number(v) for v in text], dtype=np.float64)
+        numbers = np.array([_number(v) for v in cells], dtype=np.float64)
         bad = np.isnan(numbers) & ~series.isna().to_numpy()
         if bad.any():
             examples = ", ".join(repr(v) for v in list(dict.fromkeys(str(v)[:30] for v in series[bad]))[:3])
