@@ -14,7 +14,7 @@ import realmat as rm
 from realmat.algebra import System
 from realmat.algebra.space import Space
 from realmat.engines.chains import agreement
-from realmat.engines.chains.coordinates import Coordinates
+from realmat.engines.chains.coordinates import Coordinates, Passed
 from realmat.engines.chains.derived import Derived
 from realmat.engines.chains.target import Target
 from realmat.engines.exact import sample
@@ -74,7 +74,7 @@ def targeted(problem, seed: int = 1):
     system, space, rng = System(problem, eliminate=False), Space(problem.params), np.random.default_rng(seed)
     start = space.start()
     target = Target(system, space, start + 0.3 * rng.standard_normal((8, space.size)))
-    target.refer(start, target.informed(start, np.zeros((system.size, 1))))
+    target.refer(start, target.informed(start, np.zeros((system.size, 1)), 0.3 * rng.standard_normal((system.size, 50))))
     return target, start[:, None] + 0.4 * rng.standard_normal((space.size, 3)), 0.3 * rng.standard_normal((system.size, 3))
 
 
@@ -126,6 +126,62 @@ def test_the_rest_of_a_specimen_takes_up_what_the_slope_of_its_state_adds():
     state = np.asarray([np.flatnonzero(row)[0] if row.any() else -1 for row in (shear.group @ shear.matrix).toarray()])
     taken = (after - before)[shear.where]
     assert (added[state] + taken)[state >= 0] == pytest.approx((left[:, None] * added[state])[state >= 0], abs=1e-9)
+
+
+def test_what_rows_tell_of_an_intercept_stays_where_its_biases_widen():
+    """Normal equations: rows, each by what it tells, and the prior of the fixed coefficients balance whatever the effects do."""
+    target, thetas, beta = targeted(bound("limits and tails"))
+    values = target.space.many(thetas.T)[0]
+    before = target.place(values, beta)[0]
+    after = target.place({**values, "bias_lab_scale": 3 * values["bias_lab_scale"]}, beta)[0]
+    (lean,) = [x for x in target.leans if x.block == "bias_lab"]
+    assert np.abs(after - before)[lean.columns].max() > 0.02
+    there = target.space.many(target.space.start()[None])[0]
+    moved = lean.matrix @ (after - before)[lean.columns] + lean.fixed @ (after - before)[lean.where]
+    told = lean.fixed.T @ (target.rows[0].weights(there, np.zeros((len(beta), 1)))[:, None] * moved)
+    assert told == pytest.approx(-lean.precision[:, None] * (after - before)[lean.where], abs=1e-9)
+
+
+def test_what_rows_tell_of_few_effects_is_a_matrix():
+    """Draws of covariance (T + I / sd^2)^-1 give T back: effects of which rows tell all differences, and nothing of the sum."""
+    target, _, _ = targeted(bound("limits and tails"))
+    block = target.blocks[-1]
+    k, sd = len(block.where), 0.7
+    assert k > 1
+    told = 50 * (np.eye(k) - np.ones((k, k)) / k)
+    n = 4 * k
+    white = np.sqrt(n) * np.linalg.qr(np.random.default_rng(1).standard_normal((n, k)))[0].T  # of covariance one, exactly
+    block.inform(np.linalg.cholesky(np.linalg.inv(told + np.eye(k) / sd**2)) @ white, np.full((1, 1), sd))
+    assert block.axes is not None
+    assert (block.axes * block.told[:, 0]) @ block.axes.T == pytest.approx(told, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["state", "scales"])
+def test_effects_follow_the_hyperparameters_along_their_mode(name):
+    """Where rows are normal, the slope of the log density in the effects stays zero as psi moves, up to the second order of the move."""
+    target, thetas, _ = targeted(bound(name))
+    coordinates = Coordinates(target, thetas[:, 0], np.zeros((target.system.size, 1)))
+    _, _, there = target.at(coordinates.centre[:, None], coordinates.mode)
+    sizes = {}
+    for step in (1e-2, 1e-3):
+        moves = step * np.eye(target.space.size)
+        q = np.concatenate([np.linalg.solve(coordinates.root, moves), np.zeros((target.system.size, target.space.size))])
+        sizes[step] = np.abs(target.at(*coordinates.place(q))[2] - there).max()
+    assert sizes[1e-3] < 0.02 * sizes[1e-2]
+
+
+@pytest.mark.parametrize("apart", [1.0, 30.0])
+def test_a_metric_is_learnt_from_draws_and_slopes(apart):
+    """Of a normal the covariance; also where chains are as much too far apart as slopes are too steep."""
+    target, thetas, _ = targeted(bound("student"))
+    coordinates = Coordinates(target, thetas[:, 0], np.zeros((target.system.size, 1)))
+    rng, d = np.random.default_rng(4), target.space.size
+    root = np.linalg.cholesky(0.5 * np.eye(d) + 0.5)
+    white = rng.standard_normal((d, 40_000))
+    plain = target.populations.plain(coordinates.centre[:, None] + 1e-3 * apart * coordinates.root @ root @ white)[0]
+    passed = Passed(coordinates.root, plain, -1e3 * apart * np.linalg.solve(root.T, white), thetas, np.zeros((target.system.size, 3)))
+    found = np.linalg.solve(coordinates.root, coordinates._learnt(passed))
+    assert found @ found.T == pytest.approx(1e-6 * root @ root.T, abs=3e-8)
 
 
 @pytest.mark.parametrize("name", ["student", "state", "scales", "limits and tails"])

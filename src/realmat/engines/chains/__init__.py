@@ -15,7 +15,7 @@ import numpy as np
 from realmat.algebra import System
 from realmat.algebra.space import Space
 from realmat.engines.chains import agreement
-from realmat.engines.chains.coordinates import Coordinates
+from realmat.engines.chains.coordinates import Coordinates, Passed
 from realmat.engines.chains.hamilton import Chains
 from realmat.engines.chains.target import Target
 from realmat.errors import FitError
@@ -125,6 +125,7 @@ class Sampler:
         if not np.isfinite(self.running.value).any():
             raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
         self.stages: list[int] = []
+        self._passed: list[tuple[np.ndarray, np.ndarray]] = []
         self._lengths = _STAGES[-1:] if start.warm else _STAGES
 
     def run(self, draws: int, progress: bool) -> Run:
@@ -138,18 +139,24 @@ class Sampler:
 
     def _stage(self, length: int, bar: Progress) -> None:
         """Some iterations that learn the step, then new coordinates."""
-        thetas = []
         for _ in range(length):
             self.running.move(adapt=True)
-            thetas.append(self.coordinates.psi(self.running.q))
+            self._pass()
             bar.advance()
         self.stages.append(length)
-        self._learn(np.concatenate(thetas[length // 2 :], axis=1).T)
+        self._learn()
 
-    def _learn(self, thetas: np.ndarray) -> None:
-        (theta, b), before = self.coordinates.effects(self.running.q), self.coordinates
-        self.coordinates = Coordinates(self.target, thetas.mean(axis=0), b.mean(axis=1, keepdims=True), before.root, thetas)
+    def _pass(self) -> None:
+        self._passed.append((self.coordinates.psi(self.running.q), self.running.slope[: self.target.space.size]))
+
+    def _learn(self) -> None:
+        """New coordinates from the later half of where chains have been since they had these."""
+        theta, b = self.coordinates.effects(self.running.q)
+        thetas, slopes = (np.concatenate(x, axis=1) for x in zip(*self._passed[len(self._passed) // 2 :], strict=True))
+        passed = Passed(self.coordinates.root, thetas, slopes, theta, b)
+        self.coordinates = Coordinates(self.target, thetas.mean(axis=1), b.mean(axis=1, keepdims=True), passed=passed)
         self.running = Chains(self.coordinates.at, self.coordinates.find(theta, b), self.rng, self.running.step)
+        self._passed = []
 
     def _draw(self, draws: int, each: int, goal: int, bar: Progress) -> Run:
         watched = (
@@ -162,6 +169,7 @@ class Sampler:
             while True:
                 for _ in range(length - len(trace.seen)):
                     self.running.move()
+                    self._pass()
                     trace.put(*self.coordinates.effects(self.running.q))
                     bar.advance()
                 apart, joined, ess = trace.judge(self.chains)
@@ -170,7 +178,7 @@ class Sampler:
                 if apart > _APART and again < _AGAIN:
                     again += 1
                     self.stages.append(length)
-                    self._learn(np.concatenate([x[: self.target.space.size] for x in trace.seen[length // 2 :]], axis=1).T)
+                    self._learn()
                     for _ in range(_STAGES[0]):
                         self.running.move(adapt=True)
                     trace, length = _Trace(watched, each, self.keep), max(length, _FEWEST)

@@ -8,6 +8,7 @@ its factor.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,8 +16,30 @@ from realmat.algebra.conditional import Conditional
 from realmat.engines.chains.target import STEP, Target
 
 _NEWTON, _HALVINGS, _SETTLED = 30, 6, 1e-3
+_PROBES = 256  # draws of the effects, from which it is seen how well each is known
 _WIDEST, _NARROWEST = 1.0, 1e-6  # sd of a hyperparameter before there are chains
 _SHRINK = 0.1  # few chains, many psi: their covariance shrunk towards its diagonal
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What chains have seen.
+
+    Attributes
+    ----------
+    root : array of shape (theta size, theta size)
+        Of their coordinates.
+    thetas, slopes : arrays of shape (theta size, n)
+        Where they were, and the slopes of the log density in the whitened coordinates there.
+    theta, b : arrays of shape (theta size, chains) and (coefficients, chains)
+        Where they are.
+    """
+
+    root: np.ndarray
+    thetas: np.ndarray
+    slopes: np.ndarray
+    theta: np.ndarray
+    b: np.ndarray
 
 
 class Coordinates:
@@ -30,30 +53,31 @@ class Coordinates:
     b : array of shape (coefficients, 1)
         Where to look for the mode.
     root : array of shape (theta size, theta size), optional
-        A square root of the covariance of theta; or, with `thetas`, of the coordinates before these. Without, that of the curvature of the
-        joint density where the effects have their mode.
-    thetas : array of shape (n, theta size), optional
-        Draws from which the covariance is learnt.
+        A square root of the covariance of theta. Without, and without `passed`, that of the curvature of the density where effects follow.
+    passed : Passed, optional
+        What chains in the coordinates before these have seen.
     """
 
     def __init__(
-        self, target: Target, centre: np.ndarray, b: np.ndarray, root: np.ndarray | None, thetas: np.ndarray | None = None
+        self, target: Target, centre: np.ndarray, b: np.ndarray, root: np.ndarray | None = None, passed: Passed | None = None
     ) -> None:
         self.target, self.centre = target, centre
+        self.size = (target.space.size, target.system.size)
         values = target.space.many(centre[None])[0]
         target.refer(centre)
-        self.mode, aux = self._mode(values, b)
-        target.refer(centre, target.informed(centre, self.mode))
-        self._conditional = self._at(values, aux)
-        self.size = (target.space.size, target.system.size)
-        cross = self._cross()
-        self._follow = (
-            self._conditional.coloured(self._conditional.whitened(cross[self.size[0] :])) if cross.size else cross[self.size[0] :]
-        )
-        if root is None:
-            self.root = self._curved(cross)
+        target.learn(None)
+        self.mode, rows = self._mode(values, b)
+        if passed is not None:
+            target.learn((target.space.many(passed.theta.T)[0], passed.b))
+            rows = target.gaussian(values, self.mode)
+        self._conditional = self._at(values, rows)
+        probes = self._conditional.coloured(np.random.default_rng(0).standard_normal((len(b), _PROBES)))
+        target.refer(centre, target.informed(centre, self.mode, probes))
+        self._follow = self._followed(rows)
+        if passed is not None:
+            self.root = self._learnt(passed)
         else:
-            self.root = self._turned(root) if thetas is None else self._learnt(root, thetas)
+            self.root = self._curved() if root is None else self._turned(root)
 
     def _turned(self, root: np.ndarray) -> np.ndarray:
         """A square root of the covariance of z, to first order about the centre."""
@@ -92,31 +116,42 @@ class Coordinates:
                 break
         return b, aux
 
-    def _cross(self) -> np.ndarray:
-        """Second derivatives of the log density in psi, and in psi and the effects: shape (theta size + coefficients, theta size)."""
-        d = self.size[0]
-        step = STEP * np.eye(d)
-        ends = np.repeat(self.centre[:, None], 2 * d, axis=1) + np.concatenate([step, -step], axis=1)
-        _, in_theta, in_beta = self.target.at(ends, np.repeat(self.mode, 2 * d, axis=1))
-        both = np.concatenate([in_theta, in_beta])
-        return np.nan_to_num((both[:, :d] - both[:, d:]) / (2 * STEP))
+    def _followed(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        """How the mode of the effects follows psi, the normal rows held: shape (coefficients, theta size)."""
+        target, d = self.target, self.size[0]
+        ends = self.centre[:, None] + STEP * np.concatenate([np.eye(d), -np.eye(d)], axis=1)
+        values = target.space.many(target.populations.plain(ends)[0].T)[0]
+        each = [{name: v[..., k : k + 1] for name, v in values.items()} for k in range(2 * d)]
+        beta = [target.unplace(one, self._at(one, rows).centred[:, None])[:, 0] for one in each]
+        return np.nan_to_num((np.array(beta[:d]) - np.array(beta[d:])) / (2 * STEP)).T.reshape(self.size[::-1])
 
-    def _curved(self, cross: np.ndarray) -> np.ndarray:
+    def _curved(self) -> np.ndarray:
+        """A square root of the covariance of z, from the curvature of the log density where the effects follow."""
         d = self.size[0]
-        curvature = -cross[:d] - cross[d:].T @ self._follow
+        step = STEP * np.concatenate([np.eye(d), -np.eye(d)], axis=1)
+        _, in_z, in_beta = self.target.at(self.centre[:, None] + step, self.mode + self._follow @ step)
+        slope = in_z + self._follow.T @ in_beta
+        curvature = np.nan_to_num((slope[:, d:] - slope[:, :d]) / (2 * STEP))
         eigenvalues, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
         return np.asarray(vectors / np.sqrt(np.clip(eigenvalues, 1 / _WIDEST**2, 1 / _NARROWEST**2)))
 
-    def _learnt(self, root: np.ndarray, thetas: np.ndarray) -> np.ndarray:
-        """A square root of the covariance of draws (n, theta size): of few draws, what they say of the coordinates that `root` gives.
+    def _learnt(self, passed: Passed) -> np.ndarray:
+        """A square root of the covariance of z by draws and by slopes: the geometric mean of what both say.
 
-        Correlations of these are shrunk towards none, so that a narrow ridge that is known stays narrow.
+        Of a normal they agree. Where chains are not there yet, draws are too far apart and slopes too steep, and the mean is right still
+        (Seyboldt, Carlson & Carpenter, arXiv:2603.18845). Few draws say little of correlations, so these are shrunk towards those of the
+        coordinates before, and a narrow ridge that is known stays narrow.
         """
-        u = np.linalg.solve(root, self.target.populations.coordinates(thetas.T) - self.centre[:, None])
+        u = np.linalg.solve(passed.root, self.target.populations.coordinates(passed.thetas) - self.centre[:, None])
         d, n = u.shape
-        covariance, share = np.cov(u).reshape(d, d), min(_SHRINK, 4 * d / n)
-        shrunk = (1 - share) * covariance + (share + 1e-9) * np.diag(np.diag(covariance)) + 1e-12 * np.eye(d)
-        return np.asarray(root @ np.linalg.cholesky(shrunk))
+        share = min(_SHRINK, 4 * d / n)
+        by_draws, by_slopes = (
+            (1 - share) * x + np.diag((share + 1e-9) * np.diag(x) + 1e-12)
+            for x in (np.cov(u).reshape(d, d), passed.slopes @ passed.slopes.T / n)
+        )
+        half = _power(by_draws, 0.5)
+        between = half @ _power(half @ by_slopes @ half, -0.5) @ half
+        return np.asarray(passed.root @ np.linalg.cholesky(between))
 
     def place(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """z and beta at q = (u, w) of shape (size, n)."""
@@ -150,3 +185,9 @@ class Coordinates:
         z, beta = self.place(q)
         theta = self.target.populations.plain(z)[0]
         return theta, self.target.place(self.target.space.many(theta.T)[0], beta)[0]
+
+
+def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:
+    """A power of a positive definite matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors * np.maximum(values, 1e-300) ** exponent) @ vectors.T)

@@ -19,6 +19,8 @@ from realmat.terms.density import Derivatives, Parameter
 from realmat.terms.location_scale import of_noise
 
 _CHUNK = 64  # draws whose effects are drawn together
+_STEP = 1e-3  # of differences of a density's slope, in standard deviations
+_LEAST = 1e-2  # of the information that is expected of a row, whatever its curvature was
 
 
 @dataclass
@@ -73,6 +75,7 @@ class RowsTarget:
         self.offsets = [Derived(offset, typical) for offset in row_block.offsets]
         self.density, parameters = of_noise(row_block.declared, row_block.count, row_block.within)
         self.own = [_Own.of(q, typical) for q in parameters]
+        self._learnt: np.ndarray | None = None
 
     def at(self, values: Batch, b: np.ndarray, gradient: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray:
         """Log density at each chain, shape (n,); adds its derivatives in b to `gradient` and in psi to `into`."""
@@ -122,18 +125,23 @@ class RowsTarget:
         own = [one.derived.at(values, b.shape[1])[0] for one in self.own]
         return self.density.effects(self.y, self._predict(values, b)[0], self._by_row(own), rng)
 
-    def information(self, values: Batch, b: np.ndarray) -> np.ndarray:
-        """What the rows tell of each coefficient, the others known, at one (psi, b): shape (coefficients,)."""
-        _, states = self._predict(values, b)
-        weight = self.weights(values, b)[:, None]
-        out = np.zeros(b.shape)
-        for piece, (_, scale, _) in zip(self.pieces, states, strict=True):
-            own = piece.transposed.power(2) @ weight
-            out += own if scale is None else scale**2 * own
-        return out[:, 0]
+    def learn(self, draws: tuple[Batch, np.ndarray] | None) -> None:
+        """Take the mean curvature at draws of (psi, b) for what rows that are not normal tell; without, that of where one looks."""
+        self._learnt = None
+        if draws is None or not self.row_block.augmented:
+            return
+        values, b = draws
+        eta, own = self._predict(values, b)[0], self._by_row([one.derived.at(values, b.shape[1])[0] for one in self.own])
+        expected = self.density.weight(self.y, eta, own)
+        step = _STEP / np.sqrt(expected)
+        ahead, behind = (self.density.derivatives(self.y, eta + sign * step, own).eta for sign in (1, -1))
+        curvature = ((behind - ahead) / (2 * step)).mean(axis=1)
+        self._learnt = np.maximum(np.nan_to_num(curvature), _LEAST * expected.mean(axis=1))
 
     def weights(self, values: Batch, b: np.ndarray) -> np.ndarray:
-        """Information of each row on its linear predictor at one (psi, b), shape (rows,)."""
+        """Information of each row on its linear predictor at one (psi, b), or what was learnt of it, shape (rows,)."""
+        if self._learnt is not None:
+            return self._learnt
         own = self._by_row([one.derived.at(values, 1)[0] for one in self.own])
         return np.asarray(self.density.weight(self.y, self._predict(values, b)[0], own)[:, 0])
 
@@ -149,7 +157,7 @@ class RowsTarget:
         at_guess = guessed and self.density.native
         eta = self.density.guess(self.y)[:, None] if at_guess else self._predict(values, b)[0]
         own = [one.derived.at(values, 1)[0] for one in self.own]
-        weight = self.density.weight(self.y, eta, self._by_row(own))[:, 0]
+        weight = self.density.weight(self.y, eta, self._by_row(own))[:, 0] if self._learnt is None else self._learnt
         single = {name: v[..., 0] for name, v in values.items()}
         # a guess knows of no own parameter, and no Newton step is to be trusted far from where the density is quadratic
         latent = eta[:, 0] if at_guess else eta[:, 0] + self._derivatives(eta, own).eta[:, 0] / weight

@@ -1,14 +1,15 @@
-"""What a scaled piece adds is taken up by the effect of the same group.
+"""What hyperparameters add to rows through one coefficient is taken up by others of the same rows, so that what rows tell stays.
 
 A row that reads ``s(psi) x_i + e_i``, a state that was not measured and the rest of its specimen, tells the sum and little of the two: with
-x_i and e_i as coordinates s can hardly move. With b_i = e_i + k_i (s - s_0) x_i instead, k_i being the share of what the rows of a
-group leave that its effect explains, s moves and the sum stays. It is what integrating e_i out would do, to leading order (compare centring
-on data: Papaspiliopoulos, Roberts & Skoeld, Statistical Science 22, 59, 2007).
+x_i and e_i as coordinates s can hardly move. With e_i + k_i (s x_i - s_0 x_i0) instead, x_i0 being x_i at a reference psi and k_i the
+share of what the rows of a group leave that its effect explains, s and the scale of x move and the sum stays (`Shear`). Likewise an
+intercept takes up the common part of the biases beside it as their scale moves (`Lean`). It is what integrating e_i and the intercept out
+would do, to leading order (compare centring on data: Papaspiliopoulos, Roberts & Skoeld, Statistical Science 22, 59, 2007).
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,8 @@ from realmat.algebra import System
 from realmat.algebra.batching import Batch
 from realmat.engines.chains.derived import Derived
 from realmat.engines.chains.rows import RowsTarget
+
+_FIXED = 32  # coefficients beside effects that are looked at
 
 
 @dataclass
@@ -49,7 +52,7 @@ class Shear:
     share: sparse.csr_matrix | None = None
 
     def shares(self, values: Batch, b: np.ndarray, sd: np.ndarray) -> sparse.csr_matrix:
-        """What moves the effects as the scale moves, shape (groups, columns), at one (psi, b); `sd` is the effects' own."""
+        """What moves the effects as a unit of what is scaled moves, shape (groups, columns), at one (psi, b); `sd` is the effects' own."""
         weight = self.rows.weights(values, b)
         gain = 1 / (self.group @ weight + 1 / np.square(np.broadcast_to(sd.ravel(), (self.group.shape[0],))))
         return (sparse.diags(gain) @ self.group @ sparse.diags(weight) @ self.matrix).tocsr()
@@ -58,26 +61,97 @@ class Shear:
         """Take psi at `values` as the reference; there is no shear where `share` is None."""
         self.there, self.share = self.scale.at(values, 1)[0], share
 
-    def move(self, values: Batch, b: np.ndarray, sign: float) -> None:
+    def move(self, values: Batch, b: np.ndarray, beta: np.ndarray, sign: float) -> None:
         """Take what the effects take up out of `b` in place, or (`sign` 1) back into it."""
         if self.share is not None:
-            b[self.where] += sign * (self.scale.at(values, b.shape[1])[0] - self.there) * self._taken(b)
+            scale = self.scale.at(values, b.shape[1])[0]
+            away = scale * (b[self.columns] + self.shift) - self.there * (beta[self.columns] + self.shift)
+            b[self.where] += sign * (self.share @ away)
 
-    def pull(self, values: Batch, b: np.ndarray, down: np.ndarray, into: dict[str, np.ndarray]) -> None:
-        """Add what the gradient `down` in the effects means for the others, in place, and for psi."""
+    def pull(self, values: Batch, b: np.ndarray, down: np.ndarray, direct: np.ndarray, into: dict[str, np.ndarray]) -> None:
+        """Add what the gradient `down` in the effects means for the others, in place, for their coordinates (`direct`), and for psi."""
         if self.share is None:
             return
         scale, slopes = self.scale.at(values, b.shape[1])
-        own = down[self.where]
-        down[self.columns] -= (scale - self.there) * (self.share.T @ own)
-        self.scale.pull(slopes, -np.sum(own * self._taken(b), axis=0, keepdims=True), into)
+        own = self.share.T @ down[self.where]
+        down[self.columns] -= scale * own
+        direct[self.columns] += self.there * own
+        self.scale.pull(slopes, -np.sum(own * (b[self.columns] + self.shift), axis=0, keepdims=True), into)
 
-    def _taken(self, b: np.ndarray) -> np.ndarray:
-        """What the effects take up of a unit of the scale, shape (groups, n)."""
-        return np.asarray(self.share @ (b[self.columns] + self.shift))
+    def whole(self, b: np.ndarray, share: sparse.csr_matrix) -> np.ndarray:
+        """Deviations of the effects with what they take up, at the reference, from deviations b of all coefficients."""
+        return np.asarray(b[self.where] + share @ (self.there * b[self.columns]))
 
 
-def find(system: System, rows: list[RowsTarget], hierarchical: Container[str]) -> list[Shear]:
+@dataclass
+class Lean:
+    """What the stretch of one block of effects adds to the rows is taken up by their fixed coefficients, such as the intercept.
+
+    Rows tell the sum of an intercept and the biases of a few laboratories, and little of their common part, which follows the scale of
+    the biases.
+
+    Attributes
+    ----------
+    block : str
+        The effects.
+    where, columns : int arrays
+        Places of the fixed coefficients, and of the effects.
+    fixed : csr, shape (rows, fixed coefficients)
+    matrix : csr, shape (rows, effects)
+    precision : array of shape (fixed coefficients,)
+        Of their priors.
+    """
+
+    rows: RowsTarget
+    block: str
+    where: np.ndarray
+    columns: np.ndarray
+    fixed: sparse.csr_matrix
+    matrix: sparse.csr_matrix
+    precision: np.ndarray
+    share: np.ndarray | None = None
+
+    def shares(self, values: Batch, b: np.ndarray) -> np.ndarray:
+        """How the fixed coefficients follow each effect, shape (fixed coefficients, effects), at one (psi, b)."""
+        weighted = self.fixed.T @ sparse.diags(self.rows.weights(values, b))
+        return np.linalg.solve((weighted @ self.fixed).toarray() + np.diag(self.precision), (weighted @ self.matrix).toarray())
+
+    def move(self, b: np.ndarray, beta: np.ndarray, sign: float) -> None:
+        """Take what the coefficients take up out of `b` in place, or (`sign` 1) back into it."""
+        if self.share is not None:
+            b[self.where] += sign * (self.share @ (b[self.columns] - beta[self.columns]))
+
+    def pull(self, down: np.ndarray, direct: np.ndarray) -> None:
+        """Add what the gradient `down` in the coefficients means for the effects, in place, and for their coordinates."""
+        if self.share is not None:
+            own = self.share.T @ down[self.where]
+            down[self.columns] -= own
+            direct[self.columns] += own
+
+
+def leans(system: System, rows: list[RowsTarget], hierarchical: Collection[str]) -> list[Lean]:
+    """For every block of effects the coefficients of fixed width beside which rows read it as it stands."""
+    parents = {part.coefficients for block in system.problem.coefficients for part in block.mean_parts}
+    plain = [c for c in system.problem.coefficients if not callable(c.sd) and not callable(c.mean) and c.name not in parents]
+    precision = np.zeros(system.size)
+    for c in plain:
+        precision[system.place[system.columns[c.name]]] = 1 / np.square(c.sd)
+    out = []
+    for one in rows:
+        matrix = next((piece.matrix for piece in one.pieces if piece.scale is None), None)
+        if matrix is None:
+            continue
+        own = np.flatnonzero((np.diff(matrix.tocsc().indptr) > 0) & (precision > 0))
+        if not 0 < len(own) <= _FIXED:
+            continue
+        for name in hierarchical:
+            columns = system.place[system.columns[name]]
+            if matrix[:, columns].nnz and not precision[columns].any():
+                out.append(Lean(one, name, own, columns, matrix[:, own].tocsr(), matrix[:, columns].tocsr(), precision[own]))
+    return out
+
+
+def find(system: System, rows: list[RowsTarget], hierarchical: Collection[str]) -> list[Shear]:
     """For every scaled piece the largest effect that each of its rows reads once, as it stands."""
     parents = {part.coefficients for block in system.problem.coefficients for part in block.mean_parts}
     blocks = [c for c in system.plain if c.name in hierarchical and not callable(c.mean) and c.name not in parents]

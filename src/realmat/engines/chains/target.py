@@ -25,6 +25,7 @@ from realmat.engines.chains.populations import Populations
 from realmat.engines.chains.rows import RowsTarget
 from realmat.terms.term import Coefficients
 
+_TOGETHER = 40  # effects up to which it is seen what rows tell of their sums and differences
 STEP = 1e-4  # of differences of the gradient
 
 
@@ -41,6 +42,26 @@ class _Block:
     told: np.ndarray
     width_there: np.ndarray
     mean_there: np.ndarray
+    axes: np.ndarray | None = None
+
+    def inform(self, away: np.ndarray | None, sd: np.ndarray) -> None:
+        """Take what rows tell from draws of distances, shape (size, n), at prior standard deviations sd; nothing where there are none."""
+        self.told, self.axes = np.zeros((len(self.where), 1)), None
+        if away is None:
+            return
+        if self.sd.scalar and 1 < len(self.where) <= _TOGETHER:
+            variance, self.axes = np.linalg.eigh(away @ away.T / away.shape[1])
+            self.told = np.maximum(1 / variance - 1 / np.square(sd[0]), 0.0)[:, None]
+        else:
+            self.told = np.maximum(1 / np.square(away).mean(axis=1) - 1 / np.square(sd[:, 0]), 0.0)[:, None]
+
+    def along(self, x: np.ndarray) -> np.ndarray:
+        """From effects to the axes along which rows tell."""
+        return x if self.axes is None else self.axes.T @ x
+
+    def back(self, x: np.ndarray) -> np.ndarray:
+        """The inverse of `along`."""
+        return x if self.axes is None else self.axes @ x
 
     def width(self, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """v for prior standard deviations, and d log v / d log sd."""
@@ -69,11 +90,22 @@ class _Moments:
 
 @dataclass(frozen=True)
 class Centring:
-    """What rows tell of each block of effects, and c of hyperparameters with a population, of shape (size,); what each shear moves."""
+    """At a reference psi.
+
+    Attributes
+    ----------
+    effects : list of arrays of shape (size, n)
+        Draws of the distances of each block from its prior mean, given psi.
+    populations : list of arrays of shape (size,), optional
+        c of hyperparameters with a population.
+    shears, leans
+        What takes up what.
+    """
 
     effects: list[np.ndarray]
     populations: list[np.ndarray] | None
     shears: list[sparse.csr_matrix]
+    leans: list[np.ndarray]
 
 
 class Target:
@@ -95,7 +127,7 @@ class Target:
         self.rows = [RowsTarget(row_block, self.typical) for row_block in system.row_blocks]
         hierarchical = [c for c in system.problem.coefficients if callable(c.sd) or callable(c.mean) or self._parents(c)]
         self.blocks, self._names = [self._block(c) for c in hierarchical], [c.name for c in hierarchical]
-        self.shears = shears.find(system, self.rows, self._names)
+        self.shears, self.leans = shears.find(system, self.rows, self._names), shears.leans(system, self.rows, self._names)
         fixed = system.fixed_precision > 0
         self._precision, self._mean = (np.where(fixed, x, 0.0)[:, None] for x in (system.fixed_precision, system.fixed_mean))
 
@@ -122,11 +154,14 @@ class Target:
         self.populations.refer(theta, centring.populations if centring else None)
         for k, block in enumerate(self.blocks):
             size = len(block.where)
-            block.told = centring.effects[k][:, None] if centring else np.zeros((size, 1))
-            block.width_there = block.width(block.sd.at(values, 1)[0])[0]
+            sd = block.sd.at(values, 1)[0]
+            block.inform(centring.effects[k] if centring else None, sd)
+            block.width_there = block.width(sd)[0]
             block.mean_there = np.broadcast_to(block.mean.at(values, 1)[0], (size, 1))
         for k, shear in enumerate(self.shears):
             shear.refer(values, centring.shears[k] if centring else None)
+        for k, lean in enumerate(self.leans):
+            lean.share = centring.leans[k] if centring else None
 
     def place(self, values: Batch, beta: np.ndarray) -> tuple[np.ndarray, list[_Moments]]:
         """b from beta at n psi, both of shape (coefficients, n), elimination order, from the system's reference."""
@@ -136,30 +171,45 @@ class Target:
             mean, mean_slopes = block.mean.at(values, n)
             width, free = block.width(sd)
             stretch = width / block.width_there
-            here = mean - block.constant + stretch * block.away(beta)
+            here = mean - block.constant + block.back(stretch * block.along(block.away(beta)))
             for place, matrix, _ in block.parents:
                 here += matrix @ b[place]
             b[block.where] = here
             moments.append(_Moments(mean, sd, stretch, free, mean_slopes, sd_slopes))
+        for lean in self.leans:
+            lean.move(b, beta, -1.0)
         for shear in self.shears:
-            shear.move(values, b, -1.0)
+            shear.move(values, b, beta, -1.0)
         return b, moments
 
     def unplace(self, values: Batch, b: np.ndarray) -> np.ndarray:
         """The inverse of `place`."""
-        b = b.copy()
+        b, beta = b.copy(), b.copy()
+        leaning = {int(k) for lean in self.leans for k in lean.where}
+        sheared = {shear.block for shear in self.shears}
+        late = [block.where[0] in leaning for block in self.blocks]
+        taking = [name in sheared for name in self._names]
+        self._unstretch([not x and not y for x, y in zip(late, taking, strict=True)], values, b, beta)
         for shear in self.shears:
-            shear.move(values, b, 1.0)
-        beta = b.copy()
-        for block in self.blocks:
+            shear.move(values, b, beta, 1.0)
+        self._unstretch(taking, values, b, beta)
+        for lean in self.leans:
+            lean.move(b, beta, 1.0)
+        for lean in self.leans:
+            beta[lean.where] = b[lean.where]
+        self._unstretch(late, values, b, beta)
+        return beta
+
+    def _unstretch(self, some: list[bool], values: Batch, b: np.ndarray, beta: np.ndarray) -> None:
+        """Fill in the coordinates of some blocks."""
+        for block in (block for block, wanted in zip(self.blocks, some, strict=True) if wanted):
             sd, mean = (x.at(values, b.shape[1])[0] for x in (block.sd, block.mean))
             away = b[block.where] + block.constant - mean
             back = block.mean_there - block.constant
             for place, matrix, _ in block.parents:
                 away -= matrix @ b[place]
                 back = back + matrix @ beta[place]
-            beta[block.where] = back + away * (block.width_there / block.width(sd)[0])
-        return beta
+            beta[block.where] = back + block.back(block.along(away) * (block.width_there / block.width(sd)[0]))
 
     def at(self, z: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log density of (z, beta) and its derivatives.
@@ -184,9 +234,12 @@ class Target:
             log = log + rows.at(here.values, b, down, into)
         for block, m in zip(self.blocks, moments, strict=True):
             log = log + self._prior(block, m, b, down, into) + np.log(m.stretch).sum(axis=0)
+        direct = np.zeros(down.shape)
         for shear in self.shears:
-            shear.pull(here.values, b, down, into)
-        in_beta = self._back(beta, b, moments, down, into)
+            shear.pull(here.values, b, down, direct, into)
+        for lean in self.leans:
+            lean.pull(down, direct)
+        in_beta = self._back(beta, moments, down, direct, into)
         gradient = here.gradient
         for param, where in zip(self.space.params, self.space.slices, strict=True):
             gradient[where] += np.atleast_2d(into[param.name] * here.slopes[param.name])
@@ -205,41 +258,48 @@ class Target:
         logs = np.log(m.sd).sum(axis=0) * (len(away) // len(m.sd))  # one sd for all, or one each
         return -0.5 * np.einsum("ij,ij->j", away, pull) - logs
 
-    def _back(self, beta: np.ndarray, b: np.ndarray, moments: list[_Moments], down: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray:
-        """The gradient in beta from that in b; what moves b with psi, and the volume, adds to the gradient in psi."""
-        direct = np.zeros(down.shape) if any(block.parents for block in self.blocks) else None
+    def _back(
+        self, beta: np.ndarray, moments: list[_Moments], down: np.ndarray, direct: np.ndarray, into: dict[str, np.ndarray]
+    ) -> np.ndarray:
+        """The gradient in beta from that in b, and `direct`; what moves b with psi, and the volume, adds to the gradient in psi."""
         for block, m in zip(reversed(self.blocks), reversed(moments), strict=True):
             own = down[block.where].copy()
-            stretched = m.stretch * own
+            along = m.stretch * block.along(own)
+            stretched = block.back(along)
             if m.sd_slopes:
-                away = m.stretch * block.away(beta)
-                block.sd.pull(m.sd_slopes, _like(m.free * (own * away + 1) / m.sd, block.sd), into)
+                gain = along * block.along(block.away(beta))
+                block.sd.pull(m.sd_slopes, _like(m.free * (gain + 1) / m.sd, block.sd), into)
             block.mean.pull(m.mean_slopes, _like(own, block.mean), into)
             for place, _, transposed in block.parents:
-                assert direct is not None
                 down[place] += transposed @ own
                 direct[place] -= transposed @ stretched
             down[block.where] = stretched
-        return down if direct is None else down + direct
+        return down + direct
+
+    def learn(self, draws: tuple[Batch, np.ndarray] | None) -> None:
+        """Take the mean curvature of the rows at draws of (psi, b) for what they tell; without, their information where one looks."""
+        for rows in self.rows:
+            rows.learn(draws)
 
     def gaussian(self, values: Batch, b: np.ndarray, guessed: bool = False) -> dict[str, np.ndarray]:
         """Local factors and latent values of the normal rows that stand for all rows near one (psi, b)."""
         return {name: x for rows in self.rows for name, x in rows.gaussian(values, b, guessed).items()}
 
-    def informed(self, theta: np.ndarray, b: np.ndarray) -> Centring:
-        """What rows tell of each effect, the share that they have in each hyperparameter with a population, and what shears move.
+    def informed(self, theta: np.ndarray, b: np.ndarray, draws: np.ndarray) -> Centring:
+        """What rows tell of the effects, the share that they have in each hyperparameter with a population, and what takes up what.
 
-        At plain coordinates theta and at b of shape (coefficients, 1), with theta as reference and no centring chosen.
+        At plain coordinates theta and at b of shape (coefficients, 1), with theta as reference and no centring chosen; `draws`, shape
+        (coefficients, n), are deviations of the coefficients given theta, from which it is seen how well each is known.
         """
         values = self.space.many(theta[None])[0]
-        seen = {row_block.name: rows.information(values, b) for row_block, rows in zip(self.system.row_blocks, self.rows, strict=True)}
-        effects = [
-            sum((x[block.where] for row_block, x in seen.items() if row_block != f"{name}_prior"), np.zeros(len(block.where)))
-            for block, name in zip(self.blocks, self._names, strict=True)
-        ]
-        sds = dict(zip(self._names, (block.sd.at(values, 1)[0] for block in self.blocks), strict=True))
+        sds = {name: block.sd.at(values, 1)[0] for block, name in zip(self.blocks, self._names, strict=True)}
         moved = [shear.shares(values, b, sds[shear.block]) for shear in self.shears]
-        return Centring(effects, self.populations.shares(theta, self._bend(theta, b)), moved)
+        draws = draws.copy()
+        for shear, share in zip(self.shears, moved, strict=True):
+            draws[shear.where] = shear.whole(draws, share)
+        effects = [draws[x.where] - sum(matrix @ draws[place] for place, matrix, _ in x.parents) for x in self.blocks]
+        leant = [lean.shares(values, b) for lean in self.leans]
+        return Centring(effects, self.populations.shares(theta, self._bend(theta, b)), moved, leant)
 
     def _bend(self, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Second derivatives of the log density in each hyperparameter with a population; the elements of one are moved together."""
