@@ -7,6 +7,8 @@ runs until the draws asked for are worth enough, judged by R-hat and the effecti
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +18,11 @@ from realmat.algebra import System
 from realmat.algebra.space import Space
 from realmat.engines.chains import agreement
 from realmat.engines.chains.coordinates import Coordinates, Passed
-from realmat.engines.chains.hamilton import Chains
+from realmat.engines.chains.hamilton import Chains, halved
 from realmat.engines.chains.target import Target
 from realmat.errors import FitError
 from realmat.support.progress import Progress
+from realmat.support.threads import workers
 
 TOGETHER = 32
 _STAGES = (25, 30, 40)
@@ -28,6 +31,7 @@ _ENOUGH, _AGREED, _NEAR = 400, 1.01, 1.03  # R-hat of the user's chains, and of 
 _APART, _AGAIN = 1.1, 2  # R-hat from which a stage is taken for warm-up, and how often
 _FEWEST, _MOST = 40, 3000  # iterations of a chain
 _PATIENCE = 160  # times as many iterations as the draws that were asked for, 400 at least, before a posterior is given up
+_LARGE = 200_000  # rows times chains from which these are evaluated in halves
 _WATCHED = 32  # effects whose R-hat and effective sample size are looked at
 
 
@@ -121,18 +125,24 @@ class Sampler:
         if start.thetas is not None:
             some = start.thetas[rng.choice(len(start.thetas), size=self.count, p=start.weights)]
             q[: space.size] = self.coordinates.whitened(some.T)
-        self.running = Chains(self.coordinates.at, q, rng)
+        self._large = self.count * sum(len(row_block.y) for row_block in system.row_blocks) >= _LARGE
+        self._pool = ThreadPoolExecutor(2) if self._large and workers() > 1 else None
+        self.running = self._chains(q, None)
         if not np.isfinite(self.running.value).any():
             raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
         self.stages: list[int] = []
         self._passed: list[tuple[np.ndarray, np.ndarray]] = []
         self._lengths = _STAGES[-1:] if start.warm else _STAGES
 
+    def _chains(self, q: np.ndarray, step: float | None) -> Chains:
+        at = halved(self.coordinates.at, self._pool) if self._large else self.coordinates.at
+        return Chains(at, q, self.rng, step)
+
     def run(self, draws: int, progress: bool) -> Run:
         """Warm up and draw, at least `draws` of each of the user's chains, and until they are worth enough."""
         each = -(-draws // self.parts)
         goal = min(_ENOUGH, draws * self.chains)
-        with Progress(progress, "warming up", sum(self._lengths)) as bar:
+        with Progress(progress, "warming up", sum(self._lengths)) as bar, self._pool or nullcontext():
             for length in self._lengths:
                 self._stage(length, bar)
             return self._draw(draws, each, goal, bar)
@@ -155,7 +165,7 @@ class Sampler:
         thetas, slopes = (np.concatenate(x, axis=1) for x in zip(*self._passed[len(self._passed) // 2 :], strict=True))
         passed = Passed(self.coordinates.root, thetas, slopes, theta, b)
         self.coordinates = Coordinates(self.target, thetas.mean(axis=1), b.mean(axis=1, keepdims=True), passed=passed)
-        self.running = Chains(self.coordinates.at, self.coordinates.find(theta, b), self.rng, self.running.step)
+        self.running = self._chains(self.coordinates.find(theta, b), self.running.step)
         self._passed = []
 
     def _draw(self, draws: int, each: int, goal: int, bar: Progress) -> Run:

@@ -80,7 +80,7 @@ class RowsTarget:
     def at(self, values: Batch, b: np.ndarray, gradient: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray:
         """Log density at each chain, shape (n,); adds its derivatives in b to `gradient` and in psi to `into`."""
         n = b.shape[1]
-        eta, states = self._predict(values, b)
+        eta, states, offset_slopes = self._predict(values, b)
         own = [one.derived.at(values, n) for one in self.own]
         found = self._derivatives(eta, [value for value, _ in own])
         for piece, (product, scale, slopes) in zip(self.pieces, states, strict=True):
@@ -90,7 +90,7 @@ class RowsTarget:
             else:
                 gradient += scale * down
                 piece.scale.pull(slopes, np.sum(found.eta * product, axis=0, keepdims=True), into)
-        for offset, slopes in zip(self.offsets, self._offset_slopes, strict=True):
+        for offset, slopes in zip(self.offsets, offset_slopes, strict=True):
             offset.pull(slopes, found.eta if not offset.scalar else found.eta.sum(axis=0, keepdims=True), into)
         for one, (_, slopes) in zip(self.own, own, strict=True):
             if slopes:
@@ -98,7 +98,8 @@ class RowsTarget:
                 one.derived.pull(slopes, by_row.sum(axis=0, keepdims=True) if one.total is None else one.total @ by_row, into)
         return np.asarray(found.log.sum(axis=0))
 
-    def _predict(self, values: Batch, b: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+    def _predict(self, values: Batch, b: np.ndarray) -> tuple[np.ndarray, list[Any], list[list[np.ndarray]]]:
+        """The linear predictor, shape (rows, n), and what its derivatives need: of pieces and of offsets."""
         n = b.shape[1]
         eta, states = np.repeat(self.known[:, None], n, axis=1), []
         for piece in self.pieces:
@@ -106,12 +107,12 @@ class RowsTarget:
             scale, slopes = (None, []) if piece.scale is None else piece.scale.at(values, n)
             eta += product if scale is None else scale * product
             states.append((product, scale, slopes))
-        self._offset_slopes = []
+        offset_slopes = []
         for offset in self.offsets:
             value, slopes = offset.at(values, n)
             eta += value
-            self._offset_slopes.append(slopes)
-        return eta, states
+            offset_slopes.append(slopes)
+        return eta, states, offset_slopes
 
     def _derivatives(self, eta: np.ndarray, own: list[np.ndarray]) -> Derivatives:
         return self.density.derivatives(self.y, eta, self._by_row(own))

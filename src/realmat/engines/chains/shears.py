@@ -132,10 +132,10 @@ class Lean:
 def leans(system: System, rows: list[RowsTarget], hierarchical: Collection[str]) -> list[Lean]:
     """For every block of effects the coefficients of fixed width beside which rows read it as it stands."""
     parents = {part.coefficients for block in system.problem.coefficients for part in block.mean_parts}
-    plain = [c for c in system.problem.coefficients if not callable(c.sd) and not callable(c.mean) and c.name not in parents]
-    precision = np.zeros(system.size)
-    for c in plain:
-        precision[system.place[system.columns[c.name]]] = 1 / np.square(c.sd)
+    precision = np.zeros(system.size)  # of coefficients of fixed width
+    for c in system.problem.coefficients:
+        if not callable(c.sd) and not callable(c.mean) and c.name not in parents:
+            precision[system.place[system.columns[c.name]]] = 1 / np.square(c.sd)
     out = []
     for one in rows:
         matrix = next((piece.matrix for piece in one.pieces if piece.scale is None), None)

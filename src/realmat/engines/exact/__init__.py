@@ -31,9 +31,11 @@ _FEW = 200  # draws of a chain of which a short stay is already a large part
 _STORED_BYTES = 1_000_000_000
 _ATTEMPTS = 8
 _EVEN, _RETRIES = 0.2, 3  # efficiency below which draws are worth little, and how often more is tried for
+_TIMES = 4  # as long are chains whose weights are trusted, but not their draws
 _TOLD = 4000  # draws from which R-hat and the effective sample size of chains are judged
 _AGREED, _ENOUGH = 1.01, 400
 _NECK = 0.4  # standard deviation of the logarithm of a spread
+_METROPOLIS = "independence Metropolis on hyperparameters"
 _FUNNEL = "hyperparameters have a population whose spread may be zero"
 
 
@@ -132,10 +134,26 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
     if proposals.done < draws:
         facts["interrupted"] = f"interrupted after {proposals.done} of {draws} draws"
     elif doubt:
-        reason = f"importance sampling was not trusted ({doubt})"
-        return _otherwise(system, asked, reason, explored, facts)
+        longer = None if why else _longer(explored, asked, store, facts)
+        return longer or _otherwise(system, asked, f"importance sampling was not trusted ({doubt})", explored, facts)
     store.choose(index, proposals.thetas, explored.density, seed)
-    facts |= {"method": "independence Metropolis on hyperparameters", "acceptance": round(float(accepted[:, 1:].mean()), 3)}
+    facts |= {"method": _METROPOLIS, "acceptance": round(float(accepted[:, 1:].mean()), 3)}
+    return store.draws(thetas, explored.density.space, {"accepted": accepted}, facts)
+
+
+def _longer(explored: Explored, asked: Asked, store: Store, facts: Mapping[str, Any]) -> Draws | None:
+    """Draws of longer chains, thinned, for weights that are even enough where a chain is too short; None where these will not do either."""
+    draws, chains = asked.draws, asked.chains
+    with Progress(asked.progress, "drawing longer chains", _TIMES * draws * chains) as bar:
+        proposals = chain.evaluate(explored, _TIMES * draws, chains, asked.seed + _ATTEMPTS, None, bar.advance)
+    index, accepted = (x[:, _TIMES - 1 :: _TIMES] for x in chain.accept(proposals, asked.seed))
+    thetas = np.take_along_axis(proposals.thetas, index[..., None], axis=1)
+    facts = {**facts, "evaluations": explored.density.evaluations, "method": _METROPOLIS, "thinned": _TIMES}
+    if proposals.done < _TIMES * draws:
+        facts["interrupted"] = f"interrupted after {proposals.done // _TIMES} of {draws} draws"
+    elif _apart(thetas):
+        return None
+    store.fill(thetas, explored.density, asked.seed)
     return store.draws(thetas, explored.density.space, {"accepted": accepted}, facts)
 
 
