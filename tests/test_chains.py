@@ -134,12 +134,12 @@ def test_what_rows_tell_of_an_intercept_stays_where_its_biases_widen():
     values = target.space.many(thetas.T)[0]
     before = target.place(values, beta)[0]
     after = target.place({**values, "bias_lab_scale": 3 * values["bias_lab_scale"]}, beta)[0]
-    (lean,) = [x for x in target.leans if x.block == "bias_lab"]
-    assert np.abs(after - before)[lean.columns].max() > 0.02
+    (balance,) = [x for x in target.balances if x.block == "bias_lab"]
+    assert np.abs(after - before)[balance.columns].max() > 0.02
     there = target.space.many(target.space.start()[None])[0]
-    moved = lean.matrix @ (after - before)[lean.columns] + lean.fixed @ (after - before)[lean.where]
-    told = lean.fixed.T @ (target.rows[0].weights(there, np.zeros((len(beta), 1)))[:, None] * moved)
-    assert told == pytest.approx(-lean.precision[:, None] * (after - before)[lean.where], abs=1e-9)
+    moved = balance.matrix @ (after - before)[balance.columns] + balance.fixed @ (after - before)[balance.where]
+    told = balance.fixed.T @ (target.rows[0].weights(there, np.zeros((len(beta), 1)))[:, None] * moved)
+    assert told == pytest.approx(-balance.precision[:, None] * (after - before)[balance.where], abs=1e-9)
 
 
 def test_what_rows_tell_of_few_effects_is_a_matrix():

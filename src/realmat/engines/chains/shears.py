@@ -3,8 +3,8 @@
 A row that reads ``s(psi) x_i + e_i``, a state that was not measured and the rest of its specimen, tells the sum and little of the two: with
 x_i and e_i as coordinates s can hardly move. With e_i + k_i (s x_i - s_0 x_i0) instead, x_i0 being x_i at a reference psi and k_i the
 share of what the rows of a group leave that its effect explains, s and the scale of x move and the sum stays (`Shear`). Likewise an
-intercept takes up the common part of the biases beside it as their scale moves (`Lean`). It is what integrating e_i and the intercept out
-would do, to leading order (compare centring on data: Papaspiliopoulos, Roberts & Skoeld, Statistical Science 22, 59, 2007).
+intercept takes up the common part of the biases beside it as their scale moves (`Balance`). It is what integrating e_i and the
+intercept out would do, to leading order (compare centring on data: Papaspiliopoulos, Roberts & Skoeld, Statistical Science 22, 59, 2007).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Shear:
 
 
 @dataclass
-class Lean:
+class Balance:
     """What the stretch of one block of effects adds to the rows is taken up by their fixed coefficients, such as the intercept.
 
     Rows tell the sum of an intercept and the biases of a few laboratories, and little of their common part, which follows the scale of
@@ -129,7 +129,7 @@ class Lean:
             direct[self.columns] += own
 
 
-def leans(system: System, rows: list[RowsTarget], hierarchical: Collection[str]) -> list[Lean]:
+def balances(system: System, rows: list[RowsTarget], hierarchical: Collection[str]) -> list[Balance]:
     """For every block of effects the coefficients of fixed width beside which rows read it as it stands."""
     parents = {part.coefficients for block in system.problem.coefficients for part in block.mean_parts}
     precision = np.zeros(system.size)  # of coefficients of fixed width
@@ -147,7 +147,7 @@ def leans(system: System, rows: list[RowsTarget], hierarchical: Collection[str])
         for name in hierarchical:
             columns = system.place[system.columns[name]]
             if matrix[:, columns].nnz and not precision[columns].any():
-                out.append(Lean(one, name, own, columns, matrix[:, own].tocsr(), matrix[:, columns].tocsr(), precision[own]))
+                out.append(Balance(one, name, own, columns, matrix[:, own].tocsr(), matrix[:, columns].tocsr(), precision[own]))
     return out
 
 

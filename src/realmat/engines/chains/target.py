@@ -98,14 +98,14 @@ class Centring:
         Draws of the distances of each block from its prior mean, given psi.
     populations : list of arrays of shape (size,), optional
         c of hyperparameters with a population.
-    shears, leans
+    shears, balances
         What takes up what.
     """
 
     effects: list[np.ndarray]
     populations: list[np.ndarray] | None
     shears: list[sparse.csr_matrix]
-    leans: list[np.ndarray]
+    balances: list[np.ndarray]
 
 
 class Target:
@@ -127,7 +127,7 @@ class Target:
         self.rows = [RowsTarget(row_block, self.typical) for row_block in system.row_blocks]
         hierarchical = [c for c in system.problem.coefficients if callable(c.sd) or callable(c.mean) or self._parents(c)]
         self.blocks, self._names = [self._block(c) for c in hierarchical], [c.name for c in hierarchical]
-        self.shears, self.leans = shears.find(system, self.rows, self._names), shears.leans(system, self.rows, self._names)
+        self.shears, self.balances = shears.find(system, self.rows, self._names), shears.balances(system, self.rows, self._names)
         fixed = system.fixed_precision > 0
         self._precision, self._mean = (np.where(fixed, x, 0.0)[:, None] for x in (system.fixed_precision, system.fixed_mean))
 
@@ -160,8 +160,8 @@ class Target:
             block.mean_there = np.broadcast_to(block.mean.at(values, 1)[0], (size, 1))
         for k, shear in enumerate(self.shears):
             shear.refer(values, centring.shears[k] if centring else None)
-        for k, lean in enumerate(self.leans):
-            lean.share = centring.leans[k] if centring else None
+        for k, balance in enumerate(self.balances):
+            balance.share = centring.balances[k] if centring else None
 
     def place(self, values: Batch, beta: np.ndarray) -> tuple[np.ndarray, list[_Moments]]:
         """b from beta at n psi, both of shape (coefficients, n), elimination order, from the system's reference."""
@@ -176,8 +176,8 @@ class Target:
                 here += matrix @ b[place]
             b[block.where] = here
             moments.append(_Moments(mean, sd, stretch, free, mean_slopes, sd_slopes))
-        for lean in self.leans:
-            lean.move(b, beta, -1.0)
+        for balance in self.balances:
+            balance.move(b, beta, -1.0)
         for shear in self.shears:
             shear.move(values, b, beta, -1.0)
         return b, moments
@@ -185,18 +185,18 @@ class Target:
     def unplace(self, values: Batch, b: np.ndarray) -> np.ndarray:
         """The inverse of `place`."""
         b, beta = b.copy(), b.copy()
-        leaning = {int(k) for lean in self.leans for k in lean.where}
+        balancing = {int(k) for balance in self.balances for k in balance.where}
         sheared = {shear.block for shear in self.shears}
-        late = [block.where[0] in leaning for block in self.blocks]
+        late = [block.where[0] in balancing for block in self.blocks]
         taking = [name in sheared for name in self._names]
         self._unstretch([not x and not y for x, y in zip(late, taking, strict=True)], values, b, beta)
         for shear in self.shears:
             shear.move(values, b, beta, 1.0)
         self._unstretch(taking, values, b, beta)
-        for lean in self.leans:
-            lean.move(b, beta, 1.0)
-        for lean in self.leans:
-            beta[lean.where] = b[lean.where]
+        for balance in self.balances:
+            balance.move(b, beta, 1.0)
+        for balance in self.balances:
+            beta[balance.where] = b[balance.where]
         self._unstretch(late, values, b, beta)
         return beta
 
@@ -237,8 +237,8 @@ class Target:
         direct = np.zeros(down.shape)
         for shear in self.shears:
             shear.pull(here.values, b, down, direct, into)
-        for lean in self.leans:
-            lean.pull(down, direct)
+        for balance in self.balances:
+            balance.pull(down, direct)
         in_beta = self._back(beta, moments, down, direct, into)
         gradient = here.gradient
         for param, where in zip(self.space.params, self.space.slices, strict=True):
@@ -298,8 +298,8 @@ class Target:
         for shear, share in zip(self.shears, moved, strict=True):
             draws[shear.where] = shear.whole(draws, share)
         effects = [draws[x.where] - sum(matrix @ draws[place] for place, matrix, _ in x.parents) for x in self.blocks]
-        leant = [lean.shares(values, b) for lean in self.leans]
-        return Centring(effects, self.populations.shares(theta, self._bend(theta, b)), moved, leant)
+        balanced = [balance.shares(values, b) for balance in self.balances]
+        return Centring(effects, self.populations.shares(theta, self._bend(theta, b)), moved, balanced)
 
     def _bend(self, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Second derivatives of the log density in each hyperparameter with a population; the elements of one are moved together."""
