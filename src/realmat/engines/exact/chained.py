@@ -10,8 +10,7 @@ import numpy as np
 
 from realmat.algebra import System
 from realmat.algebra.space import Space
-from realmat.engines.chains import Sampler, Start, errors
-from realmat.engines.chains.private import find
+from realmat.engines.chains import Sampler, Start, errors, private, unmeasured
 from realmat.engines.chains.target import Target
 from realmat.engines.exact import modes
 from realmat.engines.exact.asked import Asked
@@ -79,10 +78,16 @@ def sample(
             start = _near(known, space)
         else:
             start = _mode(system, joint, space) if explored is None else _of(explored, space)
-        private = find(system.problem) if system.augmented else None
-        inner = System(private.reduced, eliminate=False) if private else joint
-        run = Sampler(inner, space, start, asked.seed, asked.chains, keep=not afresh).run(asked.draws, asked.progress)
-        b = private.restored(system, inner, space, run.thetas, run.b, asked.seed) if private else run.b
+        systems, without = [joint], []
+        for find in (unmeasured.find, private.find):
+            if (found := find(systems[-1].problem)) is not None:
+                without.append(found)
+                systems.append(System(found.reduced, eliminate=False))
+        run = Sampler(systems[-1], space, start, asked.seed, asked.chains, keep=not afresh).run(asked.draws, asked.progress)
+        b = run.b
+        if not afresh:
+            for found, outer, inner in zip(reversed(without), reversed(systems[:-1]), reversed(systems[1:]), strict=True):
+                b = found.restored(outer, inner, space, run.thetas, b, asked.seed)
     facts = {**(facts or {}), "method": _METHOD, "why": why, **run.facts}
     store = Store(system, run.thetas.shape[0], run.thetas.shape[1], asked.latents)
     if afresh:

@@ -1,0 +1,82 @@
+"""States that nobody measured, integrated out with the rest beside them: against the problem that holds both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import realmat as rm
+from realmat.algebra import System
+from realmat.algebra.space import Space
+from realmat.engines.chains import unmeasured
+
+
+def table() -> pd.DataFrame:
+    """Forty solvents of one to four rows each, the polarity of a third of them known."""
+    rng = np.random.default_rng(1)
+    solvent = np.repeat(np.arange(40), 1 + np.arange(40) % 4)
+    polarity = rng.normal(2.0, 0.5, 40)
+    y = 1 + 0.8 * polarity + 0.3 * rng.normal(size=40)
+    known = np.where(np.arange(40) % 3 == 0, polarity, np.nan)
+    return pd.DataFrame(
+        {"y": y[solvent] + 0.1 * rng.standard_t(4, len(solvent)), "solvent": [f"S{k}" for k in solvent], "polarity": known[solvent]}
+    )
+
+
+def model(**more: object) -> rm.Model:
+    return rm.Model("y", theory=rm.theory.Constant(), material=rm.material.Solvent("solvent", explained_by="polarity", **more))
+
+
+def test_the_marginal_density_is_that_of_the_whole_problem():
+    problem = model().bind(table())
+    found = unmeasured.find(problem)
+    assert found is not None
+    whole, reduced, space = System(problem), System(found.reduced), Space(problem.params)
+    assert whole.size - reduced.size == found.state.size == 26
+    thetas = space.start() + 0.5 * np.random.default_rng(2).standard_normal((6, space.size))
+    values = [{name: v[..., k] for name, v in space.many(thetas)[0].items()} for k in range(6)]
+    assert [reduced.log_marginal(p) for p in values] == pytest.approx([whole.log_marginal(p) for p in values], rel=1e-10, abs=1e-8)
+
+
+def test_states_and_rests_are_drawn_back_as_the_whole_problem_draws_them():
+    """Means, variances and covariances of 20,000 draws at one psi, within 4.5 standard errors."""
+    problem = model().bind(table())
+    found = unmeasured.find(problem)
+    assert found is not None
+    whole, reduced, space = System(problem, eliminate=False), System(found.reduced, eliminate=False), Space(problem.params)
+    theta, rng, n = space.start() + 0.2, np.random.default_rng(3), 20_000
+    p = {name: v[..., 0] for name, v in space.many(theta[None])[0].items()}
+    conditional = reduced.at(p)
+    b = np.array([conditional.draw(rng) for _ in range(n)])[None]
+    out = found.restored(whole, reduced, space, np.broadcast_to(theta, (1, n, space.size)), b, 1)[0]
+    exact = whole.at(p)
+    truth = np.array([exact.draw(rng) for _ in range(n)])
+    error = np.sqrt((out.var(axis=0) + truth.var(axis=0)) / n)
+    assert np.abs((out.mean(axis=0) - truth.mean(axis=0)) / error).max() < 4.5
+    assert out.var(axis=0) == pytest.approx(truth.var(axis=0), rel=4.5 * 2 / np.sqrt(n))
+    state, rest = (whole.columns[c.name].start for c in (found.state, found.rest))
+    both = [
+        np.mean(
+            (x[:, state : state + found.state.size] - x[:, state : state + found.state.size].mean(axis=0))
+            * (x[:, rest + found.effect] - x[:, rest + found.effect].mean(axis=0)),
+            axis=0,
+        )
+        for x in (out, truth)
+    ]
+    sd = np.sqrt(truth.var(axis=0))
+    width = sd[state : state + found.state.size] * sd[rest + found.effect]
+    assert np.abs((both[0] - both[1]) / width).max() < 4.5 * 2 / np.sqrt(n)
+
+
+def test_states_that_stand_elsewhere_too_are_left_alone():
+    df = table()
+    assert unmeasured.find(model(u=0.1).bind(df)) is None  # readings of their own
+    assert unmeasured.find(model(nu=4.0).bind(df)) is None  # rests with heavy tails
+    apart = rm.Model(
+        "y",
+        levels={"specimen": "piece"},
+        theory=rm.theory.Constant(),
+        material=[rm.material.Effect("polarity"), rm.material.Unresolved(by="solvent")],
+    )
+    assert unmeasured.find(apart.bind(df.assign(piece=np.arange(len(df))))) is None  # a state of each row beside an effect of several
