@@ -8,7 +8,6 @@ from scipy import integrate, stats
 import realmat as rm
 from realmat.engines.chains import private
 from realmat.engines.chains.blurred import Blurred
-from realmat.engines.exact import chained
 
 SETTINGS = [(0.0, 0.02, 1.0, 3.0), (1.3, 0.5, 0.4, 2.5), (-6.0, 0.3, 0.8, 4.0), (2.0, 1.5, 0.7, 40.0), (15.0, 0.1, 1.0, 3.0)]
 
@@ -94,7 +93,7 @@ def test_what_is_integrated_out_changes_no_answer(monkeypatch):
     """Means within 4.5 Monte Carlo errors (of some 110 comparisons), spreads within 20 %, of chains that hold the effects."""
     df = _table()
     with_them = _model().fit(df, seed=1, draws=500, progress=False)
-    monkeypatch.setattr(chained, "find", lambda problem: None)
+    monkeypatch.setattr(private, "find", lambda problem: None)
     without = _model().fit(df, seed=2, draws=500, progress=False)
     a, b = with_them.tree["posterior"], without.tree["posterior"]
     assert set(a.data_vars) == set(b.data_vars)
