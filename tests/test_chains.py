@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import densities
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from realmat.algebra.space import Space
 from realmat.engines.chains import agreement
 from realmat.engines.chains.coordinates import Coordinates, Passed
 from realmat.engines.chains.derived import Derived
+from realmat.engines.chains.hamilton import halved
 from realmat.engines.chains.target import Target
 from realmat.engines.exact import sample
 from realmat.terms.priors import Prior
@@ -168,6 +171,17 @@ def test_effects_follow_the_hyperparameters_along_their_mode(name):
         q = np.concatenate([np.linalg.solve(coordinates.root, moves), np.zeros((target.system.size, target.space.size))])
         sizes[step] = np.abs(target.at(*coordinates.place(q))[2] - there).max()
     assert sizes[1e-3] < 0.02 * sizes[1e-2]
+
+
+def test_halves_of_the_chains_are_worth_what_all_are():
+    target, thetas, _ = targeted(bound("limits and tails"))
+    coordinates = Coordinates(target, thetas[:, 0], np.zeros((target.system.size, 1)))
+    q = 0.5 * np.random.default_rng(6).standard_normal((sum(coordinates.size), 7))
+    value, slope = coordinates.at(q)
+    with ThreadPoolExecutor(2) as pool:
+        for found in (halved(coordinates.at, pool)(q), halved(coordinates.at, None)(q)):
+            assert found[0] == pytest.approx(value, rel=1e-12)
+            assert found[1] == pytest.approx(slope, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("apart", [1.0, 30.0])

@@ -1,4 +1,4 @@
-"""Coordinates in which the posterior is nearly standard normal: psi by the chains' covariance, effects by what their rows tell.
+"""Coordinates in which the posterior is nearly standard normal: psi by what chains saw of it, effects by what their rows tell.
 
 z = centre + C u,   beta = mode + F (z - centre) + L'^-1 w,   with z the coordinates of psi (`Populations`), P = L L' the precision
 of the effects at the centre, each row standing for a normal one of its weight, and F how their mode follows psi. P is sparse, and so is
