@@ -18,7 +18,7 @@ import realmat as rm
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "_static" / "pictures"
-PIECES = {"formation_enthalpy": "NiO"}  # by default the piece whose gap is largest
+PIECES = {"formation_enthalpy": "NiO", "absorption": 11}  # by default the piece whose gap is largest
 PROPERTIES = {"steels": "fatigue_strength", "alloys": "yield_strength"}  # of several, the one whose budget is drawn
 PARTS = {"absorption": ("dye", 12)}  # of tables whose fit is long, the pieces with so many rows
 DPI, COLOURS = 130, 96
