@@ -151,13 +151,13 @@ class Sampler:
         """Some iterations that learn the step, then new coordinates."""
         for _ in range(length):
             self.running.move(adapt=True)
-            self._pass()
+            self._pass(self.coordinates.psi(self.running.q))
             bar.advance()
         self.stages.append(length)
         self._learn()
 
-    def _pass(self) -> None:
-        self._passed.append((self.coordinates.psi(self.running.q), self.running.slope[: self.target.space.size]))
+    def _pass(self, theta: np.ndarray) -> None:
+        self._passed.append((theta, self.running.slope[: self.target.space.size]))
 
     def _learn(self) -> None:
         """New coordinates from the later half of where chains have been since they had these."""
@@ -179,8 +179,9 @@ class Sampler:
             while True:
                 for _ in range(length - len(trace.seen)):
                     self.running.move()
-                    self._pass()
-                    trace.put(*self.coordinates.effects(self.running.q))
+                    theta, b = self.coordinates.effects(self.running.q)
+                    self._pass(theta)
+                    trace.put(theta, b)
                     bar.advance()
                 apart, joined, ess = trace.judge(self.chains)
                 if (ess >= goal and apart < _NEAR and joined < _AGREED) or length >= most:

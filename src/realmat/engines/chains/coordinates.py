@@ -178,7 +178,7 @@ class Coordinates:
 
     def psi(self, q: np.ndarray) -> np.ndarray:
         """theta of shape (size, n)."""
-        return self.target.populations.plain(self.place(q)[0])[0]
+        return self.target.populations.plain(self.centre[:, None] + self.root @ q[: self.size[0]])[0]
 
     def effects(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """theta of shape (size, n) and b of shape (coefficients, n), elimination order, from the system's reference."""

@@ -20,6 +20,7 @@ from realmat.algebra.batching import Batch
 from realmat.engines.chains.derived import Derived
 from realmat.engines.chains.rows import RowsTarget
 
+FEW = 40  # effects up to which it matters what they have in common
 _FIXED = 32  # coefficients beside effects that are looked at
 
 
@@ -130,7 +131,7 @@ class Balance:
 
 
 def balances(system: System, rows: list[RowsTarget], hierarchical: Collection[str]) -> list[Balance]:
-    """For every block of effects the coefficients of fixed width beside which rows read it as it stands."""
+    """For every block of few effects the coefficients of fixed width beside which rows read it as it stands: many have little in common."""
     parents = {part.coefficients for block in system.problem.coefficients for part in block.mean_parts}
     precision = np.zeros(system.size)  # of coefficients of fixed width
     for c in system.problem.coefficients:
@@ -146,7 +147,7 @@ def balances(system: System, rows: list[RowsTarget], hierarchical: Collection[st
             continue
         for name in hierarchical:
             columns = system.place[system.columns[name]]
-            if matrix[:, columns].nnz and not precision[columns].any():
+            if len(columns) <= FEW and matrix[:, columns].nnz and not precision[columns].any():
                 out.append(Balance(one, name, own, columns, matrix[:, own].tocsr(), matrix[:, columns].tocsr(), precision[own]))
     return out
 

@@ -25,7 +25,6 @@ from realmat.engines.chains.populations import Populations
 from realmat.engines.chains.rows import RowsTarget
 from realmat.terms.term import Coefficients
 
-_TOGETHER = 40  # effects up to which it is seen what rows tell of their sums and differences
 STEP = 1e-4  # of differences of the gradient
 
 
@@ -49,7 +48,7 @@ class _Block:
         self.told, self.axes = np.zeros((len(self.where), 1)), None
         if away is None:
             return
-        if self.sd.scalar and 1 < len(self.where) <= _TOGETHER:
+        if self.sd.scalar and 1 < len(self.where) <= shears.FEW:
             variance, self.axes = np.linalg.eigh(away @ away.T / away.shape[1])
             self.told = np.maximum(1 / variance - 1 / np.square(sd[0]), 0.0)[:, None]
         else:
