@@ -172,6 +172,26 @@ def test_others_take_over_when_weights_are_not_trusted(few, method, monkeypatch)
         assert abs(a.mean() - b.mean()) < 4.5 * error
 
 
+def test_even_weights_in_chains_that_are_too_short_get_longer_ones(dyestuff_fit, monkeypatch):
+    """The first four looks at the draws find them wanting; those of chains four times as long tell the same as a fit of before."""
+    looks: list[int] = []
+
+    def apart(thetas):
+        looks.append(thetas.shape[1])
+        return "R-hat 1.02" if len(looks) <= 4 else ""
+
+    monkeypatch.setattr(exact, "_apart", apart)
+    fit = dyestuff_fit.model.fit(dyestuff(), draws=1000, seed=2, progress=False)
+    assert fit.facts["thinned"] == 4
+    assert fit.facts["method"] == dyestuff_fit.facts["method"]
+    assert looks == [1000] * 5
+    for name in ("unresolved_batch_scale", "noise_scale", "unresolved_batch"):
+        ours, before = (f.tree["posterior"][name].values.reshape(4, f.facts["draws"], -1) for f in (fit, dyestuff_fit))
+        for k in range(ours.shape[-1]):
+            error = np.hypot(*(array_stats.mcse(x[..., k], method="mean") for x in (ours, before)))
+            assert abs(ours[..., k].mean() - before[..., k].mean()) < 4.5 * error, name
+
+
 def test_interrupt_keeps_draws(monkeypatch):
     """Ctrl-C while drawing: what is complete in every chain is kept, and the fit says so."""
     original, calls = Progress.advance, []
