@@ -15,7 +15,7 @@ from test_algebra import LEVELS, MODELS, layered
 import realmat as rm
 from realmat.algebra import System
 from realmat.algebra.space import Space
-from realmat.engines.chains import agreement
+from realmat.engines.chains import Sampler, Start, agreement
 from realmat.engines.chains.coordinates import Coordinates, Passed
 from realmat.engines.chains.derived import Derived
 from realmat.engines.chains.hamilton import halved
@@ -182,6 +182,16 @@ def test_halves_of_the_chains_are_worth_what_all_are():
         for found in (halved(coordinates.at, pool)(q), halved(coordinates.at, None)(q)):
             assert found[0] == pytest.approx(value, rel=1e-12)
             assert found[1] == pytest.approx(slope, rel=1e-9, abs=1e-9)
+
+
+def test_what_chains_passed_keeps_no_slopes_of_effects():
+    """Of every iteration as many numbers as there are hyperparameters: a view would keep those of all effects for as long."""
+    problem = bound("limits and tails")
+    system, space = System(problem, eliminate=False), Space(problem.params)
+    sampler = Sampler(system, space, Start(space.start(), 0.3 * np.eye(space.size)), seed=1, chains=4)
+    sampler.running.move()
+    sampler._pass(sampler.coordinates.psi(sampler.running.q))
+    assert all(x.base is None or x.base.size <= 2 * space.size * sampler.count for x in sampler._passed[0])
 
 
 @pytest.mark.parametrize("apart", [1.0, 30.0])

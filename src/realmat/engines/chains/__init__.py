@@ -157,7 +157,7 @@ class Sampler:
         self._learn()
 
     def _pass(self, theta: np.ndarray) -> None:
-        self._passed.append((theta, self.running.slope[: self.target.space.size]))
+        self._passed.append((theta, self.running.slope[: self.target.space.size].copy()))  # a view would keep the slopes of all effects
 
     def _learn(self) -> None:
         """New coordinates from the later half of where chains have been since they had these."""
