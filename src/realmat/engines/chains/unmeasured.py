@@ -14,8 +14,8 @@ import numpy as np
 from scipy import sparse
 
 from realmat.algebra import System
+from realmat.algebra.batching import Batched
 from realmat.algebra.space import Space
-from realmat.engines.chains.derived import Derived
 from realmat.terms.problem import Problem
 from realmat.terms.term import Coefficients, Function, Piece, Values, evaluate
 
@@ -37,7 +37,7 @@ class Unmeasured:
             flat[:, system.columns[name]] = b[..., where].reshape(len(flat), -1)
         values = space.many(thetas.reshape(len(flat), -1))[0]
         of_state, of_rest, slope = (
-            Derived(function, values).at(values, len(flat))[0].T for function in (self.state.sd, self.rest.sd, self.slope)
+            np.atleast_2d(Batched(function)(values, len(flat))).T for function in (self.state.sd, self.rest.sd, self.slope)
         )
         own, at = of_rest if of_rest.shape[1] == 1 else of_rest[:, self.effect], system.columns[self.rest.name].start + self.effect
         mean = sum(flat[:, system.columns[name]] @ matrix.T for name, matrix in self.state.parents)

@@ -146,6 +146,8 @@ def _longer(explored: Explored, asked: Asked, store: Store, facts: Mapping[str, 
     draws, chains = asked.draws, asked.chains
     with Progress(asked.progress, "drawing longer chains", _TIMES * draws * chains) as bar:
         proposals = chain.evaluate(explored, _TIMES * draws, chains, asked.seed + _ATTEMPTS, None, bar.advance)
+    if proposals.done < 2 * _TIMES:
+        raise KeyboardInterrupt  # too few to hand on
     index, accepted = (x[:, _TIMES - 1 :: _TIMES] for x in chain.accept(proposals, asked.seed))
     thetas = np.take_along_axis(proposals.thetas, index[..., None], axis=1)
     facts = {**facts, "evaluations": explored.density.evaluations, "method": _METROPOLIS, "thinned": _TIMES}
