@@ -1,8 +1,8 @@
 """Hamiltonian chains side by side, over psi and effects together: for what importance sampling on psi does not settle.
 
-It needs the plain joint density and its gradient, nothing integrated out, so that rows of any density are one road. Warm-up goes in
-short stages, each from the chains of the one before: where effects are centred, by what psi and effects are whitened, the step. Then it
-runs until the draws asked for are worth enough, judged by R-hat and the effective sample size of the chains themselves.
+It needs the plain joint density and its gradient and integrates nothing out by itself, so that rows of any density are one road. Warm-up
+goes in short stages, each from the chains of the one before: where effects are centred, by what psi and effects are whitened, the step.
+Then it runs until the draws asked for are worth enough, judged by R-hat and the effective sample size of the chains themselves.
 """
 
 from __future__ import annotations

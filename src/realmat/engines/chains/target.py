@@ -1,11 +1,11 @@
 """log p(theta, b | y) and its gradient, for many chains at once: the plain joint density, in coordinates that suit Hamiltonian moves.
 
 Coordinates of the effects are beta, with b = beta at a reference psi. Elsewhere an effect keeps its distance from its prior mean in units
-of what its own standard deviation would be with its prior and its rows, ``v(psi) = sd / sqrt(1 + told sd^2)``, `told` being the information
-of the rows at the reference: non-centred where they say little, centred where they say much, and non-centred again as sd goes to zero
-(Papaspiliopoulos, Roberts & Skoeld, Statistical Science 22, 59, 2007, whose power of sd is the tangent of this). Coordinates of psi are
-treated alike where a hyperparameter has a population (`Populations`): z, with theta = z at the reference. `shears` does more where a
-hyperparameter scales effects.
+of what its own standard deviation would be with its prior and its rows, ``v(psi) = sd / sqrt(1 + told sd^2)``, `told` being what all rows
+tell of it at the reference, other effects unknown too: non-centred where that is little, centred where it is much, and non-centred again
+as sd goes to zero (Papaspiliopoulos, Roberts & Skoeld, Statistical Science 22, 59, 2007, whose power of sd is the tangent of this).
+Coordinates of psi are treated alike where a hyperparameter has a population (`Populations`): z, with theta = z at the reference. `shears`
+says what takes up what hyperparameters add.
 """
 
 from __future__ import annotations
