@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import cho_solve, lapack
+from scipy.linalg import cho_solve, lapack, solve_triangular
 
 from realmat.algebra import System, kernels
 from realmat.algebra.conditional import NOT_IDENTIFIED
@@ -252,6 +252,11 @@ class Inverse:
         prior = centred.T @ sparse.diags(1 / model.prior_sd(p) ** 2) @ centred
         self.factor = _Factor(model.system.pattern, prior + self.a.T @ self.a.multiply(self.weight[:, None]))
 
+    @property
+    def diagonal(self) -> np.ndarray:
+        """Of V^-1, shape (rows,)."""
+        return np.maximum(self.weight - self.weight**2 * self.factor.variances(self.a), 0.0)
+
     def __call__(self, z: np.ndarray) -> np.ndarray:
         scaled = self.weight[:, None] * z
         scaled -= self.weight[:, None] * (self.a @ self.factor.solve(self.a.T @ scaled))
@@ -286,3 +291,18 @@ class _Factor:
             z[pattern.lead :] = cho_solve((self._trailing, True), z[pattern.lead :])
         kernels.backward_many(self._x, pattern.ptr, pattern.rows, pattern.lead, z)
         return z[pattern.place]
+
+    def variances(self, matrix: sparse.csr_matrix) -> np.ndarray:
+        """The diagonal of X M^-1 X', M being the matrix, shape (rows of X,)."""
+        pattern, out = self._pattern, np.zeros(matrix.shape[0])
+        step = max(1, _NUMBERS // max(pattern.dense, 1))
+        for start in range(0, len(out), step):
+            some = matrix[start : start + step]
+            arrays = (some.indptr.astype(np.int32), pattern.place[some.indices].astype(np.int32), some.data.astype(float))
+            ptr, _, half, trailing = kernels.spread(*arrays, self._x, pattern.ptr, pattern.rows, pattern.lead, pattern.size)
+            row = np.repeat(np.arange(some.shape[0]), np.diff(ptr))
+            out[start : start + step] = np.bincount(row, weights=half**2, minlength=some.shape[0])
+            if pattern.dense:
+                half = solve_triangular(self._trailing, trailing.T, lower=True)
+                out[start : start + step] += np.einsum("ij,ij->j", half, half)
+        return out

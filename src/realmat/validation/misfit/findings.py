@@ -11,7 +11,7 @@ from realmat.posterior.draws import Posterior
 from realmat.validation.misfit import marginal
 from realmat.validation.misfit.pivots import Layer, Pivots, pivots
 from realmat.validation.misfit.questions import questions
-from realmat.validation.misfit.statistics import Apart, Groups, Line, SpreadLine, Statistic, Tails
+from realmat.validation.misfit.statistics import Apart, Groups, Line, Sample, SpreadLine, Statistic, Tails
 
 RATE = 0.02  # of fits of a right model that have any finding
 _DRAWS, _FEW = 20, 5  # posterior draws, of everything and of hyperparameters alone
@@ -156,7 +156,7 @@ class Null:
     def __init__(self, found: Pivots, asked: list[Statistic]) -> None:
         self.asked = asked
         alike = all(own is found.null[0] for own in found.null)
-        scores = [np.stack([s.scores(own[s.layer]) for s in asked], axis=1) for own in (found.null[:1] if alike else found.null)]
+        scores = [_scores(own, asked) for own in (found.null[:1] if alike else found.null)]
         every = np.concatenate(scores)
         self.mean, self.sd = every.mean(axis=0), np.maximum(every.std(axis=0), 1e-9)
         self.largest = [np.sort(((own - self.mean) / self.sd).max(axis=1)) for own in scores]
@@ -171,4 +171,15 @@ class Null:
     def scores(self, which: int, layers: Sequence[Layer]) -> np.ndarray:
         """Of one question at each posterior draw, standard normal if the model is right."""
         statistic = self.asked[which]
-        return (statistic.scores(layers[statistic.layer].z) - self.mean[which]) / self.sd[which]
+        return (statistic.scores(Sample(layers[statistic.layer].z)) - self.mean[which]) / self.sd[which]
+
+
+def _scores(layers: Sequence[np.ndarray], asked: Sequence[Statistic]) -> np.ndarray:
+    """Of all questions to pivots of every layer, shape (n, questions); a layer's sums are kept no longer than its questions are asked."""
+    out = np.empty((len(layers[0]), len(asked)))
+    for k, z in enumerate(layers):
+        sample = Sample(z)
+        for j, statistic in enumerate(asked):
+            if statistic.layer == k:
+                out[:, j] = statistic.scores(sample)
+    return out

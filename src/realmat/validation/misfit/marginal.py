@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -80,45 +81,67 @@ class _At:
         self.cell, cells = problem.cell, len(problem.response_rows.y)
         self.of_row, self.count = problem.table.count, problem.response_rows.count  # measurements that a row and a cell stand for
         self.noise = variance[:cells][self.cell] / self.of_row
+        self.several = np.flatnonzero(self.of_row < self.count[self.cell])  # rows beside others in their cell
         b = propagate(self.linked, self.sd[:, None] * rng.standard_normal((len(self.sd), simulated)))
-        others = np.sqrt(variance / model.count)[:, None] * rng.standard_normal((model.size, simulated))
-        rows = np.sqrt(self.noise)[:, None] * rng.standard_normal((len(self.cell), simulated))
-        mean, within = self._by_cell(rows)
-        others[:cells] = mean
-        measured = np.concatenate([r.y for r in problem.rows]) - model.mean(p)
-        means = np.column_stack([self.design @ b + others, measured])
-        self.scores = self._solved(means, np.column_stack([within, problem.g - problem.response_rows.y[self.cell]]))
-        self.typical = [np.sqrt(np.mean(part[:, :-1] ** 2, axis=1)) for part in self._parts(*self.scores)]
+        means = np.empty((model.size, simulated + 1))
+        means[:, :-1] = np.sqrt(variance / model.count)[:, None] * rng.standard_normal((model.size, simulated))
+        means[:, :-1] += self.design @ b
+        means[:, -1] = np.concatenate([r.y for r in problem.rows]) - model.mean(p)
+        within = np.empty((len(self.several), simulated + 1))
+        within[:, :-1] = np.sqrt(self.noise[self.several])[:, None] * rng.standard_normal((len(self.several), simulated))
+        within[:, -1] = problem.g[self.several]
+        self.scores = self._solved(means, self._by_cell(within)[1])
+        self.variance = self._variances()
 
-    def _by_cell(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean of each cell, and what is left of each row."""
-        each = self.of_row / self.count[self.cell]
-        mean = sparse.csr_matrix((each, (self.cell, np.arange(len(self.cell)))), shape=(len(self.count), len(self.cell))) @ rows
-        return np.asarray(mean), rows - mean[self.cell]
+    @cached_property
+    def _averaging(self) -> sparse.csr_matrix:
+        """Means of cells of rows beside others, shape (cells, such rows)."""
+        cell = self.cell[self.several]
+        each = self.of_row[self.several] / self.count[cell]
+        return sparse.csr_matrix((each, (cell, np.arange(len(cell)))), shape=(len(self.count), len(cell)))
+
+    def _by_cell(self, several: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean of each cell, of rows beside others, and what is left of each such row."""
+        mean = np.asarray(self._averaging @ several)
+        return mean, several - mean[self.cell[self.several]]
 
     def _solved(self, means: np.ndarray, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """V^-1 of values given as means of cells (and other measured rows) and as rests of rows: by row, and by cell."""
+        """V^-1 of values given as means of cells (and other measured rows) and as rests of rows beside others: by row, and by cell."""
         e = self.inverse(means)
-        shared = (e[: len(self.count)] / self.count[:, None])[self.cell] * self.of_row[:, None]
-        return shared + within / self.noise[:, None], e
+        rows = (e[: len(self.count)] / self.count[:, None])[self.cell] * self.of_row[:, None]
+        rows[self.several] += within / self.noise[self.several, None]
+        return rows, e
 
-    def _parts(self, rows: np.ndarray, e: np.ndarray) -> list[np.ndarray]:
-        moves = propagate(self.linked.T, self.design.T @ e)
+    def _moves(self, e: np.ndarray) -> np.ndarray:
+        return propagate(self.linked.T, self.design.T @ e)
+
+    def _variances(self) -> list[np.ndarray]:
+        """Of the scores of each layer if the model is right: of V^-1, and of B' V^-1 B = S^-2 - S^-2 Var(independent parts | y) S^-2."""
+        share = self.of_row / self.count[self.cell]
+        rows = share**2 * self.inverse.diagonal[: len(self.count)][self.cell] + (1 - share) / self.noise
+        precision = 1 / self.sd**2
+        independent = sparse.identity(len(self.sd), format="csr") - self.linked
+        moves = np.maximum(precision - precision**2 * self.inverse.factor.variances(independent), 0.0)
         return [rows, *(moves[where] for where in self.columns)]
 
     def standardised(self, directions: np.ndarray | None = None) -> list[np.ndarray]:
         """Scores of each layer over their standard deviations, shape (simulated + 1, size); without directions of shape (rows, n)."""
-        rows, e = self.scores
+        (rows, e), variance = self.scores, self.variance
         if directions is not None:
-            mean, within = self._by_cell(directions)
             padded = np.zeros((self.model.size, directions.shape[1]))
+            mean, within = self._by_cell(directions[self.several])
             padded[: len(mean)] = mean
+            alone = np.delete(np.arange(len(directions)), self.several)
+            padded[self.cell[alone]] = directions[alone]
             u, solved = self._solved(padded, within)
-            taken = np.linalg.pinv(directions.T @ u) @ (directions.T @ rows)
-            rows, e = rows - u @ taken, e - solved @ taken
+            inner = np.linalg.pinv(directions.T @ u)
+            taken = inner @ (directions.T @ rows)
+            rows, e, moved = rows - u @ taken, e - solved @ taken, self._moves(solved)
+            less = [u, *(moved[where] for where in self.columns)]
+            variance = [v - np.einsum("ij,jk,ik->i", part, inner, part) for v, part in zip(variance, less, strict=True)]
+        moves = self._moves(e)
         out = []
-        for part, typical in zip(self._parts(rows, e), self.typical, strict=True):
-            sd = np.sqrt(np.mean(part[:, :-1] ** 2, axis=1))
-            there = sd > _NOTHING * typical
-            out.append((part * np.where(there, 1 / np.where(there, sd, 1.0), 0.0)[:, None]).T)
+        for part, v, whole in zip([rows, *(moves[where] for where in self.columns)], variance, self.variance, strict=True):
+            there = v > _NOTHING**2 * whole
+            out.append(np.ascontiguousarray((part * np.where(there, 1 / np.sqrt(np.where(there, v, 1.0)), 0.0)[:, None]).T))
         return out
