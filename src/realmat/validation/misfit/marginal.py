@@ -7,7 +7,7 @@ simulated y, sent the same way. What was found is taken out as a coefficient wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +22,8 @@ from realmat.terms.term import Values
 from realmat.validation.misfit.pivots import Layer, Pivots, level_of, rows_of
 
 _NUMBERS = 8_000_000  # of simulated rows held at once
-_SIMULATED = (60, 200)  # at each draw of hyperparameters, least and most
+_BLOCK = 8  # simulated tables that are sent through the algebra together
+_SIMULATED = (40, 200)  # at each draw of hyperparameters, least and most: together enough to tell RATE by
 _NOTHING = 1e-6  # of a score's standard deviation: what rounding leaves of one that was taken out
 
 
@@ -82,16 +83,23 @@ class _At:
         self.of_row, self.count = problem.table.count, problem.response_rows.count  # measurements that a row and a cell stand for
         self.noise = variance[:cells][self.cell] / self.of_row
         self.several = np.flatnonzero(self.of_row < self.count[self.cell])  # rows beside others in their cell
-        b = propagate(self.linked, self.sd[:, None] * rng.standard_normal((len(self.sd), simulated)))
-        means = np.empty((model.size, simulated + 1))
-        means[:, :-1] = np.sqrt(variance / model.count)[:, None] * rng.standard_normal((model.size, simulated))
-        means[:, :-1] += self.design @ b
-        means[:, -1] = np.concatenate([r.y for r in problem.rows]) - model.mean(p)
-        within = np.empty((len(self.several), simulated + 1))
-        within[:, :-1] = np.sqrt(self.noise[self.several])[:, None] * rng.standard_normal((len(self.several), simulated))
-        within[:, -1] = problem.g[self.several]
-        self.scores = self._solved(means, self._by_cell(within)[1])
+        self.rows, self.e = np.empty((simulated + 1, len(self.cell))), np.empty((simulated + 1, model.size))
+        for where in _blocks(simulated):
+            self._put(where, *self._simulated(rng, variance, where.stop - where.start))
+        measured = np.concatenate([r.y for r in problem.rows]) - model.mean(p)
+        self._put(slice(simulated, None), measured[:, None], self._by_cell(problem.g[self.several, None])[1])
         self.variance = self._variances()
+
+    def _simulated(self, rng: np.random.Generator, variance: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tables of a right model less its mean: means of cells (and other measured rows), and rests of rows beside others."""
+        b = propagate(self.linked, self.sd[:, None] * rng.standard_normal((len(self.sd), n)))
+        means = self.design @ b + np.sqrt(variance / self.model.count)[:, None] * rng.standard_normal((self.model.size, n))
+        within = np.sqrt(self.noise[self.several])[:, None] * rng.standard_normal((len(self.several), n))
+        return means, self._by_cell(within)[1]
+
+    def _put(self, where: slice, means: np.ndarray, within: np.ndarray) -> None:
+        rows, e = self._solved(means, within)
+        self.rows[where], self.e[where] = rows.T, e.T
 
     @cached_property
     def _averaging(self) -> sparse.csr_matrix:
@@ -113,7 +121,8 @@ class _At:
         return rows, e
 
     def _moves(self, e: np.ndarray) -> np.ndarray:
-        return propagate(self.linked.T, self.design.T @ e)
+        """Scores of moving coefficients, shape (n, coefficients), from e of shape (n, size)."""
+        return np.concatenate([propagate(self.linked.T, self.design.T @ e[where].T).T for where in _blocks(len(e))])
 
     def _variances(self) -> list[np.ndarray]:
         """Of the scores of each layer if the model is right: of V^-1, and of B' V^-1 B = S^-2 - S^-2 Var(independent parts | y) S^-2."""
@@ -126,7 +135,7 @@ class _At:
 
     def standardised(self, directions: np.ndarray | None = None) -> list[np.ndarray]:
         """Scores of each layer over their standard deviations, shape (simulated + 1, size); without directions of shape (rows, n)."""
-        (rows, e), variance = self.scores, self.variance
+        rows, e, variance = self.rows, self.e, self.variance
         if directions is not None:
             padded = np.zeros((self.model.size, directions.shape[1]))
             mean, within = self._by_cell(directions[self.several])
@@ -135,13 +144,18 @@ class _At:
             padded[self.cell[alone]] = directions[alone]
             u, solved = self._solved(padded, within)
             inner = np.linalg.pinv(directions.T @ u)
-            taken = inner @ (directions.T @ rows)
-            rows, e, moved = rows - u @ taken, e - solved @ taken, self._moves(solved)
-            less = [u, *(moved[where] for where in self.columns)]
-            variance = [v - np.einsum("ij,jk,ik->i", part, inner, part) for v, part in zip(variance, less, strict=True)]
+            taken, moved = rows @ directions @ inner, self._moves(solved.T)
+            rows, e = rows - taken @ u.T, e - taken @ solved.T
+            less = [u.T, *(moved[:, where] for where in self.columns)]
+            variance = [v - np.einsum("ji,jk,ki->i", part, inner, part) for v, part in zip(variance, less, strict=True)]
         moves = self._moves(e)
         out = []
-        for part, v, whole in zip([rows, *(moves[where] for where in self.columns)], variance, self.variance, strict=True):
+        for part, v, whole in zip([rows, *(moves[:, where] for where in self.columns)], variance, self.variance, strict=True):
             there = v > _NOTHING**2 * whole
-            out.append(np.ascontiguousarray((part * np.where(there, 1 / np.sqrt(np.where(there, v, 1.0)), 0.0)[:, None]).T))
+            out.append(part * np.where(there, 1 / np.sqrt(np.where(there, v, 1.0)), 0.0))
         return out
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    """Some tables at a time, which stay in the cache."""
+    return (slice(start, min(start + _BLOCK, size)) for start in range(0, size, _BLOCK))
