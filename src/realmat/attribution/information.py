@@ -6,8 +6,8 @@ With all measured rows y ~ N(mu(psi), V(psi)) after the coefficients are integra
 
 Coordinates are logarithms of positive parameters; others are counted in their own size, or in prior standard deviations where those are
 smaller. One unit is then a factor e, or as much as there is. V is applied, never formed: prior covariances are sparse, and V^-1 is
-Woodbury's identity with the sparse factor of the exact engine. Traces are exact for small designs and estimated from random signs for large ones
-(Hutchinson, Commun. Stat. Simul. Comput. 18, 1059, 1989), which leaves directions that the design cannot see at exactly zero.
+Woodbury's identity with the sparse factor of the exact engine. Traces are exact for small designs and estimated from random signs for
+large ones (Hutchinson, Commun. Stat. Simul. Comput. 18, 1059, 1989), which leaves directions that the design cannot see at exactly zero.
 """
 
 from __future__ import annotations
