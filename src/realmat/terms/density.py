@@ -131,8 +131,8 @@ class Evaluated(ABC):
         The densities that most rows have do it in one loop.
         """
         found = self.derivatives(y, eta, {name: groups[name].by_row(value) for name, value in own.items()})
-        every = {name: np.broadcast_to(value, eta.shape) for name, value in found.own.items()}
-        return Summed(found.log.sum(axis=0), found.eta, {name: groups[name].sums(value) for name, value in every.items()})
+        every = {name: np.broadcast_to(x, (len(groups[name].of_row), eta.shape[1])) for name, x in found.own.items()}
+        return Summed(found.log.sum(axis=0), found.eta, {name: groups[name].sums(x) for name, x in every.items()})
 
     def log(self, y: Array, eta: Array, own: Own) -> Array:
         """Log density, shape (rows, chains)."""
