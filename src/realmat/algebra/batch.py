@@ -203,7 +203,7 @@ class BatchConditional:
     def completed(self, b: np.ndarray) -> np.ndarray:
         """A draw at each psi from standard normals `b` of shape (n, coefficients), which it overwrites."""
         self.centred(b)
-        return self._system.frame.back(np.asarray(batch_kernels.natural(b, self._system.place, self._system.shift)))
+        return self._system.back(np.asarray(batch_kernels.natural(b, self._system.place, self._system.shift)))
 
     def centred(self, b: np.ndarray) -> None:
         """Turn standard normals (n, coefficients) into draws of b - b0, in elimination order, in place."""

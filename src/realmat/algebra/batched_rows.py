@@ -9,13 +9,13 @@ from realmat.algebra.row_block import RowBlock
 
 
 class BatchedRows:
-    """What a block of rows has from psi, for a batch: scales, offsets (from the reference, or as declared), and variances by key."""
+    """What a block of rows has from psi, for a batch: scales, offsets, and variances by key."""
 
-    def __init__(self, row_block: RowBlock, declared: bool = False) -> None:
+    def __init__(self, row_block: RowBlock) -> None:
         self.row_block = row_block
         self._noise = Batched(row_block.noise.scales) if row_block.noise.scales is not None else None
         self._scales = [Batched(1.0 if scale is None else scale) for scale in row_block.scales]
-        self._offsets = [Batched(offset) for offset in (row_block.own_offsets if declared else row_block.offsets)]
+        self._offsets = [Batched(offset) for offset in row_block.offsets]
 
     def variance(self, values: Batch, n: int) -> np.ndarray:
         """Variance of a single measurement by key, shape (n, keys)."""

@@ -67,9 +67,10 @@ def _pivots(x: Array, ptr: Array, lead: int, d: int, inverse: Array, root: Array
 
 
 @njit(**FAST)
-def _eliminate(z: Array, j: int, x: Array, start: int, below: Array, inverse: Array, root: Array, half: Array, at: int) -> None:
+def _eliminate(
+    z: Array, j: int, x: Array, start: int, below: Array, inverse: Array, root: Array, half: Array, at: int, ratio: Array
+) -> None:
     """Carry entry j of z down column j, whose rows are `below`; what it leaves in the square root goes to ``half[at]``."""
-    ratio = np.empty((1, LANES))
     set_product(ratio, 0, z, j, inverse, j, -1.0)
     for k in range(len(below)):
         add_product(z, below[k], ratio, 0, x, start + 1 + k, 1.0)
@@ -165,7 +166,7 @@ def covariances(
     size = members.shape[1]
     half, starts = np.empty((_longest(members, reach_ptr, d), LANES)), np.empty(size, np.int64)
     z, inverse, root = np.zeros((lead + d, LANES)), np.empty((lead + d, LANES)), np.empty((lead + d, LANES))
-    trailing = np.arange(lead, lead + d).astype(np.int32)
+    trailing, ratio = np.arange(lead, lead + d).astype(np.int32), np.empty((1, LANES))
     for b in range(len(xs)):
         x = xs[b]
         _pivots(x, ptr, lead, d, inverse, root)
@@ -179,11 +180,11 @@ def covariances(
                 for q in range(reach_ptr[r], reach_ptr[r + 1]):
                     j = reach[q]
                     if j >= 0:
-                        _eliminate(z, j, x, ptr[j] + j, rows[ptr[j] : ptr[j + 1]], inverse, root, half, at)
+                        _eliminate(z, j, x, ptr[j] + j, rows[ptr[j] : ptr[j + 1]], inverse, root, half, at, ratio)
                         at += 1
                 for c in range(d):
                     start = ptr[lead] + lead + c * (d + 1)
-                    _eliminate(z, lead + c, x, start, trailing[c + 1 :], inverse, root, half, at)
+                    _eliminate(z, lead + c, x, start, trailing[c + 1 :], inverse, root, half, at, ratio)
                     at += 1
             for a in range(size):
                 for c in range(a, size):

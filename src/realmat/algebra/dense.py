@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from realmat.algebra.system import System
 from realmat.terms.problem import Problem
-from realmat.terms.term import Coefficients, Values, evaluate
+from realmat.terms.term import Coefficients, Values, evaluate, side_by_side
 
 
 def prior(problem: Problem, p: Values) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of all coefficients a priori, shapes (n,) and (n, n), parents resolved."""
-    columns = System(problem).columns
-    size = sum(block.size for block in problem.coefficients)
+    columns, size = side_by_side(problem.coefficients)
     # b = mean + K b + sd * e  with K strictly "downwards": (I - K) b = mean + sd e
     k, mean, sd = np.zeros((size, size)), np.zeros(size), np.zeros(size, dtype=np.longdouble)
     for block in problem.coefficients:
@@ -31,8 +29,7 @@ def _sd(block: Coefficients, p: Values) -> np.ndarray:
 
 def measured(problem: Problem, p: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Values, design, noise variances of all measured rows (a cell is one row), and the log density of the within-cell deviations."""
-    columns = System(problem).columns
-    size = sum(block.size for block in problem.coefficients)
+    columns, size = side_by_side(problem.coefficients)
     ys, designs, variances, rest = [], [], [], 0.0
     for rows in problem.rows:
         design = np.zeros((len(rows.y), size))

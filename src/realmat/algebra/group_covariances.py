@@ -34,7 +34,7 @@ class GroupCovariances:
 
     def __init__(self, system: System, matrix: sparse.csr_matrix, members: np.ndarray, scale_of: np.ndarray | None = None) -> None:
         self._members = np.ascontiguousarray(members, dtype=np.int64)
-        matrix, self._scale_of = system.frame.moved(matrix, scale_of)
+        matrix, self._scale_of = system.moved(matrix, scale_of)
         self._system, self._matrix = system, matrix
         size = members.shape[1]
         self._pair = np.zeros((size, size), dtype=int)
@@ -79,7 +79,7 @@ class GroupCovariances:
         if one is None:
             return np.full((*self._members.shape, self._members.shape[1]), np.nan)
         members, m, scale_of = self._used
-        half, dense = one.halves(sparse.csr_matrix((m.data * scales[scale_of], m.indices, m.indptr), shape=m.shape), centred=True)
+        half, dense = one.halves(sparse.csr_matrix((m.data * scales[scale_of], m.indices, m.indptr), shape=m.shape), inside=True)
         out = np.matmul(dense[members], dense[members].transpose(0, 2, 1))
         if half is not None:  # few coefficients have a dense root alone
             half.sort_indices()

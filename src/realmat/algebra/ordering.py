@@ -32,6 +32,8 @@ class Pattern:
         Columns eliminated one by one, and columns left to LAPACK.
     full : bool array of shape (lead,)
         Lead columns that hold all of the trailing block, with zeros where they did not reach it.
+    time : float
+        Nanoseconds that a factorisation is expected to take.
     """
 
     place: np.ndarray
@@ -40,6 +42,7 @@ class Pattern:
     rows: np.ndarray
     targets: np.ndarray
     full: np.ndarray
+    time: float
 
     @property
     def size(self) -> int:
@@ -107,7 +110,7 @@ class Pattern:
         if cost.pairs > _MOST_PAIRS or size - lead > 15_000:
             raise FitError("the design crosses too many large groups for the exact engine; use engine='nuts'.")
         ptr, rows = kernels.filled(ptr, rows, lead, size, full)
-        return cls(place, lead, ptr, rows, kernels.targets(ptr, rows, lead, size, full), full)
+        return cls(place, lead, ptr, rows, kernels.targets(ptr, rows, lead, size, full), full, cost.time)
 
 
 def _graph(matrices: Sequence[sparse.csr_matrix], size: int) -> sparse.csr_matrix:

@@ -39,10 +39,10 @@ class Response:
     """
 
     def __init__(self, system: System, cells: np.ndarray) -> None:
-        row_block = system.row_blocks[0]
+        row_block = system.declared[0]
         self.row_block, self.cells = row_block, cells
-        self._given = BatchedRows(row_block, declared=True)
-        declared, scale_of = row_block.own
+        self._given = BatchedRows(row_block)
+        declared, scale_of = row_block.matrix, row_block.scale_of
         ptr = declared.indptr
         size = np.diff(ptr)[cells]
         starts = np.concatenate([[0], np.cumsum(size)])

@@ -7,7 +7,7 @@ their Gram matrix is computed once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,10 +40,6 @@ class RowBlock:
         A b0 of the reference b0, already subtracted from `y`.
     least : array of shape (keys,) or float
         Least variance of rows whose noise is an inferred scale alone.
-    own : tuple of csr and int array
-        The matrix and the scales of its entries as they were declared: natural order, no column centred.
-    own_offsets : sequence of Function
-        The offsets before what a reference adds to them.
     """
 
     name: str
@@ -64,30 +60,31 @@ class RowBlock:
     latent: str = ""
     centre: np.ndarray | float = 0.0
     least: np.ndarray | float = 0.0
-    own: tuple[sparse.csr_matrix, np.ndarray] = field(init=False)
-    own_offsets: Sequence[Function] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.own, self.own_offsets = (self.matrix, self.scale_of), self.offsets
+    def framed(self, frame: Frame) -> RowBlock:
+        """The same rows with centred columns."""
+        matrix, scale_of = frame.moved(self.matrix, self.scale_of)
+        return replace(self, matrix=matrix, scale_of=scale_of)
 
-    def framed(self, frame: Frame, place: np.ndarray | None = None) -> RowBlock:
-        """The same rows with centred columns, and in another order: `place` says where each column goes."""
-        matrix, scale_of = frame.moved(*self.own)
-        if place is not None:
-            row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-            columns = place[matrix.indices]
-            order = np.lexsort((columns, row))
-            columns = columns[order].astype(np.int32)
-            matrix = sparse.csr_matrix((matrix.data[order], columns, matrix.indptr), shape=matrix.shape)
-            scale_of = scale_of[order]
-        out = replace(self, matrix=matrix, scale_of=scale_of)
-        out.own = self.own
-        return out
+    def placed(self, place: np.ndarray) -> RowBlock:
+        """The same rows with their columns in another order: `place` says where each column goes."""
+        m = self.matrix
+        row = np.repeat(np.arange(m.shape[0]), np.diff(m.indptr))
+        columns = place[m.indices]
+        order = np.lexsort((columns, row))
+        columns = columns[order].astype(np.int32)
+        matrix = sparse.csr_matrix((m.data[order], columns, m.indptr), shape=m.shape)
+        return replace(self, matrix=matrix, scale_of=self.scale_of[order])
 
     @property
     def augmented(self) -> bool:
         """Whether rows are normal only given local factors and latent values, so that each has its own weight and value."""
         return bool(self.local)
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all rows have one variance, and neither the matrix nor offsets depend on psi."""
+        return len(self.key_u2) == 1 and not self.augmented and len(self.scales) == 1 and not self.offsets
 
     @property
     def censored(self) -> bool:

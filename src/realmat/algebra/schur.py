@@ -34,25 +34,24 @@ _ROUNDING = 1e-16
 def find(row_blocks: Sequence[RowBlock], blocks: Sequence[Coefficients], columns: dict[str, slice], example: Values) -> Coefficients | None:
     """The largest block that can be eliminated so; None where there is none, or it would not pay. Matrices in natural order."""
     response = row_blocks[0]
-    simple = len(response.key_u2) == 1 and not response.augmented and len(response.scales) == 1 and not response.offsets
-    if not simple:
+    if not response.uniform:
         return None
     elsewhere = [np.unique(f.matrix.indices) for f in row_blocks[1:]]
     touched = np.unique(np.concatenate(elsewhere)) if elsewhere else np.zeros(0, dtype=int)
     for block in sorted(blocks, key=lambda b: -b.size):
         where = columns[block.name]
-        own = (
-            block.size >= _FEWEST
-            and not (block.mean_parts or block.nu)
-            and not callable(block.mean)
-            and np.all(np.asarray(block.mean) == 0)
-        )
-        if not own or np.ndim(evaluate(block.sd, example)) or np.any((touched >= where.start) & (touched < where.stop)):
+        if block.size < _FEWEST or not one_scale(block, example) or np.any((touched >= where.start) & (touched < where.stop)):
             continue
         sub = response.matrix[:, where.start : where.stop]
         if np.diff(sub.indptr).max(initial=0) <= 1:
             return block
     return None
+
+
+def one_scale(block: Coefficients, example: Values) -> bool:
+    """Whether coefficients are independent a priori, around zero, with one standard deviation."""
+    own = not (block.mean_parts or block.nu) and not callable(block.mean) and np.all(np.asarray(block.mean) == 0)
+    return bool(own) and np.ndim(evaluate(block.sd, example)) == 0
 
 
 @dataclass

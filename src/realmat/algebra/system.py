@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from realmat.algebra import schur
+from realmat.algebra import rotation, schur
 from realmat.algebra.batch import BatchSystem
 from realmat.algebra.conditional import Conditional
 from realmat.algebra.example import example_values
@@ -43,7 +43,7 @@ class System:
     ----------
     problem : Problem
     eliminate : bool
-        Whether the largest group effect may be eliminated in closed form, by classes.
+        Whether the largest group effect may be eliminated in closed form, by classes, and a dense block may be turned.
     reference : mapping of parameter name to value, optional
         The psi whose solution is the reference; the medians of the priors by default.
 
@@ -53,10 +53,15 @@ class System:
         Number of coefficients, all blocks together.
     columns : dict of str to slice
         Where each block stands, in the order in which it was declared.
+    declared : list of RowBlock
+        Measured rows, response first, then characterisations, then priors that are linked to other coefficients; columns in natural
+        order, nothing taken out of them.
     row_blocks : list of RowBlock
-        Measured rows, response first, then characterisations, then priors that are linked to other coefficients.
+        The same as the algebra has them: columns centred and in elimination order, values from the reference, rows turned.
     frame : Frame
         What takes the centre out of columns; inside, coefficients are those of centred columns.
+    rotation : Rotation, optional
+        How a dense block is turned.
     fixed_mean, fixed_precision : arrays of shape (size,)
         Prior moments that do not depend on psi, in elimination order; 0 elsewhere. `moving_priors` are the others.
     fixed, fixed_side, fixed_log
@@ -71,9 +76,13 @@ class System:
         self.frame = Frame.of([part.response_rows for part in problem.every], problem.coefficients, self.columns)
         self.linked = [c for c in problem.coefficients if self.is_linked(c)]
         self.plain = [c for c in problem.coefficients if not self.is_linked(c)]
-        declared = self._make({name: np.arange(s.start, s.stop) for name, s in self.columns.items()})
-        self._order([row_block.framed(self.frame) for row_block in declared])
-        self.row_blocks = [row_block.framed(self.frame, self.place) for row_block in declared]
+        self.declared = self._make({name: np.arange(s.start, s.stop) for name, s in self.columns.items()})
+        framed = [row_block.framed(self.frame) for row_block in self.declared]
+        self._order(framed, self.plain)
+        self.rotation = None
+        if eliminate and self._eliminated_block is None:
+            framed = self._turn(framed)
+        self.row_blocks = [row_block.placed(self.place) for row_block in framed]
         self.eliminated = None
         if self._eliminated_block is not None:
             self.eliminated = schur.build(self.row_blocks[0], self._eliminated_block, self.rest, self.pattern.positions, self.pattern.flat)
@@ -93,9 +102,9 @@ class System:
             return self
         return System(self.problem, self._may_eliminate, values)
 
-    def _order(self, row_blocks: list[RowBlock]) -> None:
-        """Elimination order; an effect that is eliminated in closed form stands last and goes first; the pattern is of the rest."""
-        block = schur.find(row_blocks, self.plain, self.columns, self.example) if self._may_eliminate else None
+    def _order(self, row_blocks: list[RowBlock], blocks: list[Coefficients]) -> None:
+        """Elimination order; one of `blocks` that is eliminated in closed form stands last and goes first; the pattern is of the rest."""
+        block = schur.find(row_blocks, blocks, self.columns, self.example) if self._may_eliminate else None
         while True:
             mine = np.zeros(self.size, dtype=bool)
             if block is not None:
@@ -116,6 +125,20 @@ class System:
         self.place[others] = pattern.place
         self.place[mine] = len(others) + np.arange(int(mine.sum()))
 
+    def _turn(self, row_blocks: list[RowBlock]) -> list[RowBlock]:
+        """The rows once a dense block is turned, where that pays."""
+        found = rotation.find(row_blocks, self.plain, self.columns, self.example, self.pattern)
+        if found is None:
+            return row_blocks
+        self.rotation, turned = found
+        self._order(turned, [])
+        return turned
+
+    @property
+    def as_declared(self) -> bool:
+        """Whether every coefficient stands as it was declared, none eliminated in closed form and none turned."""
+        return self.eliminated is None and self.rotation is None
+
     def _recentre(self) -> None:
         """Measure coefficients from their solution at the reference psi."""
         values = {**self.reference, **self.example_auxiliary()}
@@ -131,15 +154,15 @@ class System:
         self._fix_moments()
         for row_block in self.row_blocks:
             row_block.recentre(reference)
-        for row_block in self.row_blocks:
+        for row_block, declared in zip(self.row_blocks, self.declared, strict=True):
             alone = (row_block.key_u2 == 0) & (row_block.key_group >= 0)
             with np.errstate(all="ignore"):  # a law may have no value at the reference
                 left = np.broadcast_to(row_block.y - row_block.offset(self.reference), row_block.y.shape)
                 far = np.clip(left[np.isfinite(left)], -_FAR, _FAR)
             least = _floor(far)
-            if len(row_block.own_offsets):  # a law may lie anywhere at the reference
+            if len(declared.offsets):  # a law may lie anywhere at the reference
                 least = min(least, _floor(row_block.y + row_block.known + row_block.centre))
-            row_block.least = np.where(alone, least, 0.0)
+            row_block.least = declared.least = np.where(alone, least, 0.0)
         for part in self.parts:
             part.recentred()
         self._fix_rows()
@@ -223,33 +246,36 @@ class System:
 
     def response(self, values: Values) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
         """The response by cell at psi: A (cells x coefficients, natural order), offset and the variance of a single measurement."""
-        row_block = self.row_blocks[0]
-        own, scale_of = row_block.own
-        matrix = sparse.csr_matrix((own.data * row_block.scale_values(values)[scale_of], own.indices, own.indptr), shape=own.shape)
-        offset = np.broadcast_to(
-            np.asarray(row_block.known + sum((f(values, np) for f in row_block.own_offsets), 0.0), dtype=float), (len(row_block.y),)
-        )
-        return matrix, offset, row_block.row_variance(values)
+        rows, own = self.declared[0], self.declared[0].matrix
+        matrix = sparse.csr_matrix((own.data * rows.scale_values(values)[rows.scale_of], own.indices, own.indptr), shape=own.shape)
+        offset = np.broadcast_to(np.asarray(rows.known + rows.offset(values), dtype=float), (len(rows.y),))
+        return matrix, offset, rows.row_variance(values)
 
     def design(self, contribution: Contribution, rows: int, values: Values) -> sparse.csr_matrix:
         """The linear part of a contribution as a matrix (rows x coefficients, natural order) at psi."""
-        total = sparse.csr_matrix((rows, self.size))
-        for piece in contribution.pieces:
-            scale = evaluate(piece.scale, values)
-            matrix = piece.matrix.multiply(np.asarray(scale)[:, None]).tocsr() if np.ndim(scale) else piece.matrix * float(scale)
-            start = self.columns[piece.coefficients].start
-            widened = sparse.csr_matrix((matrix.data, matrix.indices + start, matrix.indptr), shape=(rows, self.size))
-            total = total + widened
-        return total
+        return design(contribution, rows, values, self.columns, self.size)
+
+    def moved(self, matrix: sparse.csr_matrix, scale_of: np.ndarray | None = None) -> tuple[sparse.csr_matrix, np.ndarray]:
+        """The same combinations (rows x coefficients, natural order) of the coefficients inside, and the scale of each stored entry."""
+        matrix, scale_of = self.frame.moved(matrix, scale_of)
+        return (matrix, scale_of) if self.rotation is None else self.rotation.moved(matrix, scale_of)
+
+    def back(self, b: np.ndarray) -> np.ndarray:
+        """Coefficients of shape (..., coefficients), natural order, from those inside; in place."""
+        if self.rotation is not None:
+            self.rotation.back(b)
+        return self.frame.back(b)
 
     def natural(self, centred: np.ndarray) -> np.ndarray:
         """Coefficients in natural order from b - b0 in elimination order, the last axis of both."""
-        return self.frame.back((centred + self.shift)[..., self.place])
+        return self.back((centred + self.shift)[..., self.place])
 
     def centre(self, b: np.ndarray) -> np.ndarray:
         """Inverse of `natural`."""
-        ordered = np.empty(self.size)
-        ordered[self.place] = self.frame.inside(b)
+        ordered, inside = np.empty(self.size), self.frame.inside(b)
+        if self.rotation is not None:
+            self.rotation.inside(inside)
+        ordered[self.place] = inside
         return ordered - self.shift
 
     def log_joint(self, values: Values, b: np.ndarray) -> float:
@@ -259,6 +285,17 @@ class System:
         own = precision > 0
         total = 0.5 * np.sum(np.log(precision[own]) - _LOG_2PI - precision[own] * (ordered[own] - mean[own]) ** 2)
         return float(total + sum(part.log_density(values, ordered) for part in self.parts))
+
+
+def design(contribution: Contribution, rows: int, values: Values, columns: Mapping[str, slice], size: int) -> sparse.csr_matrix:
+    """The linear part of a contribution as a matrix (rows x coefficients) at psi; `columns` says where each of the blocks stands."""
+    total = sparse.csr_matrix((rows, size))
+    for piece in contribution.pieces:
+        scale = evaluate(piece.scale, values)
+        matrix = piece.matrix.multiply(np.asarray(scale)[:, None]).tocsr() if np.ndim(scale) else piece.matrix * float(scale)
+        start = columns[piece.coefficients].start
+        total = total + sparse.csr_matrix((matrix.data, matrix.indices + start, matrix.indptr), shape=(rows, size))
+    return total
 
 
 def _floor(distance: np.ndarray) -> float:

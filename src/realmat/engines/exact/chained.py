@@ -72,7 +72,7 @@ def sample(
         return out
     afresh = explored is not None and not system.augmented
     space = Space(system.problem.params)
-    joint = System(system.problem, eliminate=False) if system.eliminated is not None else system
+    joint = system if system.as_declared else System(system.problem, eliminate=False)
     with np.errstate(all="ignore"):  # where a step ends in a place that no posterior has
         if explored is None and known and space.size:
             start = _near(known, space)

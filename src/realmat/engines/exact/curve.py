@@ -57,7 +57,7 @@ class Curve:
         row_block = density.system.row_blocks[0]
         values, linear = _Seen(density.system.example), _Seen(density.system.example)
         with np.errstate(all="ignore"):
-            for offset in row_block.own_offsets:
+            for offset in density.system.declared[0].offsets:
                 offset(values, np)
             for scale in row_block.scales:  # the slope of a state counts from the middle of its column, too
                 evaluate(scale, linear)
