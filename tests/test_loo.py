@@ -17,6 +17,7 @@ from scipy.special import logsumexp
 import realmat as rm
 from realmat.engines import exact
 from realmat.posterior.draws import Draws, Posterior
+from realmat.posterior.grouping import some_groups
 from realmat.support import pareto
 from realmat.table.table import Table
 from realmat.terms.component import Component, Scale
@@ -204,8 +205,19 @@ def test_chunks_do_not_change_the_result(materials: tuple[pd.DataFrame, Posterio
     parts = left_out(posterior, "observation", draws=300)
     np.testing.assert_allclose(parts.elpd.elpd_i, whole.elpd.elpd_i, atol=1e-9)
     pd.testing.assert_frame_equal(parts.table, whole.table)
-    some = left_out(posterior, "material", draws=300, rows=np.flatnonzero(posterior.problem.table.labels("mat") >= 6))
-    np.testing.assert_allclose(some.elpd.elpd_i, loo(posterior, "material", draws=300).elpd_i[6:], atol=1e-9)
+    mat = posterior.problem.table.labels("mat")
+    every = loo(posterior, "material", draws=300).elpd_i
+    for rows in (
+        np.flatnonzero(mat >= 6),
+        np.array([int(np.argmax(mat == m)) for m in range(6, mat.max() + 1)]),
+    ):  # a group is left out whole
+        some = left_out(posterior, "material", draws=300, rows=rows)
+        np.testing.assert_allclose(some.elpd.elpd_i, every[6:], atol=1e-9)
+    chosen = some_groups(posterior.problem.table, "material", 20)
+    assert chosen is not None
+    assert len(chosen) >= 20
+    assert not set(mat[chosen]) & set(np.delete(mat, chosen))
+    assert some_groups(posterior.problem.table, "material", len(mat)) is None
 
 
 @pytest.mark.parametrize("k", [0.1, 0.4, 0.8, 1.5])

@@ -11,7 +11,8 @@ from realmat.attribution.candidates import Lines
 from realmat.posterior.draws import Posterior
 from realmat.terms.problem import nonlinear_terms
 
-_DRAWS, _BENT_DRAWS = 200, 2000
+_DRAWS, _FEW_DRAWS, _BENT_DRAWS = 200, 100, 2000
+_MANY = 10_000  # coefficients, from which on fewer draws do: so many effects leave their scales little room
 _NONE = 1e-9  # of an even share: a draw that counts less is not looked at
 
 
@@ -62,7 +63,7 @@ def covariances(
     """Covariance of the noiseless left with the noiseless right, variance of measured right, variance and mean of noiseless left."""
     sizes = sum(map(len, left)), sum(map(len, right))
     bent = bool(nonlinear_terms(posterior.problem))
-    indices = posterior.thin(_BENT_DRAWS if bent else _DRAWS)
+    indices = posterior.thin(_BENT_DRAWS if bent else _DRAWS if posterior.system.size < _MANY else _FEW_DRAWS)
     n = len(indices)
     cross, v_right, v_left = np.zeros(sizes), np.zeros(sizes[1]), np.zeros(sizes[0])
     if bent:

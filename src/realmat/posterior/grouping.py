@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from realmat.errors import DataError, ModelError
-from realmat.table.table import ROW, rows_text, statistics
+from realmat.table.table import ROW, Table, rows_text, statistics
 from realmat.terms.problem import Problem
 from realmat.terms.term import Contribution, Function, Known, Noise, Piece, Rows, Scaled
 
@@ -64,7 +64,7 @@ class Groups:
 def groups_of(problem: Problem, by: By, rows: np.ndarray | None = None) -> Groups:
     """Group the rows of a problem by a level, by a column that the model uses, by ``"observation"``, or by one label for each row.
 
-    `rows` restricts the groups to some rows; only these are scored.
+    With `rows` only the groups that hold some of them, each as a whole.
 
     Raises
     ------
@@ -74,6 +74,20 @@ def groups_of(problem: Problem, by: By, rows: np.ndarray | None = None) -> Group
         If rows have no label, or the labels are not one for each row.
     """
     table = problem.table
+    name, codes, labels = _codes(table, by)
+    kept = np.arange(len(table)) if rows is None else np.flatnonzero(np.isin(codes, codes[rows]))
+    used, group_of_row = np.unique(codes[kept], return_inverse=True)
+    key = group_of_row * len(problem.response_rows.y) + problem.cell[kept]
+    pairs, pair = np.unique(key, return_inverse=True)
+    of_row, pair_of_row = np.full(len(table), -1), np.full(len(table), -1)
+    of_row[kept], pair_of_row[kept] = group_of_row, pair
+    count, mean, within = statistics(table.take(kept), problem.g[kept], pair, len(pairs))
+    cells = len(problem.response_rows.y)
+    return Groups(name, labels[used], of_row, pair_of_row, pairs // cells, pairs % cells, count, mean, within)
+
+
+def _codes(table: Table, by: By) -> tuple[str, np.ndarray, np.ndarray]:
+    """What a grouping is called, the group of each row, and their labels."""
     if not isinstance(by, str):
         name, (codes, labels) = str(getattr(by, "name", None) or "group"), _factorize(np.asarray(by), len(table))
     elif by in ("observation", ROW):
@@ -88,15 +102,23 @@ def groups_of(problem: Problem, by: By, rows: np.ndarray | None = None) -> Group
         )
     if (codes < 0).any():
         raise DataError(f"cannot leave out by {name!r}: no label in {rows_text(table.index[codes < 0])}.")
-    kept = np.arange(len(table)) if rows is None else rows
-    used, group_of_row = np.unique(codes[kept], return_inverse=True)
-    key = group_of_row * len(problem.response_rows.y) + problem.cell[kept]
-    pairs, pair = np.unique(key, return_inverse=True)
-    of_row, pair_of_row = np.full(len(table), -1), np.full(len(table), -1)
-    of_row[kept], pair_of_row[kept] = group_of_row, pair
-    count, mean, within = statistics(table.take(kept), problem.g[kept], pair, len(pairs))
-    cells = len(problem.response_rows.y)
-    return Groups(name, labels[used], of_row, pair_of_row, pairs // cells, pairs % cells, count, mean, within)
+    return name, codes, labels
+
+
+def some_groups(table: Table, by: By, most: int) -> np.ndarray | None:
+    """Rows of groups chosen at random, each as a whole, until there are `most`; None where all together are no more.
+
+    Raises
+    ------
+    realmat.ModelError, realmat.DataError
+        As `groups_of`.
+    """
+    if len(table) <= most:
+        return None
+    _, codes, _ = _codes(table, by)
+    order = np.random.default_rng(0).permutation(int(codes.max()) + 1)
+    chosen = order[: int(np.searchsorted(np.cumsum(np.bincount(codes)[order]), most)) + 1]
+    return np.flatnonzero(np.isin(codes, chosen))
 
 
 def _factorize(labels: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from realmat.attribution.budget import Budget
 from realmat.attribution.separability import inseparable_groups
 from realmat.errors import RealmatError
+from realmat.posterior.grouping import some_groups
 from realmat.support.checks import BAD, Check
 from realmat.terms.problem import Problem
 from realmat.validation.diagnostics import DRAWS, check
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from realmat.posterior.draws import Posterior
     from realmat.support.shown import Shown
 
-MOST_LEFT_OUT = 5000  # rows
+MOST_LEFT_OUT = 5000  # rows, of whole groups
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,12 @@ def findings(fit: Fit, by: str | None = None) -> Findings:
             absent[section] = str(reason)
             return None
 
-    rows = _sample(len(fit.problem.table))
-    left = ask("predictions", lambda: left_out(fit.posterior, by or leave_out_by(fit.problem), draws=DRAWS, rows=rows))
+    by = by or leave_out_by(fit.problem)
+
+    def predictions() -> LeftOut:
+        return left_out(fit.posterior, by, draws=DRAWS, rows=some_groups(fit.problem.table, by, MOST_LEFT_OUT))
+
+    left = ask("predictions", predictions)
     single = left is not None and len(left.elpd.elpd_i) == len(left.table)
     return Findings(
         fit,
@@ -116,11 +119,6 @@ def findings(fit: Fit, by: str | None = None) -> Findings:
         ask("advice", fit.advise),
         absent,
     )
-
-
-def _sample(rows: int) -> np.ndarray | None:
-    """Rows whose groups are left out: all, or 5000 at random."""
-    return None if rows <= MOST_LEFT_OUT else np.sort(np.random.default_rng(0).choice(rows, MOST_LEFT_OUT, replace=False))
 
 
 def leave_out_by(problem: Problem) -> str:

@@ -154,7 +154,7 @@ def _measured(n: int, means: bool) -> str:
 def left_out_words(left: LeftOut, unit: str, rows: int) -> str:
     """How well each group is predicted without itself; `rows` of the table in all."""
     scores, n, each = left.scores(), len(left.table), EACH.get(left.by, left.by)
-    some = "" if n == rows else f" (of {number(rows)}, chosen at random)"
+    some = "" if n == rows else f" (of {number(rows)}, {'' if left.by in EACH else f'of {each}s '}chosen at random)"
     return (
         f"Each {each} was predicted by a fit without it. The {_measured(n, left.means)}{some} differ from these predictions by "
         f"{number(scores['rmse'])}{unit} (root mean square; mean absolute {number(scores['mae'])}{unit}); "
