@@ -18,7 +18,7 @@ from realmat.algebra.space import Space
 from realmat.engines.chains import Sampler, Start, agreement
 from realmat.engines.chains.coordinates import Coordinates, Passed
 from realmat.engines.chains.derived import Derived
-from realmat.engines.chains.hamilton import halved
+from realmat.engines.chains.hamilton import Chains, halved
 from realmat.engines.chains.target import Target
 from realmat.engines.exact import sample
 from realmat.terms.priors import Prior
@@ -182,6 +182,16 @@ def test_halves_of_the_chains_are_worth_what_all_are():
         for found in (halved(coordinates.at, pool)(q), halved(coordinates.at, None)(q)):
             assert found[0] == pytest.approx(value, rel=1e-12)
             assert found[1] == pytest.approx(slope, rel=1e-9, abs=1e-9)
+
+
+def test_a_standard_normal_is_followed_exactly_and_what_differs_from_it_to_fourth_order():
+    def rejected(bend: float, step: float) -> float:
+        rng = np.random.default_rng(4)
+        chains = Chains(lambda q: (-0.5 * (1 + bend) * np.sum(q * q, axis=0), -(1 + bend) * q), rng.standard_normal((50, 400)), rng, step)
+        return 1 - chains.move()
+
+    assert rejected(0.0, 1.5) == pytest.approx(0.0, abs=1e-12)
+    assert rejected(0.01, 0.7) / rejected(0.01, 0.35) == pytest.approx(16, rel=0.4)  # one rotation or two, of one length
 
 
 def test_what_chains_passed_keeps_no_slopes_of_effects():

@@ -6,7 +6,7 @@ import pytest
 from scipy import integrate, stats
 
 from realmat.engines.chains.blurred import Blurred
-from realmat.terms.density import Density
+from realmat.terms.density import Density, Groups
 from realmat.terms.location_scale import Interval, Normal, limits, student
 from realmat.terms.standard import NORMAL, STUDENT
 
@@ -87,6 +87,40 @@ def test_a_mean_of_readings_has_the_density_of_its_readings():
     assert one.eta == pytest.approx((density.log(y, eta + step, own) - density.log(y, eta - step, own)) / (2 * step), rel=1e-7)
     ahead, behind = (density.log(y, eta, {"sd": own["sd"] + s}) for s in (step, -step))
     assert one.own["sd"] == pytest.approx((ahead - behind) / (2 * step), rel=1e-7)
+
+
+SUMMED = {
+    "normal": lambda n: Normal(np.arange(1.0, n + 1), np.linspace(0, 3, n)),
+    "limits": lambda n: limits(np.arange(n) % 3 - 1, NORMAL),
+    "several alike": lambda n: limits(np.arange(n) % 3 - 1, NORMAL, 1.0 + np.arange(n) % 2, 0.3 * (np.arange(n) % 2)),
+    "student": student,
+    "student with limits": lambda n: limits(np.arange(n) % 3 - 1, STUDENT),
+    "rounded": lambda n: Interval(np.full(n, 0.5), np.full(n, 0.5)),
+}
+
+
+@pytest.mark.parametrize("name", SUMMED)
+def test_one_loop_over_rows_sums_what_derivatives_say_of_each(name):
+    rng = np.random.default_rng(3)
+    y, eta = 3 * rng.normal(size=23), 3 * rng.normal(size=(23, 6))
+    density, groups = SUMMED[name](23), {"sd": Groups(np.arange(23) % 4, 4), "nu": Groups(np.zeros(23, dtype=int), 1)}
+    own = {"sd": np.exp(rng.normal(size=(4, 6))), "nu": np.exp(rng.normal(1, 0.5, size=(1, 6)))}
+    own = {key: own[key] for key in density.names}
+    found, truth = density.summed(y, eta, own, groups), Density.summed(density, y, eta, own, groups)
+    size = np.abs(density.log(y, eta, {key: groups[key].by_row(own[key]) for key in own})).sum()
+    assert found.log == pytest.approx(truth.log, abs=1e-14 * size)
+    assert found.eta == pytest.approx(truth.eta, rel=1e-12, abs=1e-13)
+    for key in own:
+        assert found.own[key] == pytest.approx(truth.own[key], rel=1e-12, abs=1e-12)
+
+
+def test_limits_keep_their_digits_far_into_both_tails():
+    z = np.array([-1e6, -300.0, -37.0, -5.0, -0.1, 0.0, 0.3, 3.0, 8.0, 36.0])
+    groups = {"sd": Groups(np.zeros(1, dtype=int), 1)}
+    found = limits(np.array([-1])).summed(np.zeros(1), -z[None], {"sd": np.ones((1, 1))}, groups)
+    below = [mpmath.erfc(-mpmath.mpf(x) / mpmath.sqrt(2)) / 2 for x in z]
+    assert found.log == pytest.approx([float(mpmath.log(f)) for f in below], rel=1e-13, abs=1e-15)
+    assert -found.eta[0] == pytest.approx([float(mpmath.npdf(x) / f) for x, f in zip(z, below, strict=True)], rel=1e-13)
 
 
 def test_tails_keep_their_digits_where_the_distribution_function_underflows():

@@ -280,7 +280,7 @@ class _Sums:
     reference: np.ndarray | None = None
 
     def add(self, components: Sequence[str], chunk: Chunk, fresh: dict[int, np.ndarray], weight: np.ndarray) -> np.ndarray:
-        """Add a chunk; returns log E[y | psi, b], shape (cells, draws). `fresh` adds half its variance: the mean of a log-normal."""
+        """Add a chunk; with `fresh`, which adds half its variance as the mean of a log-normal has it, returns log E[y | psi, b]."""
         parts: dict[int, np.ndarray] = {k: chunk.mean[c] for k, c in enumerate(components) if c in chunk.mean}
         for k, variance in fresh.items():
             parts[k] = parts[k] + variance / 2 if k in parts else variance / 2
@@ -290,20 +290,21 @@ class _Sums:
             self.reference = np.zeros((len(components), n))
             for k, part in parts.items():
                 self.reference[k] = part[:, 0]
-        for j, (k, part) in enumerate(parts.items()):
-            np.subtract(part, self.reference[k][:, None], out=deviation[j])
-        total = deviation.sum(axis=0)
-        self.first[where] += deviation.sum(axis=2)
-        self.cross[where] += np.einsum("knd,nd->kn", deviation, total)
-        log_mean = total + self.reference.sum(axis=0)[:, None]
+        total = np.zeros(deviation.shape[1:])
+        for own, (k, part) in zip(deviation, parts.items(), strict=True):
+            total += np.subtract(part, self.reference[k][:, None], out=own)
+        for own, k in zip(deviation, where, strict=True):
+            self.first[k] += own.sum(axis=1)
+            self.cross[k] += np.einsum("nd,nd->n", own, total)
+        deviation *= np.sqrt(weight)[:, None]
+        flat = deviation.reshape(len(parts), -1)
+        self.gram[np.ix_(where, where)] += flat @ flat.T
         if fresh:
             relative = np.expm1(total)
             self.excess += relative.sum(axis=1)
             self.excess2 += (relative**2).sum(axis=1)
-        deviation *= np.sqrt(weight)[:, None]
-        flat = deviation.reshape(len(parts), -1)
-        self.gram[np.ix_(where, where)] += flat @ flat.T
-        return log_mean
+            total += self.reference.sum(axis=0)[:, None]
+        return total
 
     def finish(self, weight: np.ndarray, size: int, response: bool) -> tuple[np.ndarray, np.ndarray]:
         """Epistemic parts (components, cells) and the mean covariance matrix of the noiseless parts."""

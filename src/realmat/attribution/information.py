@@ -6,34 +6,35 @@ With all measured rows y ~ N(mu(psi), V(psi)) after the coefficients are integra
 
 Coordinates are logarithms of positive parameters; others are counted in their own size, or in prior standard deviations where those are
 smaller. One unit is then a factor e, or as much as there is. V is applied, never formed: prior covariances are sparse, and V^-1 is
-Woodbury's identity with a sparse factorisation. Traces are exact for small designs and estimated from random signs for large ones
-(Hutchinson, Commun. Stat. Simul. Comput. 18, 1059, 1989), which leaves directions that the design cannot see at exactly zero.
+Woodbury's identity with the sparse factor of the exact engine. Traces are exact for small designs and estimated from random signs for
+large ones (Hutchinson, Commun. Stat. Simul. Comput. 18, 1059, 1989), which leaves directions that the design cannot see at exactly zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse.linalg import splu
+from scipy.linalg import cho_solve, lapack, solve_triangular
 
+from realmat.algebra import System, kernels
+from realmat.algebra.conditional import NOT_IDENTIFIED
 from realmat.algebra.example import example_values
-from realmat.algebra.frame import Frame
+from realmat.algebra.ordering import Pattern
 from realmat.algebra.space import Space
-from realmat.algebra.system import design
+from realmat.errors import FitError
 from realmat.posterior.reading import link_variance
 from realmat.terms.problem import Problem
-from realmat.terms.term import Contribution, Param, Values, evaluate, side_by_side
+from realmat.terms.term import Contribution, Param, Values, evaluate
 
 _EXACT_ROWS = 400
-_DENSE, _FULL = 500, 0.3  # coefficients, and share of numbers from which a matrix is better held as dense
 _PROBES = 128
+_NUMBERS = 4_000_000  # of random signs held at once
 _STEP = 1e-4
-_SYMMETRIC: dict[str, Any] = {"permc_spec": "MMD_AT_PLUS_A", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
 _FAR = 1e100  # its square is still a number
 _ZERO = 1e-6  # of the width of a prior
 _OFF_CENTRE = 0.6  # quantile of a prior around zero that stands for "an effect is there"
@@ -86,27 +87,26 @@ def information(problem: Problem, values: Values | None = None) -> Information:
     example = example_values(problem.params)
     kept = [(q, j, k, _unit(q, centre, example)) for q, j, k in every if q.name not in tails]
     model = Marginal(problem)
-    probes, norm = _probes(model.size)
     whitened = Inverse(model, centre)
-    seen = whitened(probes)
-    right, left, mean, spread = [], [], [], []
+    changes, mean, spread = [], [], []
     for _, _, k, unit in kept:
         step = np.zeros(len(theta))
         step[k] = _STEP * unit
         up, down = space.values(theta + step), space.values(theta - step)
-        right.append(whitened((model.times(up, probes) - model.times(down, probes)) / (2 * _STEP)))
-        left.append((model.times(up, seen) - model.times(down, seen)) / (2 * _STEP))
+        changes.append(Change(model, up, down))
         with np.errstate(all="ignore"):  # where a law has no value, or one that is no number, it tells nothing
             moved = (model.mean(up) - model.mean(down)) / (2 * _STEP)
         mean.append(np.where(np.abs(moved) < _FAR, moved, 0.0))
         spread.append((np.log(model.variance(up)) - np.log(model.variance(down))) / (2 * _STEP))
     size = len(kept)
     matrix = np.zeros((size, size))
-    for i in range(size):
-        for j in range(size):
-            matrix[i, j] = 0.5 * np.sum(left[i] * right[j]) * norm + 0.5 * np.sum((model.count - 1) * spread[i] * spread[j])
+    for probes, norm in _probes(model.size):
+        seen = whitened(probes)
+        left, right = [change(seen) for change in changes], [whitened(change(probes)) for change in changes]
+        matrix += np.array([[0.5 * norm * np.vdot(a, b) for b in right] for a in left]).reshape(size, size)
     if size:
-        matrix += np.stack(mean) @ whitened(np.stack(mean, axis=1))
+        weighted = np.stack(spread) * (model.count - 1)
+        matrix += 0.5 * weighted @ np.stack(spread).T + np.stack(mean) @ whitened(np.stack(mean, axis=1))
     return Information(tuple(q for q, *_ in kept), tuple(j for _, j, *_ in kept), (matrix + matrix.T) / 2)
 
 
@@ -119,10 +119,14 @@ def _unit(param: Param, values: Values, example: Values) -> float:
     return min(1.0, size) if size > 0 else 1.0
 
 
-def _probes(size: int) -> tuple[np.ndarray, float]:
+def _probes(size: int) -> Iterator[tuple[np.ndarray, float]]:
+    """Columns whose outer products average to the identity, some at a time, and the weight of each."""
     if size <= _EXACT_ROWS:
-        return np.eye(size), 1.0
-    return np.random.default_rng(0).choice([-1.0, 1.0], (size, _PROBES)), 1.0 / _PROBES
+        yield np.eye(size), 1.0
+        return
+    rng, most = np.random.default_rng(0), max(1, _NUMBERS // size)
+    for start in range(0, _PROBES, most):
+        yield rng.choice([-1.0, 1.0], (size, min(most, _PROBES - start))), 1.0 / _PROBES
 
 
 class Marginal:
@@ -130,28 +134,49 @@ class Marginal:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.columns, self.coefficients = side_by_side(problem.coefficients)
-        self._frame = Frame.of([part.response_rows for part in problem.every], problem.coefficients, self.columns)
+        self.system = System(problem, eliminate=False)
         self.count = np.concatenate([rows.count for rows in problem.rows])
         self.size = len(self.count)
         self._pieces = [Contribution(tuple(piece for _, piece in rows.pieces)) for rows in problem.rows]
 
+    @cached_property
+    def _fixed(self) -> tuple[sparse.csr_matrix, sparse.csr_matrix] | None:
+        """Links and design where neither depends on psi."""
+        scales = [part.scale for block in self.problem.coefficients for part in block.mean_parts]
+        scales += [piece.scale for contribution in self._pieces for piece in contribution.pieces]
+        return None if any(map(callable, scales)) else (self._linked({}), self._design({}))
+
     def linked(self, p: Values) -> sparse.csr_matrix:
         """Linear parts of prior means, ``b = mean + linked b + sd * normal``, for the coefficients b of centred columns."""
-        columns, total = self.columns, sparse.csr_matrix((self.coefficients, self.coefficients))
+        return self._linked(p) if self._fixed is None else self._fixed[0]
+
+    def design(self, p: Values) -> sparse.csr_matrix:
+        """A(psi) with centred columns, shape (rows, coefficients)."""
+        return self._design(p) if self._fixed is None else self._fixed[1]
+
+    def spread(self, p: Values) -> sparse.csc_matrix:
+        """A (I - linked)^-1: what independent parts of the coefficients, of standard deviation `prior_sd`, add to each row."""
+        if self._fixed is not None:
+            return self._fixed_spread
+        return _propagated(self.design(p), self.linked(p))
+
+    @cached_property
+    def _fixed_spread(self) -> sparse.csc_matrix:
+        return _propagated(self.design({}), self.linked({}))
+
+    def _linked(self, p: Values) -> sparse.csr_matrix:
+        columns, total = self.system.columns, sparse.csr_matrix((self.system.size, self.system.size))
         for block in self.problem.coefficients:
             for part in block.mean_parts:
                 coo = part.matrix.tocoo()
                 where = (coo.row + columns[block.name].start, coo.col + columns[part.coefficients].start)
                 total = total + sparse.csr_matrix((coo.data * float(evaluate(part.scale, p)), where), shape=total.shape)
-        one = sparse.identity(self.coefficients, format="csr")
-        return total if self._frame.plain else one - self._frame.moved(one - total)[0]
+        one = sparse.identity(self.system.size, format="csr")
+        return total if self.system.frame.plain else one - self.system.frame.moved(one - total)[0]
 
-    def design(self, p: Values) -> sparse.csr_matrix:
-        """A(psi) with centred columns, shape (rows, coefficients)."""
-        sizes = self.columns, self.coefficients
-        parts = [design(c, len(r.y), p, *sizes) for c, r in zip(self._pieces, self.problem.rows, strict=True)]
-        return self._frame.moved(sparse.vstack(parts, format="csr"))[0]
+    def _design(self, p: Values) -> sparse.csr_matrix:
+        parts = [self.system.design(c, len(r.y), p) for c, r in zip(self._pieces, self.problem.rows, strict=True)]
+        return self.system.frame.moved(sparse.vstack(parts, format="csr"))[0]
 
     def prior_sd(self, p: Values) -> np.ndarray:
         """Standard deviation of each coefficient around its prior mean."""
@@ -180,20 +205,41 @@ class Marginal:
         own = self._blocks([evaluate(block.mean, p) for block in self.problem.coefficients])
         return np.asarray(self.design(p) @ propagate(self.linked(p), own) + np.concatenate(offsets))
 
-    def times(self, p: Values, z: np.ndarray) -> np.ndarray:
-        """V(psi) z, for z of shape (rows, n)."""
-        a, linked = self.design(p), self.linked(p)
-        inner = (self.prior_sd(p) ** 2)[:, None] * propagate(linked.T, a.T @ z)
-        return np.asarray(a @ propagate(linked, inner) + (self.variance(p) / self.count)[:, None] * z)
-
 
 def propagate(links: sparse.csr_matrix, x: np.ndarray) -> np.ndarray:
     """(I - links)^-1 x, links being nilpotent."""
+    if not links.nnz:
+        return x
     total, step = x, links @ x
     while np.any(step):
         total = total + step
         step = links @ step
     return total
+
+
+def _propagated(design: sparse.csr_matrix, links: sparse.csr_matrix) -> sparse.csc_matrix:
+    """A (I - links)^-1, links being nilpotent."""
+    total, step = design, design @ links
+    while step.count_nonzero():
+        total, step = total + step, step @ links
+    return total.tocsc()
+
+
+class Change:
+    """The derivative of V(psi) = B S^2 B' + R in one coordinate, applied to columns; only what changes is multiplied."""
+
+    def __init__(self, model: Marginal, up: Values, down: Values) -> None:
+        above, below = model.spread(up), model.spread(down)
+        high, low = model.prior_sd(up) ** 2 / (2 * _STEP), model.prior_sd(down) ** 2 / (2 * _STEP)
+        terms = [(above, high - low)] if above is below else [(above, high), (below, -low)]
+        self._parts = [(matrix[:, some], weight[some]) for matrix, weight in terms if len(some := np.flatnonzero(weight))]
+        self._noise = (model.variance(up) - model.variance(down)) / (2 * _STEP * model.count)
+
+    def __call__(self, z: np.ndarray) -> np.ndarray:
+        out = self._noise[:, None] * z
+        for matrix, weight in self._parts:
+            out += matrix @ (weight[:, None] * (matrix.T @ z))
+        return out
 
 
 class Inverse:
@@ -202,20 +248,61 @@ class Inverse:
     def __init__(self, model: Marginal, p: Values) -> None:
         self.weight = model.count / model.variance(p)
         self.a = model.design(p)
-        centred = sparse.identity(model.coefficients) - model.linked(p)
+        centred = sparse.identity(model.system.size) - model.linked(p)
         prior = centred.T @ sparse.diags(1 / model.prior_sd(p) ** 2) @ centred
-        self.solve = _solver((prior + self.a.T @ self.a.multiply(self.weight[:, None])).tocsc()) if model.coefficients else None
+        self.factor = _Factor(model.system.pattern, prior + self.a.T @ self.a.multiply(self.weight[:, None]))
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        """Of V^-1, shape (rows,)."""
+        return np.maximum(self.weight - self.weight**2 * self.factor.variances(self.a), 0.0)
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         scaled = self.weight[:, None] * z
-        if self.solve is None:
-            return scaled
-        return np.asarray(scaled - self.weight[:, None] * (self.a @ self.solve(self.a.T @ scaled)))
+        scaled -= self.weight[:, None] * (self.a @ self.factor.solve(self.a.T @ scaled))
+        return np.asarray(scaled)
 
 
-def _solver(matrix: sparse.csc_matrix) -> Any:
-    """Solves with a symmetric positive definite matrix, by a dense factor where that is small, or full."""
-    if matrix.shape[0] > _DENSE and matrix.nnz < _FULL * matrix.shape[0] ** 2:
-        return splu(matrix, **_SYMMETRIC).solve
-    factor = cho_factor(matrix.toarray())
-    return lambda right: cho_solve(factor, right)
+class _Factor:
+    """A positive definite matrix of a known pattern, factorised."""
+
+    def __init__(self, pattern: Pattern, matrix: sparse.csr_matrix) -> None:
+        coo = sparse.csr_matrix(matrix).tocoo()
+        ordered = sparse.coo_matrix((coo.data, (pattern.place[coo.row], pattern.place[coo.col])), shape=coo.shape)
+        where, values = pattern.positions(sparse.triu(ordered).tocoo())
+        self._pattern, self._x, self._trailing, info = pattern, np.zeros(pattern.flat), np.zeros((0, 0)), 0
+        self._x[where] = values
+        log_det = kernels.factor(self._x, pattern.ptr, pattern.targets, pattern.lead, pattern.full, pattern.dense)
+        if pattern.dense:
+            block = self._x[pattern.base :].reshape((pattern.dense, pattern.dense), order="F")
+            self._trailing, info = lapack.dpotrf(block, lower=1)
+        if info or not np.isfinite(log_det):
+            raise FitError(NOT_IDENTIFIED)
+        self._pivots = kernels.pivots(self._x, pattern.ptr, pattern.lead)[:, None]
+
+    def solve(self, right: np.ndarray) -> np.ndarray:
+        """The solution for right-hand sides of shape (size, n)."""
+        pattern = self._pattern
+        z = np.empty(right.shape)
+        z[pattern.place] = right
+        kernels.forward_many(self._x, pattern.ptr, pattern.rows, pattern.lead, z)
+        z[: pattern.lead] /= self._pivots
+        if pattern.dense:
+            z[pattern.lead :] = cho_solve((self._trailing, True), z[pattern.lead :])
+        kernels.backward_many(self._x, pattern.ptr, pattern.rows, pattern.lead, z)
+        return z[pattern.place]
+
+    def variances(self, matrix: sparse.csr_matrix) -> np.ndarray:
+        """The diagonal of X M^-1 X', M being the matrix, shape (rows of X,)."""
+        pattern, out = self._pattern, np.zeros(matrix.shape[0])
+        step = max(1, _NUMBERS // max(pattern.dense, 1))
+        for start in range(0, len(out), step):
+            some = matrix[start : start + step]
+            arrays = (some.indptr.astype(np.int32), pattern.place[some.indices].astype(np.int32), some.data.astype(float))
+            ptr, _, half, trailing = kernels.spread(*arrays, self._x, pattern.ptr, pattern.rows, pattern.lead, pattern.size)
+            row = np.repeat(np.arange(some.shape[0]), np.diff(ptr))
+            out[start : start + step] = np.bincount(row, weights=half**2, minlength=some.shape[0])
+            if pattern.dense:
+                half = solve_triangular(self._trailing, trailing.T, lower=True)
+                out[start : start + step] += np.einsum("ij,ij->j", half, half)
+        return out

@@ -172,8 +172,12 @@ def kept_pieces(gap: Gap) -> list[int]:
     """Rows of the gap table that a page keeps, in their order: all, or those with the largest gaps."""
     if len(gap.table) <= MOST_PIECES:
         return list(range(len(gap.table)))
-    largest = np.argsort(-gap.table["gap"].abs().to_numpy(), kind="stable")[:MOST_PIECES]
-    return sorted(int(i) for i in largest)
+    return sorted(int(i) for i in largest(gap)[:MOST_PIECES])
+
+
+def largest(gap: Gap) -> np.ndarray:
+    """Rows of the gap table, from the largest gap to the smallest."""
+    return np.argsort(-gap.table["gap"].abs().to_numpy(), kind="stable")
 
 
 def _gap(gap: Gap, unit: str) -> dict[str, Any]:
@@ -209,7 +213,7 @@ def _gap(gap: Gap, unit: str) -> dict[str, Any]:
         "first": fall(first[1]),
         "others": [{**fall(i), "why": why} for why, i in others[:_NOSCRIPT]],
         "caption": f"{scale}. Lines through the bars: standard uncertainty of each contribution.{left}",
-        "grid": tables.gaps(gap, sorted(range(len(gap.table)), key=lambda i: -abs(gap.table["gap"].iloc[i]))[: tables.MOST_ROWS]),
+        "grid": tables.gaps(gap, [int(i) for i in largest(gap)[: tables.MOST_ROWS]]),
         "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     }
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 
 Array = np.ndarray
 Own = Mapping[str, Any]
@@ -35,6 +36,49 @@ class Derivatives:
     log: Array
     eta: Array
     own: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Summed:
+    """What a density says of all its rows together.
+
+    Attributes
+    ----------
+    log : array of shape (chains,)
+        Sum of the log densities.
+    eta : array of shape (rows, chains)
+        Derivative in the linear predictor of each row.
+    own : mapping of name to array of shape (groups, chains)
+        Derivatives in the density's own parameters, of which each group of rows has one value.
+    """
+
+    log: Array
+    eta: Array
+    own: Mapping[str, Array]
+
+
+class Groups:
+    """Which value of a parameter each row has.
+
+    Parameters
+    ----------
+    of_row : int array of shape (rows,)
+    count : int
+        Number of values.
+    """
+
+    def __init__(self, of_row: Array, count: int) -> None:
+        self.of_row, self.count = np.asarray(of_row, dtype=np.int64) if count > 1 else np.zeros(len(of_row), dtype=np.int64), count
+        row = np.arange(len(of_row))
+        self._total = sparse.csr_matrix((np.ones(len(row)), (self.of_row, row)), shape=(count, len(row))) if count > 1 else None
+
+    def by_row(self, values: Array) -> Array:
+        """Values (count, ...) at each row; one value stands for all rows."""
+        return values if self.count == 1 else values[self.of_row]
+
+    def sums(self, by_row: Array) -> Array:
+        """Sums over the rows of each group, shape (count, chains)."""
+        return np.asarray(by_row.sum(axis=0, keepdims=True) if self._total is None else self._total @ by_row)
 
 
 @dataclass(frozen=True)
@@ -81,6 +125,15 @@ class Evaluated(ABC):
     def guess(self, y: Array) -> Array:
         """Where the linear predictor of each row may start, shape (rows,)."""
 
+    def summed(self, y: Array, eta: Array, own: Own, groups: Mapping[str, Groups]) -> Summed:
+        """What `derivatives` say of all rows together, from own parameters by group, shape (groups, chains) or (groups, 1).
+
+        The densities that most rows have do it in one loop.
+        """
+        found = self.derivatives(y, eta, {name: groups[name].by_row(value) for name, value in own.items()})
+        every = {name: np.broadcast_to(x, (len(groups[name].of_row), eta.shape[1])) for name, x in found.own.items()}
+        return Summed(found.log.sum(axis=0), found.eta, {name: groups[name].sums(x) for name, x in every.items()})
+
     def log(self, y: Array, eta: Array, own: Own) -> Array:
         """Log density, shape (rows, chains)."""
         return self.derivatives(y, eta, own).log
@@ -126,3 +179,13 @@ class Density(Evaluated):
 def column(values: Any) -> Array:
     """Numbers by row, shape (rows,), as they stand beside chains: (rows, 1)."""
     return np.asarray(values, dtype=float)[:, None]
+
+
+def filled(values: Array, chains: int) -> Array:
+    """Numbers of shape (groups, chains) or (groups, 1), one for each chain, as compiled loops read them."""
+    return plain(np.broadcast_to(values, (len(values), chains)))
+
+
+def plain(x: Array) -> Array:
+    """An array as compiled loops read it; a copy where it is laid out otherwise, or read-only."""
+    return np.require(x, float, ["C", "W"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from realmat.terms.density import Array, Density, Derivatives, Own, Parameter, column
+from realmat.terms.density import Array, Density, Derivatives, Groups, Own, Parameter, Summed, column, filled, plain
 from realmat.terms.standard import NORMAL, STUDENT, Standard
 from realmat.terms.term import Noise, Values, degrees
 
@@ -30,6 +31,10 @@ class Normal(Density):
         precision = 1 / (sd * sd)
         squares = (n * away * away + self.within[:, None]) * precision
         return Derivatives(-0.5 * squares - n * (np.log(sd) + 0.5 * np.log(2 * np.pi)), n * away * precision, {"sd": (squares - n) / sd})
+
+    def summed(self, y: Array, eta: Array, own: Own, groups: Mapping[str, Groups]) -> Summed:
+        """Sums over rows in one loop."""
+        return _normal(y, eta, np.zeros(len(y)), self.count, self.within, own, groups)
 
     def weight(self, y: Array, eta: Array, own: Own) -> Array:
         """Information on `eta`."""
@@ -89,11 +94,14 @@ class Interval(Density):
     within: Array | None = None
     exact: Array = field(init=False, repr=False)
     inside: Array = field(init=False, repr=False)
+    side: Array | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         bounded = (self.left > 0) | (self.right > 0)
         object.__setattr__(self, "exact", np.flatnonzero(~bounded))
         object.__setattr__(self, "inside", np.flatnonzero(bounded))
+        single = ~bounded | (np.isinf(self.left) & (self.right == 0)) | (np.isinf(self.right) & (self.left == 0))
+        object.__setattr__(self, "side", np.sign(self.right) - np.sign(self.left) if single.all() else None)
 
     @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -110,6 +118,16 @@ class Interval(Density):
         out = {name: n * value for name, value in single.own.items()}
         out["sd"] = out["sd"] + within / sd
         return Derivatives(n * single.log - 0.5 * within, n * single.eta, out)
+
+    def summed(self, y: Array, eta: Array, own: Own, groups: Mapping[str, Groups]) -> Summed:
+        """Sums over rows in one loop where rows are exact, or normal with one limit each."""
+        if self.standard is NORMAL and self.side is not None:
+            count, within = np.ones(len(y)) if self.count is None else self.count, np.zeros(len(y)) if self.within is None else self.within
+            return _normal(y, eta, self.side, count, within, own, groups)
+        alone = self.count is None or (self.count == 1).all()
+        if self.standard is STUDENT and alone and not len(self.inside) and groups["nu"].count == 1:
+            return _student(y, eta, own, groups)
+        return super().summed(y, eta, own, groups)
 
     def _single(self, y: Array, eta: Array, own: Own) -> Derivatives:
         if not len(self.inside):
@@ -277,6 +295,26 @@ class Interval(Density):
         """Some of the rows."""
         count, within = (None if x is None else x[rows] for x in (self.count, self.within))
         return Interval(self.left[rows], self.right[rows], self.standard, count, within)
+
+
+def _normal(y: Array, eta: Array, side: Array, count: Array, within: Array, own: Own, groups: Mapping[str, Groups]) -> Summed:
+    from realmat.terms.location_kernels import normal
+
+    numbers = (plain(x) for x in (y, eta, side, count, within))
+    log, in_eta, in_sd = normal(*numbers, filled(own["sd"], eta.shape[1]), groups["sd"].of_row)
+    return Summed(log, in_eta, {"sd": in_sd})
+
+
+def _student(y: Array, eta: Array, own: Own, groups: Mapping[str, Groups]) -> Summed:
+    from realmat.terms.location_kernels import student as loop
+
+    sd, nu = filled(own["sd"], eta.shape[1]), filled(own["nu"], eta.shape[1])[0]
+    (spread, share), in_eta, in_sd = loop(plain(y), plain(eta), sd, groups["sd"].of_row, nu)
+    at_zero, _, slope = STUDENT.density(np.zeros(1), nu)
+    of_sd = np.bincount(groups["sd"].of_row, minlength=len(sd)) @ np.log(sd)
+    log = len(y) * at_zero - of_sd - 0.5 * (nu + 1) * spread
+    in_nu = len(y) * slope + 0.5 * ((nu + 1) / nu * share - spread)
+    return Summed(log, in_eta, {"sd": in_sd, "nu": in_nu[None]})
 
 
 def student(rows: int) -> Interval:

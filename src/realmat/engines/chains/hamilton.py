@@ -1,7 +1,10 @@
 """Hamiltonian Monte Carlo with all chains in one array (Duane et al., Phys. Lett. B 195, 216, 1987; Neal, Handbook of MCMC, 2011).
 
-All chains have one step size, learnt together; every iteration has a length of its own, a quarter of a turn of a standard normal give or
-take, so that no period is hit.
+In coordinates that nearly are standard normal, motion under the standard normal alone is a rotation, which is exact for any step; what the
+density pulls besides comes in kicks (Shahbaba, Lan, Johnson & Neal, Statistics and Computing 24, 339, 2014). Their weights are those of
+Simpson's rule, so that the error to first order in these pulls has the fourth power of the step (the scheme SBAB2 of Laskar & Robutel,
+Celestial Mechanics and Dynamical Astronomy 80, 39, 2001). All chains have one step size, learnt together; every iteration has a length
+of its own, about a third of a turn, so that no period is hit.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ import numpy as np
 Density = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 _ACCEPT, _GAIN = 0.8, 0.4
 _FIRST_STEP = 0.3
-_QUARTER, _MOST_STEPS = 1.57, 24
+_LENGTH, _MOST_STEPS = 2.0, 12  # radians of an iteration on average, and rotations of it, each with two gradients
+_LONGEST = 1.5  # step
+_KICKS = (1 / 6, 2 / 3, 1 / 6)
 
 
 def halved(at: Density, pool: ThreadPoolExecutor | None) -> Density:
@@ -42,25 +47,29 @@ class Chains:
     q : array of shape (size, n)
     rng : numpy Generator
     step : float, optional
+        Radians for each gradient.
     """
 
     def __init__(self, at: Density, q: np.ndarray, rng: np.random.Generator, step: float | None = None) -> None:
         self.at, self.q, self.rng, self.step = at, q, rng, _FIRST_STEP if step is None else step
         self.value, self.slope = at(q)
-        self.gradients = 0
 
     def move(self, adapt: bool = False) -> float:
         """One iteration of every chain; returns the mean acceptance."""
         momentum = self.rng.standard_normal(self.q.shape)
         energy = self.value - 0.5 * np.sum(momentum * momentum, axis=0)
+        length = self.rng.uniform(0.7, 1.3) * _LENGTH
+        count = min(_MOST_STEPS, int(np.ceil(0.5 * length / self.step)))
+        turn = min(length / count, 2 * self.step)
+        cosine, sine = np.cos(0.5 * turn), np.sin(0.5 * turn)
+        first, middle, last = (kick * turn for kick in _KICKS)
         q, value, slope = self.q, self.value, self.slope
-        steps = min(_MOST_STEPS, int(np.ceil(self.rng.uniform(0.7, 1.3) * _QUARTER / self.step)))
-        for _ in range(steps):
-            momentum += 0.5 * self.step * slope
-            q = q + self.step * momentum
-            value, slope = self.at(q)
-            momentum += 0.5 * self.step * slope
-        self.gradients += steps
+        for _ in range(count):
+            for kick in (first, middle):
+                momentum += kick * (slope + q)
+                q, momentum = cosine * q + sine * momentum, cosine * momentum - sine * q
+                value, slope = self.at(q)
+            momentum += last * (slope + q)
         change = value - 0.5 * np.sum(momentum * momentum, axis=0) - energy
         accept = np.exp(np.minimum(np.where(np.isfinite(change), change, -np.inf), 0.0))
         moved = self.rng.random(len(accept)) < accept
@@ -68,5 +77,5 @@ class Chains:
         self.slope = np.where(moved, slope, self.slope)
         mean = float(accept.mean())
         if adapt:
-            self.step = min(self.step * float(np.exp(_GAIN * (mean - _ACCEPT))), _QUARTER)
+            self.step = min(self.step * float(np.exp(_GAIN * (mean - _ACCEPT))), _LONGEST)
         return mean

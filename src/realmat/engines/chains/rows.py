@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -15,7 +14,8 @@ from realmat.algebra.space import Space
 from realmat.engines.chains.blurred import Blurred
 from realmat.engines.chains.derived import Derived
 from realmat.engines.chains.displaced import Displaced
-from realmat.terms.density import Derivatives, Parameter
+from realmat.engines.chains.row_kernels import predict, pull
+from realmat.terms.density import Groups
 from realmat.terms.location_scale import of_noise
 
 _CHUNK = 64  # draws whose effects are drawn together
@@ -28,26 +28,7 @@ class _Piece:
     """``scale(psi) * X b``; no scale stands for 1."""
 
     matrix: sparse.csr_matrix
-    transposed: sparse.csr_matrix
     scale: Derived | None
-
-
-@dataclass
-class _Own:
-    """An own parameter of the density: by group, and the sum over each group's rows."""
-
-    name: str
-    derived: Derived
-    group: np.ndarray
-    total: sparse.csr_matrix | None
-
-    @classmethod
-    def of(cls, parameter: Parameter, typical: Batch) -> _Own:
-        derived = Derived(parameter.value, typical)
-        groups = len(derived.at(typical, derived.tried)[0])
-        row = np.arange(len(parameter.group))
-        total = sparse.csr_matrix((np.ones(len(row)), (parameter.group, row)), shape=(groups, len(row))) if groups > 1 else None
-        return cls(parameter.name, derived, parameter.group, total)
 
 
 class RowsTarget:
@@ -65,66 +46,70 @@ class RowsTarget:
         n = len(row_block.y)
         self.known = np.broadcast_to(np.asarray(row_block.known + row_block.centre, dtype=float), (n,))
         self.y = row_block.y + self.known
+        matrix = row_block.matrix
+        self._scales = [None if scale is None else Derived(scale, typical) for scale in row_block.scales]
+        self._entries = (
+            *(x.astype(np.int32) for x in (matrix.indptr, matrix.indices)),
+            matrix.data.astype(float),
+            row_block.scale_of.astype(np.int64),
+        )
         self.pieces = []
-        for k, scale in enumerate(row_block.scales):
-            data = np.where(row_block.scale_of == k, row_block.matrix.data, 0.0)
-            matrix = sparse.csr_matrix((data, row_block.matrix.indices, row_block.matrix.indptr), shape=row_block.matrix.shape, copy=True)
-            matrix.eliminate_zeros()
-            if matrix.nnz:
-                self.pieces.append(_Piece(matrix, matrix.T.tocsr(), None if scale is None else Derived(scale, typical)))
+        for k, derived in enumerate(self._scales):
+            data = np.where(row_block.scale_of == k, matrix.data, 0.0)
+            part = sparse.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape, copy=True)
+            part.eliminate_zeros()
+            if part.nnz:
+                self.pieces.append(_Piece(part, derived))
         self.offsets = [Derived(offset, typical) for offset in row_block.offsets]
         self.density, parameters = of_noise(row_block.declared, row_block.count, row_block.within)
-        self.own = [_Own.of(q, typical) for q in parameters]
+        self.own = {q.name: Derived(q.value, typical) for q in parameters}
+        self.groups = {q.name: Groups(q.group, len(self.own[q.name].at(typical, self.own[q.name].tried)[0])) for q in parameters}
         self._learnt: np.ndarray | None = None
 
     def at(self, values: Batch, b: np.ndarray, gradient: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray:
         """Log density at each chain, shape (n,); adds its derivatives in b to `gradient` and in psi to `into`."""
         n = b.shape[1]
-        eta, states, offset_slopes = self._predict(values, b)
-        own = [one.derived.at(values, n) for one in self.own]
-        found = self._derivatives(eta, [value for value, _ in own])
-        for piece, (product, scale, slopes) in zip(self.pieces, states, strict=True):
-            down = piece.transposed @ found.eta
-            if piece.scale is None:
-                gradient += down
-            else:
-                gradient += scale * down
-                piece.scale.pull(slopes, np.sum(found.eta * product, axis=0, keepdims=True), into)
+        eta, scales, scale_slopes, offset_slopes = self._predict(values, b)
+        own = {name: derived.at(values, n) for name, derived in self.own.items()}
+        found = self.density.summed(self.y, eta, {name: value for name, (value, _) in own.items()}, self.groups)
+        in_scales = np.zeros(scales.shape)
+        pull(*self._entries, scales, b, found.eta, gradient, in_scales)
+        for k, scale in enumerate(self._scales):
+            if scale is not None:
+                scale.pull(scale_slopes[k], in_scales[k : k + 1], into)
         for offset, slopes in zip(self.offsets, offset_slopes, strict=True):
             offset.pull(slopes, found.eta if not offset.scalar else found.eta.sum(axis=0, keepdims=True), into)
-        for one, (_, slopes) in zip(self.own, own, strict=True):
+        for name, (_, slopes) in own.items():
             if slopes:
-                by_row = found.own[one.name]
-                one.derived.pull(slopes, by_row.sum(axis=0, keepdims=True) if one.total is None else one.total @ by_row, into)
-        return np.asarray(found.log.sum(axis=0))
+                self.own[name].pull(slopes, found.own[name], into)
+        return found.log
 
-    def _predict(self, values: Batch, b: np.ndarray) -> tuple[np.ndarray, list[Any], list[list[np.ndarray]]]:
-        """The linear predictor, shape (rows, n), and what its derivatives need: of pieces and of offsets."""
+    def _predict(self, values: Batch, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[list[np.ndarray]], list[list[np.ndarray]]]:
+        """The linear predictor, shape (rows, n), the scales of its entries, and the slopes of these and of offsets."""
         n = b.shape[1]
-        eta, states = np.repeat(self.known[:, None], n, axis=1), []
-        for piece in self.pieces:
-            product = piece.matrix @ b
-            scale, slopes = (None, []) if piece.scale is None else piece.scale.at(values, n)
-            eta += product if scale is None else scale * product
-            states.append((product, scale, slopes))
+        eta, scales = np.empty((len(self.y), n)), np.ones((len(self._scales), n))
+        eta[:] = self.known[:, None]
+        scale_slopes: list[list[np.ndarray]] = []
+        for k, scale in enumerate(self._scales):
+            value, slopes = (1.0, []) if scale is None else scale.at(values, n)
+            scales[k] = value
+            scale_slopes.append(slopes)
+        predict(*self._entries, scales, np.ascontiguousarray(b), eta)
         offset_slopes = []
         for offset in self.offsets:
             value, slopes = offset.at(values, n)
             eta += value
             offset_slopes.append(slopes)
-        return eta, states, offset_slopes
+        return eta, scales, scale_slopes, offset_slopes
 
-    def _derivatives(self, eta: np.ndarray, own: list[np.ndarray]) -> Derivatives:
-        return self.density.derivatives(self.y, eta, self._by_row(own))
-
-    def _by_row(self, own: list[np.ndarray]) -> dict[str, np.ndarray]:
-        return {one.name: value if len(value) == 1 else value[one.group] for one, value in zip(self.own, own, strict=True)}
+    def _by_row(self, values: Batch, n: int) -> dict[str, np.ndarray]:
+        """Own parameters of each row."""
+        return {name: self.groups[name].by_row(derived.at(values, n)[0]) for name, derived in self.own.items()}
 
     def effects(self, values: Batch, b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draws of effects that were integrated out of these rows, at each (psi, b): shape (rows, n)."""
         assert isinstance(self.density, Blurred | Displaced)
-        own = [one.derived.at(values, b.shape[1])[0] for one in self.own]
-        return self.density.effects(self.y, self._predict(values, b)[0], self._by_row(own), rng)
+        return self.density.effects(self.y, self._predict(values, b)[0], self._by_row(values, b.shape[1]), rng)
 
     def learn(self, draws: tuple[Batch, np.ndarray] | None) -> None:
         """Take the mean curvature at draws of (psi, b) for what rows that are not normal tell; without, that of where one looks."""
@@ -132,7 +117,7 @@ class RowsTarget:
         if draws is None or not self.row_block.augmented:
             return
         values, b = draws
-        eta, own = self._predict(values, b)[0], self._by_row([one.derived.at(values, b.shape[1])[0] for one in self.own])
+        eta, own = self._predict(values, b)[0], self._by_row(values, b.shape[1])
         expected = self.density.weight(self.y, eta, own)
         step = _STEP / np.sqrt(expected)
         ahead, behind = (self.density.derivatives(self.y, eta + sign * step, own).eta for sign in (1, -1))
@@ -143,8 +128,7 @@ class RowsTarget:
         """Information of each row on its linear predictor at one (psi, b), or what was learnt of it, shape (rows,)."""
         if self._learnt is not None:
             return self._learnt
-        own = self._by_row([one.derived.at(values, 1)[0] for one in self.own])
-        return np.asarray(self.density.weight(self.y, self._predict(values, b)[0], own)[:, 0])
+        return np.asarray(self.density.weight(self.y, self._predict(values, b)[0], self._by_row(values, 1))[:, 0])
 
     def gaussian(self, values: Batch, b: np.ndarray, guessed: bool = False) -> dict[str, np.ndarray]:
         """The normal rows that stand for these near one (psi, b): `local` factors of the variance and `latent` values, by name.
@@ -157,11 +141,11 @@ class RowsTarget:
             return {}
         at_guess = guessed and self.density.native
         eta = self.density.guess(self.y)[:, None] if at_guess else self._predict(values, b)[0]
-        own = [one.derived.at(values, 1)[0] for one in self.own]
-        weight = self.density.weight(self.y, eta, self._by_row(own))[:, 0] if self._learnt is None else self._learnt
+        own = self._by_row(values, 1)
+        weight = self.density.weight(self.y, eta, own)[:, 0] if self._learnt is None else self._learnt
         single = {name: v[..., 0] for name, v in values.items()}
         # a guess knows of no own parameter, and no Newton step is to be trusted far from where the density is quadratic
-        latent = eta[:, 0] if at_guess else eta[:, 0] + self._derivatives(eta, own).eta[:, 0] / weight
+        latent = eta[:, 0] if at_guess else eta[:, 0] + self.density.derivatives(self.y, eta, own).eta[:, 0] / weight
         return {row_block.local: 1 / (weight * row_block.variance(single)[row_block.key]), row_block.latent: latent}
 
 

@@ -11,7 +11,7 @@ from realmat.posterior.draws import Posterior
 from realmat.validation.misfit import marginal
 from realmat.validation.misfit.pivots import Layer, Pivots, pivots
 from realmat.validation.misfit.questions import questions
-from realmat.validation.misfit.statistics import Apart, Groups, Line, SpreadLine, Statistic, Tails, every
+from realmat.validation.misfit.statistics import Apart, Groups, Line, Sample, SpreadLine, Statistic, Tails
 
 RATE = 0.02  # of fits of a right model that have any finding
 _DRAWS, _FEW = 20, 5  # posterior draws, of everything and of hyperparameters alone
@@ -83,8 +83,7 @@ class _Search:
 
     def step(self) -> bool:
         """Look for one more; False where there is none."""
-        scores = every(self.asked, [layer.z for layer in self.layers])
-        probability = np.array([self.null.of(j, own) if self.open[j] else 1.0 for j, own in enumerate(scores.T)])
+        probability = np.array([self.null.probability(j, self.layers) if self.open[j] else 1.0 for j in range(len(self.asked))])
         best = int(np.argmin(probability))
         if probability[best] > self.rate:
             return False
@@ -157,24 +156,30 @@ class Null:
     def __init__(self, found: Pivots, asked: list[Statistic]) -> None:
         self.asked = asked
         alike = all(own is found.null[0] for own in found.null)
-        scores = [every(asked, own) for own in (found.null[:1] if alike else found.null)]
-        joined = np.concatenate(scores)
-        self.mean, self.sd = joined.mean(axis=0), np.maximum(joined.std(axis=0), 1e-9)
+        scores = [_scores(own, asked) for own in (found.null[:1] if alike else found.null)]
+        every = np.concatenate(scores)
+        self.mean, self.sd = every.mean(axis=0), np.maximum(every.std(axis=0), 1e-9)
         self.largest = [np.sort(((own - self.mean) / self.sd).max(axis=1)) for own in scores]
         self.largest = self.largest * (len(found.null) if alike else 1)
 
     def probability(self, which: int, layers: Sequence[Layer]) -> float:
-        """That the largest score is as large as that of one question, averaged over posterior draws."""
-        statistic = self.asked[which]
-        return self.of(which, statistic.scores(layers[statistic.layer].z))
-
-    def of(self, which: int, scores: np.ndarray) -> float:
-        """The same of its scores at each posterior draw; a small part keeps the order where that is zero."""
-        scores = (scores - self.mean[which]) / self.sd[which]
+        """That the largest score is as large, averaged over posterior draws; a small part keeps the order where that is zero."""
+        scores = self.scores(which, layers)
         exceeded = [1 - np.searchsorted(largest, score) / len(largest) for largest, score in zip(self.largest, scores, strict=True)]
         return float(np.mean(exceeded)) - 1e-6 * float(np.mean(np.minimum(scores, 100.0)))
 
     def scores(self, which: int, layers: Sequence[Layer]) -> np.ndarray:
         """Of one question at each posterior draw, standard normal if the model is right."""
         statistic = self.asked[which]
-        return (statistic.scores(layers[statistic.layer].z) - self.mean[which]) / self.sd[which]
+        return (statistic.scores(Sample(layers[statistic.layer].z)) - self.mean[which]) / self.sd[which]
+
+
+def _scores(layers: Sequence[np.ndarray], asked: Sequence[Statistic]) -> np.ndarray:
+    """Of all questions to pivots of every layer, shape (n, questions); a layer's sums are kept no longer than its questions are asked."""
+    out = np.empty((len(layers[0]), len(asked)))
+    for k, z in enumerate(layers):
+        sample = Sample(z)
+        for j, statistic in enumerate(asked):
+            if statistic.layer == k:
+                out[:, j] = statistic.scores(sample)
+    return out

@@ -7,8 +7,9 @@ simulated y, sent the same way. What was found is taken out as a coefficient wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -21,7 +22,8 @@ from realmat.terms.term import Values
 from realmat.validation.misfit.pivots import Layer, Pivots, level_of, rows_of
 
 _NUMBERS = 8_000_000  # of simulated rows held at once
-_SIMULATED = (60, 200)  # at each draw of hyperparameters, least and most
+_BLOCK = 8  # simulated tables that are sent through the algebra together
+_SIMULATED = (40, 200)  # at each draw of hyperparameters, least and most: together enough to tell RATE by
 _NOTHING = 1e-6  # of a score's standard deviation: what rounding leaves of one that was taken out
 
 
@@ -80,45 +82,80 @@ class _At:
         self.cell, cells = problem.cell, len(problem.response_rows.y)
         self.of_row, self.count = problem.table.count, problem.response_rows.count  # measurements that a row and a cell stand for
         self.noise = variance[:cells][self.cell] / self.of_row
-        b = propagate(self.linked, self.sd[:, None] * rng.standard_normal((len(self.sd), simulated)))
-        others = np.sqrt(variance / model.count)[:, None] * rng.standard_normal((model.size, simulated))
-        rows = np.sqrt(self.noise)[:, None] * rng.standard_normal((len(self.cell), simulated))
-        mean, within = self._by_cell(rows)
-        others[:cells] = mean
+        self.several = np.flatnonzero(self.of_row < self.count[self.cell])  # rows beside others in their cell
+        self.rows, self.e = np.empty((simulated + 1, len(self.cell))), np.empty((simulated + 1, model.size))
+        for where in _blocks(simulated):
+            self._put(where, *self._simulated(rng, variance, where.stop - where.start))
         measured = np.concatenate([r.y for r in problem.rows]) - model.mean(p)
-        means = np.column_stack([self.design @ b + others, measured])
-        self.scores = self._solved(means, np.column_stack([within, problem.g - problem.response_rows.y[self.cell]]))
-        self.typical = [np.sqrt(np.mean(part[:, :-1] ** 2, axis=1)) for part in self._parts(*self.scores)]
+        self._put(slice(simulated, None), measured[:, None], self._by_cell(problem.g[self.several, None])[1])
+        self.variance = self._variances()
 
-    def _by_cell(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean of each cell, and what is left of each row."""
-        each = self.of_row / self.count[self.cell]
-        mean = sparse.csr_matrix((each, (self.cell, np.arange(len(self.cell)))), shape=(len(self.count), len(self.cell))) @ rows
-        return np.asarray(mean), rows - mean[self.cell]
+    def _simulated(self, rng: np.random.Generator, variance: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tables of a right model less its mean: means of cells (and other measured rows), and rests of rows beside others."""
+        b = propagate(self.linked, self.sd[:, None] * rng.standard_normal((len(self.sd), n)))
+        means = self.design @ b + np.sqrt(variance / self.model.count)[:, None] * rng.standard_normal((self.model.size, n))
+        within = np.sqrt(self.noise[self.several])[:, None] * rng.standard_normal((len(self.several), n))
+        return means, self._by_cell(within)[1]
+
+    def _put(self, where: slice, means: np.ndarray, within: np.ndarray) -> None:
+        rows, e = self._solved(means, within)
+        self.rows[where], self.e[where] = rows.T, e.T
+
+    @cached_property
+    def _averaging(self) -> sparse.csr_matrix:
+        """Means of cells of rows beside others, shape (cells, such rows)."""
+        cell = self.cell[self.several]
+        each = self.of_row[self.several] / self.count[cell]
+        return sparse.csr_matrix((each, (cell, np.arange(len(cell)))), shape=(len(self.count), len(cell)))
+
+    def _by_cell(self, several: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean of each cell, of rows beside others, and what is left of each such row."""
+        mean = np.asarray(self._averaging @ several)
+        return mean, several - mean[self.cell[self.several]]
 
     def _solved(self, means: np.ndarray, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """V^-1 of values given as means of cells (and other measured rows) and as rests of rows: by row, and by cell."""
+        """V^-1 of values given as means of cells (and other measured rows) and as rests of rows beside others: by row, and by cell."""
         e = self.inverse(means)
-        shared = (e[: len(self.count)] / self.count[:, None])[self.cell] * self.of_row[:, None]
-        return shared + within / self.noise[:, None], e
+        rows = (e[: len(self.count)] / self.count[:, None])[self.cell] * self.of_row[:, None]
+        rows[self.several] += within / self.noise[self.several, None]
+        return rows, e
 
-    def _parts(self, rows: np.ndarray, e: np.ndarray) -> list[np.ndarray]:
-        moves = propagate(self.linked.T, self.design.T @ e)
+    def _moves(self, e: np.ndarray) -> np.ndarray:
+        """Scores of moving coefficients, shape (n, coefficients), from e of shape (n, size)."""
+        return np.concatenate([propagate(self.linked.T, self.design.T @ e[where].T).T for where in _blocks(len(e))])
+
+    def _variances(self) -> list[np.ndarray]:
+        """Of the scores of each layer if the model is right: of V^-1, and of B' V^-1 B = S^-2 - S^-2 Var(independent parts | y) S^-2."""
+        share = self.of_row / self.count[self.cell]
+        rows = share**2 * self.inverse.diagonal[: len(self.count)][self.cell] + (1 - share) / self.noise
+        precision = 1 / self.sd**2
+        independent = sparse.identity(len(self.sd), format="csr") - self.linked
+        moves = np.maximum(precision - precision**2 * self.inverse.factor.variances(independent), 0.0)
         return [rows, *(moves[where] for where in self.columns)]
 
     def standardised(self, directions: np.ndarray | None = None) -> list[np.ndarray]:
         """Scores of each layer over their standard deviations, shape (simulated + 1, size); without directions of shape (rows, n)."""
-        rows, e = self.scores
+        rows, e, variance = self.rows, self.e, self.variance
         if directions is not None:
-            mean, within = self._by_cell(directions)
             padded = np.zeros((self.model.size, directions.shape[1]))
+            mean, within = self._by_cell(directions[self.several])
             padded[: len(mean)] = mean
+            alone = np.delete(np.arange(len(directions)), self.several)
+            padded[self.cell[alone]] = directions[alone]
             u, solved = self._solved(padded, within)
-            taken = np.linalg.pinv(directions.T @ u) @ (directions.T @ rows)
-            rows, e = rows - u @ taken, e - solved @ taken
+            inner = np.linalg.pinv(directions.T @ u)
+            taken, moved = rows @ directions @ inner, self._moves(solved.T)
+            rows, e = rows - taken @ u.T, e - taken @ solved.T
+            less = [u.T, *(moved[:, where] for where in self.columns)]
+            variance = [v - np.einsum("ji,jk,ki->i", part, inner, part) for v, part in zip(variance, less, strict=True)]
+        moves = self._moves(e)
         out = []
-        for part, typical in zip(self._parts(rows, e), self.typical, strict=True):
-            sd = np.sqrt(np.mean(part[:, :-1] ** 2, axis=1))
-            there = sd > _NOTHING * typical
-            out.append((part * np.where(there, 1 / np.where(there, sd, 1.0), 0.0)[:, None]).T)
+        for part, v, whole in zip([rows, *(moves[:, where] for where in self.columns)], variance, self.variance, strict=True):
+            there = v > _NOTHING**2 * whole
+            out.append(part * np.where(there, 1 / np.sqrt(np.where(there, v, 1.0)), 0.0))
         return out
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    """Some tables at a time, which stay in the cache."""
+    return (slice(start, min(start + _BLOCK, size)) for start in range(0, size, _BLOCK))

@@ -3,15 +3,54 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import special
 
 from realmat.validation.misfit.pivots import Layer
 
-_LEAST = 1e-300
+_LEAST = 1e-150  # its square is still a number
+_IMPOSSIBLE = 1e-300
+
+
+class Sample:
+    """Pivots `z` of shape (n, size), and the sums along them that many statistics share, each made once."""
+
+    def __init__(self, z: np.ndarray) -> None:
+        self.z = z
+        self.size = z.shape[1]
+
+    @cached_property
+    def absolute(self) -> np.ndarray:
+        """Their absolute values."""
+        return np.abs(self.z)
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """Shape (n,), as all that follow."""
+        return self.z.mean(axis=1)
+
+    @cached_property
+    def squares(self) -> np.ndarray:
+        """Sum of squares."""
+        return np.maximum(np.einsum("ij,ij->i", self.z, self.z), _LEAST)
+
+    @cached_property
+    def about_mean(self) -> np.ndarray:
+        """Sum of squares about the mean."""
+        return np.maximum(self.squares - self.size * self.mean**2, _LEAST)
+
+    @cached_property
+    def absolute_mean(self) -> np.ndarray:
+        """Mean of the absolute values."""
+        return self.absolute.mean(axis=1)
+
+    @cached_property
+    def absolute_about_mean(self) -> np.ndarray:
+        """Sum of squares of the absolute values about their mean."""
+        return np.maximum(self.squares - self.size * self.absolute_mean**2, _LEAST)
 
 
 @dataclass(frozen=True)
@@ -33,8 +72,8 @@ class Statistic(ABC):
     column: str
 
     @abstractmethod
-    def scores(self, z: np.ndarray) -> np.ndarray:
-        """Normal scores, large where the model is contradicted, of pivots of shape (n, size): shape (n,)."""
+    def scores(self, sample: Sample) -> np.ndarray:
+        """Normal scores, large where the model is contradicted, shape (n,)."""
 
     @abstractmethod
     def repaired(self, z: np.ndarray) -> np.ndarray:
@@ -51,7 +90,7 @@ class Statistic(ABC):
 
 def from_probability(p: np.ndarray) -> np.ndarray:
     """Normal score of an upper tail probability."""
-    return -special.ndtri(np.clip(p, _LEAST, 1 - 1e-16))
+    return -special.ndtri(np.clip(p, _IMPOSSIBLE, 1 - 1e-16))
 
 
 def _from_correlation(r: np.ndarray, df: int) -> np.ndarray:
@@ -61,50 +100,14 @@ def _from_correlation(r: np.ndarray, df: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Along(Statistic):
+class Line(Statistic):
     """Correlation with a fixed vector `h` of length 1, orthogonal to the constant."""
 
     h: np.ndarray
 
-    @staticmethod
-    @abstractmethod
-    def correlated(z: np.ndarray) -> np.ndarray:
-        """What is correlated with the vector, made of pivots."""
-
-    def scores(self, z: np.ndarray) -> np.ndarray:
+    def scores(self, sample: Sample) -> np.ndarray:
         """By the beta distribution of the squared correlation."""
-        return self.together(z, self.h[:, None])[:, 0]
-
-    @classmethod
-    def together(cls, z: np.ndarray, h: np.ndarray) -> np.ndarray:
-        """Scores of many vectors, columns of `h`: shape (n, vectors)."""
-        x = cls.correlated(z)
-        away = x - x.mean(axis=1, keepdims=True)
-        return _from_correlation(away @ h / np.maximum(np.linalg.norm(away, axis=1), _LEAST)[:, None], len(h) - 2)
-
-
-def every(asked: Sequence[Statistic], pivots: Sequence[np.ndarray]) -> np.ndarray:
-    """Scores of all questions to the pivots of all layers, each of shape (n, size): shape (n, questions)."""
-    out = np.empty((len(pivots[0]), len(asked)))
-    alike: dict[tuple[type[Along], int], list[int]] = {}
-    for j, one in enumerate(asked):
-        if isinstance(one, Along):
-            alike.setdefault((type(one), one.layer), []).append(j)
-        else:
-            out[:, j] = one.scores(pivots[one.layer])
-    for (kind, layer), which in alike.items():
-        out[:, which] = kind.together(pivots[layer], np.column_stack([asked[j].h for j in which]))
-    return out
-
-
-@dataclass(frozen=True)
-class Line(Along):
-    """Of the pivots themselves."""
-
-    @staticmethod
-    def correlated(z: np.ndarray) -> np.ndarray:
-        """Themselves."""
-        return z
+        return _from_correlation(sample.z @ self.h / np.sqrt(sample.about_mean), len(self.h) - 2)
 
     def repaired(self, z: np.ndarray) -> np.ndarray:
         """Without the line."""
@@ -123,10 +126,9 @@ class Line(Along):
 class Offset(Statistic):
     """The mean against zero: effects that all lie to one side stand for a level that a prior holds in the wrong place."""
 
-    def scores(self, z: np.ndarray) -> np.ndarray:
+    def scores(self, sample: Sample) -> np.ndarray:
         """By the beta distribution of the mean's share of the sum of squares."""
-        n = z.shape[1]
-        return _from_correlation(z.sum(axis=1) / np.sqrt(n * np.maximum((z**2).sum(axis=1), _LEAST)), n - 1)
+        return _from_correlation(sample.mean * np.sqrt(sample.size / sample.squares), sample.size - 1)
 
     def repaired(self, z: np.ndarray) -> np.ndarray:
         """About zero."""
@@ -142,13 +144,14 @@ class Offset(Statistic):
 
 
 @dataclass(frozen=True)
-class SpreadLine(Along):
-    """Of absolute pivots, as in the test of Glejser, J. Am. Stat. Assoc. 64, 316 (1969)."""
+class SpreadLine(Statistic):
+    """Correlation of absolute pivots with a fixed vector `h`, as in the test of Glejser, J. Am. Stat. Assoc. 64, 316 (1969)."""
 
-    @staticmethod
-    def correlated(z: np.ndarray) -> np.ndarray:
-        """Absolute values."""
-        return np.abs(z)
+    h: np.ndarray
+
+    def scores(self, sample: Sample) -> np.ndarray:
+        """As of a line."""
+        return _from_correlation(sample.absolute @ self.h / np.sqrt(sample.absolute_about_mean), len(self.h) - 2)
 
     def _factor(self, z: np.ndarray) -> np.ndarray:
         """How the spread changes along the vector: exponentials of a line through logarithms."""
@@ -174,20 +177,15 @@ class Groups(Statistic):
 
     def _means(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         count = np.bincount(self.codes)
-        total = np.zeros((len(z), len(count)))
-        for g in range(len(count)):
-            total[:, g] = z[:, self.codes == g].sum(axis=1)
-        return total / count, count
+        return z @ np.eye(len(count))[self.codes] / count, count
 
-    def scores(self, z: np.ndarray) -> np.ndarray:
+    def scores(self, sample: Sample) -> np.ndarray:
         """By the F distribution."""
-        x = np.abs(z) if self.spread else z
-        means, count = self._means(x)
-        whole = x.mean(axis=1, keepdims=True)
-        between = ((means - whole) ** 2 * count).sum(axis=1)
-        total = ((x - whole) ** 2).sum(axis=1)
-        a, b = (len(count) - 1) / 2, (x.shape[1] - len(count)) / 2
-        return from_probability(special.betainc(b, a, np.clip(1 - between / np.maximum(total, _LEAST), 0.0, 1.0)))
+        means, count = self._means(sample.absolute if self.spread else sample.z)
+        whole, total = (sample.absolute_mean, sample.absolute_about_mean) if self.spread else (sample.mean, sample.about_mean)
+        between = ((means - whole[:, None]) ** 2 * count).sum(axis=1)
+        a, b = (len(count) - 1) / 2, (sample.size - len(count)) / 2
+        return from_probability(special.betainc(b, a, np.clip(1 - between / total, 0.0, 1.0)))
 
     def repaired(self, z: np.ndarray) -> np.ndarray:
         """Without differences between groups."""
@@ -210,11 +208,11 @@ class Groups(Statistic):
 class Tails(Statistic):
     """Kurtosis above that of a normal, by the transformation of Anscombe & Glynn, Biometrika 70, 227 (1983)."""
 
-    def scores(self, z: np.ndarray) -> np.ndarray:
+    def scores(self, sample: Sample) -> np.ndarray:
         """By a transformed kurtosis."""
-        n = z.shape[1]
-        away = z - z.mean(axis=1, keepdims=True)
-        b2 = np.mean(away**4, axis=1) / np.maximum(np.mean(away**2, axis=1) ** 2, _LEAST)
+        n = sample.size
+        squares = np.square(sample.z - sample.mean[:, None])
+        b2 = n * np.einsum("ij,ij->i", squares, squares) / sample.about_mean**2
         mean = 3 * (n - 1) / (n + 1)
         sd = np.sqrt(24 * n * (n - 2) * (n - 3) / ((n + 1) ** 2 * (n + 3) * (n + 5)))
         skew = 6 * (n * n - 5 * n + 2) / ((n + 7) * (n + 9)) * np.sqrt(6 * (n + 3) * (n + 5) / (n * (n - 2) * (n - 3)))
@@ -237,11 +235,9 @@ class Tails(Statistic):
 class Apart(Statistic):
     """The largest absolute pivot against all of them: Grubbs, Ann. Math. Stat. 21, 27 (1950), about zero."""
 
-    def scores(self, z: np.ndarray) -> np.ndarray:
+    def scores(self, sample: Sample) -> np.ndarray:
         """By the beta distribution of its share of the sum of squares, of so many values."""
-        squares = z**2
-        share = squares.max(axis=1) / np.maximum(squares.sum(axis=1), _LEAST)
-        n = z.shape[1]
+        share, n = sample.absolute.max(axis=1) ** 2 / sample.squares, sample.size
         single = special.betainc((n - 1) / 2, 0.5, np.clip(1 - share, 0.0, 1.0))
         return from_probability(-np.expm1(n * np.log1p(-np.minimum(single, 1 - 1e-12))))
 
