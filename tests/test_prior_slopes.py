@@ -28,7 +28,7 @@ X = np.array([0.05, 0.31, 0.77, 0.93])
 @pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior.dist)
 def test_in_the_value(prior):
     truth = np.imag(prior.logpdf(X + 1j * STEP) * np.ones(X.shape)) / STEP if prior.dist != "Uniform" else np.zeros(X.shape)
-    assert in_value(prior, X, {}) == pytest.approx(truth, rel=1e-12)
+    assert in_value(prior.dist, X, prior.arguments()) == pytest.approx(truth, rel=1e-12)
 
 
 def test_every_family_has_one():

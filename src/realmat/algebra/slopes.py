@@ -3,89 +3,136 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from realmat.algebra.space import Space
+from realmat.algebra.space import Axis, Space
 from realmat.terms.prior_slopes import in_reference, in_value
+from realmat.terms.priors import ARRAYS, Prior, log_density
+from realmat.terms.term import Param
 
 STEP = 1e-30  # of complex steps, which no rounding limits (Squire & Trapp, SIAM Review 40, 110, 1998)
+_NONE = np.zeros(1)  # coordinates are logarithms, not powers
 
 
 @dataclass(frozen=True)
 class AtTheta:
-    """Hyperparameters at n points: values and their derivatives by name, the points as last axis; the log prior and its gradient.
+    """Hyperparameters at n points; the log prior and its gradient.
 
     Attributes
     ----------
-    values, slopes : dict of name to array of shape (n,) or (size, n)
-        An element depends on its own coordinate alone.
+    values : dict of name to array of shape (n,) or (size, n)
+    slopes : array of shape (size of theta, n)
+        Of each element in its own coordinate, on which alone it depends.
     log_prior : array of shape (n,)
     gradient : array of shape (size of theta, n)
     """
 
     values: dict[str, np.ndarray]
-    slopes: dict[str, np.ndarray]
+    slopes: np.ndarray
     log_prior: np.ndarray
     gradient: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Alike:
+    """Elements whose priors are one family: numbers of the prior, by element where they differ, or the names of others."""
+
+    where: slice | np.ndarray
+    prior: Prior
+    numbers: dict[str, Any]
+    log_mass: float
+
+
 class Slopes:
-    """Evaluates a space with derivatives.
+    """Evaluates a space with derivatives, elements of one kind together.
 
     Parameters
     ----------
     space : Space
+        Positive parameters by their logarithms.
     """
 
     def __init__(self, space: Space) -> None:
         self.space = space
         self._place = {q.name: where for q, where in zip(space.params, space.slices, strict=True)}
-        with np.errstate(all="ignore"):
-            both = space.many(np.array([[0.0], [1.0]]) * np.ones(space.size))[0]
-        self._width = {name: np.diff(x, axis=-1) for name, x in both.items()}  # of those that have no ends
+        kinds: dict[tuple[float, float], list[Axis]] = {}
+        for axis in space.axes:
+            whole = math.isinf(axis.low) and math.isinf(axis.high)
+            kinds.setdefault((axis.low, axis.high) if not whole else (-math.inf, math.inf), []).append(axis)
+        self._axes = [(_places(one.where for one in axes), _stacked(axes)) for axes in kinds.values()]
+        families: dict[Any, list[Param]] = {}
+        for param in space.params:
+            prior = param.prior
+            alone = prior.references or (prior.dist not in ARRAYS and prior.params)
+            families.setdefault((prior.dist, param.name if prior.references else alone), []).append(param)
+        self._priors = [self._alike(params) for params in families.values()]
+        self._referring = [param for param in space.params if param.prior.references]
+
+    def _alike(self, params: list[Param]) -> _Alike:
+        first = params[0].prior
+        numbers: dict[str, Any] = dict(first.params)
+        for key in numbers:
+            each = [dict(param.prior.params)[key] for param in params]
+            if len(set(each)) > 1:
+                numbers[key] = np.concatenate([np.full((param.size, 1), x) for param, x in zip(params, each, strict=True)])
+        mass = sum(param.size * param.prior.log_mass for param in params)
+        return _Alike(_places(self._place[param.name] for param in params), first, numbers, mass)
 
     def at(self, thetas: np.ndarray) -> AtTheta:
         """At thetas of shape (n, size)."""
-        space = self.space
-        values, log_prior = space.many(thetas)
-        slopes: dict[str, np.ndarray] = {}
-        gradient = np.empty((space.size, len(thetas)))
-        for param, where in zip(space.params, space.slices, strict=True):
-            t, x, powers = thetas[:, where].T, values[param.name], space.powers[where][:, None]
-            slope, bend = self._coordinate(t, np.atleast_2d(x), powers, param.prior.support, self._width[param.name])
-            slopes[param.name] = slope if param.coords is not None else slope[0]
-            gradient[where] = bend
-        for param in space.params:
-            self._density(param, values, slopes, gradient)
+        t = thetas.T
+        x, slopes, gradient = np.empty(t.shape), np.empty(t.shape), np.empty(t.shape)
+        log_prior = np.zeros(len(thetas))
+        with np.errstate(all="ignore"):  # far out a parameter may have no value, or no density
+            for where, axis in self._axes:
+                own = t[where]
+                value = x[where] = axis.value(own, _NONE)
+                slopes[where], gradient[where] = _coordinate(axis, value)
+                log_prior += np.sum(axis.log_slope(own, _NONE), axis=0)
+            values = {q.name: x[self._place[q.name]] if q.coords is not None else x[self._place[q.name].start] for q in self.space.params}
+            for one in self._priors:
+                own, numbers = x[one.where], {key: values[y] if isinstance(y, str) else y for key, y in one.numbers.items()}
+                log_prior += np.sum(log_density(one.prior.dist, own, numbers), axis=0) - one.log_mass
+                gradient[one.where] += in_value(one.prior.dist, own, numbers) * slopes[one.where]
+            for param in self._referring:
+                for name in set(param.prior.references):
+                    each = in_reference(param.prior, values[param.name], values, name)
+                    each = each.sum(axis=0) if np.ndim(each) > np.ndim(values[name]) else each
+                    gradient[self._place[name]] += each * slopes[self._place[name]]
         return AtTheta(values, slopes, log_prior, gradient)
 
-    @staticmethod
-    def _coordinate(
-        t: np.ndarray, x: np.ndarray, powers: np.ndarray, support: tuple[float, float], width: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Derivative of the values, and of the logarithm of its size, shape (elements, n)."""
-        low, high = support
-        if math.isinf(low) and math.isinf(high):
-            return np.broadcast_to(width.reshape(-1, 1), x.shape), np.zeros(x.shape)
-        if math.isfinite(low) and math.isfinite(high):
-            share = (x - low) / (high - low)
-            return (x - low) * (1 - share), 1 - 2 * share
-        away = x - (low if math.isfinite(low) else high)
-        if not powers.any():
-            return away, np.ones(x.shape)
-        inverse = 1 / np.where(powers != 0, powers, 1.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(powers != 0, inverse * away / t, away), np.where(powers != 0, (inverse - 1) / t, 1.0)
+    def empty(self, n: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Zeros for the derivatives in all elements, shape (size of theta, n), and by name."""
+        out = np.zeros((self.space.size, n))
+        return out, {
+            q.name: out[self._place[q.name]] if q.coords is not None else out[self._place[q.name].start] for q in self.space.params
+        }
 
-    def _density(self, param: Any, values: dict[str, np.ndarray], slopes: dict[str, np.ndarray], gradient: np.ndarray) -> None:
-        """Add the gradient of one parameter's prior, in itself and in those that it refers to."""
-        place = self._place
-        x = values[param.name]
-        gradient[place[param.name]] += np.atleast_2d(in_value(param.prior, x, values) * slopes[param.name])
-        for name in set(param.prior.references):
-            each = in_reference(param.prior, x, values, name)
-            each = each.sum(axis=0) if np.ndim(each) > np.ndim(values[name]) else each
-            gradient[place[name]] += np.atleast_2d(each * slopes[name])
+
+def _places(where: Iterable[slice]) -> slice | np.ndarray:
+    """Several slices as one, or as places where they are apart."""
+    places = np.concatenate([np.arange(one.start, one.stop) for one in where])
+    whole = slice(int(places[0]), int(places[-1]) + 1)
+    return whole if np.array_equal(places, np.arange(whole.start, whole.stop)) else places
+
+
+def _stacked(axes: list[Axis]) -> Axis:
+    """Axes with the same ends as one."""
+    centre, width = (
+        np.concatenate([np.broadcast_to(getattr(one, name), (one.param.size, 1)) for one in axes]) for name in ("centre", "width")
+    )
+    return replace(axes[0], centre=centre, width=width)
+
+
+def _coordinate(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | float]:
+    """Derivative of the values x in their coordinates, and of the logarithm of its size."""
+    if axis.one_end:
+        return x - axis.centre, 1.0
+    if math.isinf(axis.low):
+        return np.broadcast_to(axis.width, x.shape), 0.0
+    share = (x - axis.low) / (axis.high - axis.low)
+    return (x - axis.low) * (1 - share), 1 - 2 * share

@@ -183,9 +183,11 @@ def column(values: Any) -> Array:
 
 def filled(values: Array, chains: int) -> Array:
     """Numbers of shape (groups, chains) or (groups, 1), one for each chain, as compiled loops read them."""
-    return plain(np.broadcast_to(values, (len(values), chains)))
+    return plain(values if values.shape[1] == chains else np.broadcast_to(values, (len(values), chains)))
 
 
 def plain(x: Array) -> Array:
     """An array as compiled loops read it; a copy where it is laid out otherwise, or read-only."""
+    if x.dtype == np.float64 and x.flags.c_contiguous and x.flags.writeable:  # nearly always, and sooner seen than by NumPy
+        return x
     return np.require(x, float, ["C", "W"])

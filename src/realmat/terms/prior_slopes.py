@@ -38,9 +38,9 @@ _IN_PARAMETER: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-def in_value(prior: Prior, x: np.ndarray, lookup: Mapping[str, Any]) -> np.ndarray:
-    """Derivative of `Prior.logpdf` in `x`, of the same shape."""
-    return np.asarray(_IN_VALUE[prior.dist](x, **prior.arguments(lookup)))
+def in_value(dist: str, x: np.ndarray, numbers: Mapping[str, Any]) -> np.ndarray:
+    """Derivative of the log density of a distribution in `x`, of the same shape, with its parameters by name."""
+    return np.asarray(_IN_VALUE[dist](x, **numbers))
 
 
 def in_reference(prior: Prior, x: np.ndarray, lookup: Mapping[str, Any], name: str) -> np.ndarray:

@@ -106,6 +106,14 @@ _FAMILIES: dict[str, _Family] = {
     ),
 }
 _POSITIVE = {"sigma", "nu", "beta", "b", "lam"}
+ARRAYS = frozenset(
+    {"Normal", "HalfNormal", "LogNormal", "Exponential", "Cauchy", "HalfCauchy", "Laplace"}
+)  # whose parameters may be arrays
+
+
+def log_density(dist: str, x: Any, numbers: Mapping[str, Any]) -> Any:
+    """Log density of a distribution, not truncated, with its parameters by name."""
+    return _FAMILIES[dist].logpdf(x, **numbers)
 
 
 def families() -> list[str]:
@@ -229,10 +237,11 @@ class Prior:
 
     def logpdf(self, x: Any, lookup: Mapping[str, Any] | None = None) -> Any:
         """Log density at `x` (any shape), normalised; `lookup` gives the values of referenced parameters."""
-        return _FAMILIES[self.dist].logpdf(x, **self.arguments(lookup)) - self._log_mass
+        return log_density(self.dist, x, self.arguments(lookup)) - self.log_mass
 
     @cached_property
-    def _log_mass(self) -> float:
+    def log_mass(self) -> float:
+        """Log probability that the truncation leaves."""
         if self.truncation == (None, None):
             return 0.0
         frozen, (low, high), (all_low, all_high) = self._frozen(), self.support, _FAMILIES[self.dist].support

@@ -38,6 +38,19 @@ class _Move:
 
     def __init__(self, name: str, moved: np.ndarray | None, element: np.ndarray) -> None:
         self.name, self.moved, self.element = name, moved, element
+        self._one_each = moved is not None and np.array_equal(element, np.arange(len(moved)))
+        order = np.argsort(element, kind="stable")
+        self._order = order[np.searchsorted(element[order], 0) :]  # outputs that some element moves, element by element
+        self._moving, self._starts = np.unique(element[self._order], return_index=True)
+
+    def add(self, product: np.ndarray, target: np.ndarray) -> None:
+        """Add what each output gives, shape (outputs, n), to the elements, shape (n,) or (elements, n)."""
+        if self.moved is None:
+            target += product.sum(axis=0)
+        elif self._one_each:
+            target += product
+        elif len(self._moving):
+            target[self._moving] += np.add.reduceat(product[self._order], self._starts, axis=0)
 
 
 class Derived:
@@ -85,15 +98,7 @@ class Derived:
     def pull(self, slopes: list[np.ndarray], weight: np.ndarray, into: dict[str, np.ndarray]) -> None:
         """Add ``sum over outputs: weight * derivative`` to the arrays of the parameters; `weight` has shape (outputs, n)."""
         for move, slope in zip(self.moves, slopes, strict=True):
-            product = weight * slope
-            target = into[move.name]
-            if move.moved is None:
-                target += product.sum(axis=0)
-            elif np.array_equal(move.element, np.arange(len(target))):
-                target += product
-            else:
-                used = move.element >= 0
-                np.add.at(target, move.element[used], product[used])
+            move.add(weight if slope is _ONE else weight * slope, into[move.name])
 
     def _evaluate(self, values: Batch, n: int) -> np.ndarray:
         assert callable(self._function)

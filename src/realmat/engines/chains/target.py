@@ -10,7 +10,7 @@ says what takes up what hyperparameters add.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import sparse
@@ -19,10 +19,12 @@ from realmat.algebra import System
 from realmat.algebra.batching import Batch
 from realmat.algebra.slopes import Slopes
 from realmat.algebra.space import Space
+from realmat.engines.chains import block_kernels as loops
 from realmat.engines.chains import shears
 from realmat.engines.chains.derived import Derived
 from realmat.engines.chains.populations import Populations
 from realmat.engines.chains.rows import RowsTarget
+from realmat.terms.density import filled
 from realmat.terms.term import Coefficients
 
 STEP = 1e-4  # of differences of the gradient
@@ -35,54 +37,51 @@ class _Block:
     where: np.ndarray
     sd: Derived
     mean: Derived
-    parents: list[tuple[np.ndarray, sparse.csr_matrix, sparse.csr_matrix]]
+    parents: list[tuple[np.ndarray, sparse.csr_matrix]]
     constant: np.ndarray
+    read: tuple[np.ndarray, ...]
     plain: bool
     told: np.ndarray
     width_there: np.ndarray
     mean_there: np.ndarray
-    axes: np.ndarray | None = None
+    axes: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def inform(self, away: np.ndarray | None, sd: np.ndarray) -> None:
         """Take what rows tell from draws of distances, shape (size, n), at prior standard deviations sd; nothing where there are none."""
-        self.told, self.axes = np.zeros((len(self.where), 1)), None
+        self.told, self.axes = np.zeros((len(self.where), 1)), np.zeros((0, 0))
         if away is None:
             return
         if self.sd.scalar and 1 < len(self.where) <= shears.FEW:
-            variance, self.axes = np.linalg.eigh(away @ away.T / away.shape[1])
+            variance, axes = np.linalg.eigh(away @ away.T / away.shape[1])
+            self.axes = np.ascontiguousarray(axes)
             self.told = np.maximum(1 / variance - 1 / np.square(sd[0]), 0.0)[:, None]
         else:
             self.told = np.maximum(1 / np.square(away).mean(axis=1) - 1 / np.square(sd[:, 0]), 0.0)[:, None]
 
     def along(self, x: np.ndarray) -> np.ndarray:
         """From effects to the axes along which rows tell."""
-        return x if self.axes is None else self.axes.T @ x
+        return self.axes.T @ x if len(self.axes) else x
 
     def back(self, x: np.ndarray) -> np.ndarray:
         """The inverse of `along`."""
-        return x if self.axes is None else self.axes @ x
+        return self.axes @ x if len(self.axes) else x
 
     def width(self, sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """v for prior standard deviations, and d log v / d log sd."""
         free = 1 / (1 + self.told * sd * sd)
         return sd * np.sqrt(free), free
 
-    def away(self, beta: np.ndarray) -> np.ndarray:
-        """Distances from the prior mean at the reference psi."""
-        out = beta[self.where] + self.constant - self.mean_there
-        for place, matrix, _ in self.parents:
-            out -= matrix @ beta[place]
-        return np.asarray(out)
-
 
 @dataclass
 class _Moments:
-    """Of one block at n psi: prior mean and sd, how distances are stretched and how that goes with sd, and the derivatives of both."""
+    """Of one block at n psi: prior mean and sd, distances, how they are stretched and how that goes with sd; the derivatives of moments."""
 
     mean: np.ndarray
     sd: np.ndarray
+    away: np.ndarray
     stretch: np.ndarray
     free: np.ndarray
+    volume: np.ndarray
     mean_slopes: list[np.ndarray]
     sd_slopes: list[np.ndarray]
 
@@ -137,15 +136,18 @@ class Target:
     def _block(self, block: Coefficients) -> _Block:
         system, where = self.system, self.system.place[self.system.columns[block.name]]
         constant = system.shift[where][:, None].copy()
-        parents = []
+        parents, read = [], sparse.csr_matrix((block.size, system.size))
         for name, matrix in self._parents(block):
             place = system.place[system.columns[name]]
             constant -= matrix @ system.shift[place][:, None]
-            parents.append((place, matrix.tocsr(), matrix.T.tocsr()))
+            parents.append((place, matrix.tocsr()))
+            entries = matrix.tocoo()
+            read += sparse.csr_matrix((entries.data, (entries.row, place[entries.col])), shape=read.shape)
         empty = np.zeros((block.size, 1))
         plain = not system.is_linked(block)
         sd, mean = Derived(block.sd, self.typical), Derived(block.mean, self.typical)
-        return _Block(where, sd, mean, parents, constant, plain, empty, empty + 1.0, empty)
+        rows = (where.astype(np.int64), read.indptr.astype(np.int32), read.indices.astype(np.int32), read.data.astype(float))
+        return _Block(where, sd, mean, parents, constant, rows, plain, empty, empty + 1.0, empty)
 
     def refer(self, theta: np.ndarray, centring: Centring | None = None) -> None:
         """Take psi at theta as the reference; effects are non-centred and hyperparameters centred where no centring is given."""
@@ -156,7 +158,7 @@ class Target:
             sd = block.sd.at(values, 1)[0]
             block.inform(centring.effects[k] if centring else None, sd)
             block.width_there = block.width(sd)[0]
-            block.mean_there = np.broadcast_to(block.mean.at(values, 1)[0], (size, 1))
+            block.mean_there = np.array(np.broadcast_to(block.mean.at(values, 1)[0], (size, 1)))
         for k, shear in enumerate(self.shears):
             shear.refer(values, centring.shears[k] if centring else None)
         for k, balance in enumerate(self.balances):
@@ -168,13 +170,10 @@ class Target:
         for block in self.blocks:
             sd, sd_slopes = block.sd.at(values, n)
             mean, mean_slopes = block.mean.at(values, n)
-            width, free = block.width(sd)
-            stretch = width / block.width_there
-            here = mean - block.constant + block.back(stretch * block.along(block.away(beta)))
-            for place, matrix, _ in block.parents:
-                here += matrix @ b[place]
-            b[block.where] = here
-            moments.append(_Moments(mean, sd, stretch, free, mean_slopes, sd_slopes))
+            sd, mean = filled(sd, n), filled(mean, n)
+            there = (block.constant, block.mean_there, block.width_there, block.told, block.axes)
+            volume, away, stretch, free = loops.place(*block.read, *there, mean, sd, beta, b)
+            moments.append(_Moments(mean, sd, away, stretch, free, volume, mean_slopes, sd_slopes))
         for balance in self.balances:
             balance.move(b, beta, -1.0)
         for shear in self.shears:
@@ -204,11 +203,11 @@ class Target:
         for block in (block for block, wanted in zip(self.blocks, some, strict=True) if wanted):
             sd, mean = (x.at(values, b.shape[1])[0] for x in (block.sd, block.mean))
             away = b[block.where] + block.constant - mean
-            back = block.mean_there - block.constant
-            for place, matrix, _ in block.parents:
-                away -= matrix @ b[place]
-                back = back + matrix @ beta[place]
-            beta[block.where] = back + block.back(block.along(away) * (block.width_there / block.width(sd)[0]))
+            there = block.mean_there - block.constant
+            for at, matrix in block.parents:
+                away -= matrix @ b[at]
+                there = there + matrix @ beta[at]
+            beta[block.where] = there + block.back(block.along(away) * (block.width_there / block.width(sd)[0]))
 
     def at(self, z: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log density of (z, beta) and its derivatives.
@@ -225,55 +224,29 @@ class Target:
         thetas, volume, leaning = self.populations.plain(z)
         here = self.slopes.at(thetas.T)
         b, moments = self.place(here.values, beta)
-        into = {name: np.zeros(value.shape) for name, value in here.values.items()}
+        in_values, into = self.slopes.empty(z.shape[1])
         away = b - self._mean
         down = -self._precision * away
         log = here.log_prior + volume + 0.5 * np.einsum("ij,ij->j", down, away)
         for rows in self.rows:
             log = log + rows.at(here.values, b, down, into)
-        for block, m in zip(self.blocks, moments, strict=True):
-            log = log + self._prior(block, m, b, down, into) + np.log(m.stretch).sum(axis=0)
+        pulls = [(np.zeros(m.mean.shape), np.zeros(m.sd.shape)) for m in moments]
+        for block, m, pull in zip(self.blocks, moments, pulls, strict=True):
+            log = log + m.volume
+            if block.plain:  # else its prior stands among the rows
+                log = log + loops.prior(block.read[0], block.constant, m.mean, m.sd, b, down, *pull)
         direct = np.zeros(down.shape)
         for shear in self.shears:
             shear.pull(here.values, b, down, direct, into)
         for balance in self.balances:
             balance.pull(down, direct)
-        in_beta = self._back(beta, moments, down, direct, into)
-        gradient = here.gradient
-        for param, where in zip(self.space.params, self.space.slices, strict=True):
-            gradient[where] += np.atleast_2d(into[param.name] * here.slopes[param.name])
+        for block, m, pull in zip(reversed(self.blocks), reversed(moments), reversed(pulls), strict=True):
+            loops.back(*block.read, block.axes, m.sd, m.away, m.stretch, m.free, down, direct, *pull)
+            block.mean.pull(m.mean_slopes, pull[0], into)
+            block.sd.pull(m.sd_slopes, pull[1], into)
+        gradient = here.gradient + in_values * here.slopes
         self.populations.pull(z, leaning, gradient)
-        return log, gradient, in_beta
-
-    def _prior(self, block: _Block, m: _Moments, b: np.ndarray, down: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray | float:
-        """The block's own normal prior, unless it stands among the rows."""
-        if not block.plain:
-            return 0.0
-        away = b[block.where] + block.constant - m.mean
-        pull = away / (m.sd * m.sd)
-        down[block.where] -= pull
-        block.mean.pull(m.mean_slopes, _like(pull, block.mean), into)
-        block.sd.pull(m.sd_slopes, _like((away * pull - 1) / m.sd, block.sd), into)
-        logs = np.log(m.sd).sum(axis=0) * (len(away) // len(m.sd))  # one sd for all, or one each
-        return -0.5 * np.einsum("ij,ij->j", away, pull) - logs
-
-    def _back(
-        self, beta: np.ndarray, moments: list[_Moments], down: np.ndarray, direct: np.ndarray, into: dict[str, np.ndarray]
-    ) -> np.ndarray:
-        """The gradient in beta from that in b, and `direct`; what moves b with psi, and the volume, adds to the gradient in psi."""
-        for block, m in zip(reversed(self.blocks), reversed(moments), strict=True):
-            own = down[block.where].copy()
-            along = m.stretch * block.along(own)
-            stretched = block.back(along)
-            if m.sd_slopes:
-                gain = along * block.along(block.away(beta))
-                block.sd.pull(m.sd_slopes, _like(m.free * (gain + 1) / m.sd, block.sd), into)
-            block.mean.pull(m.mean_slopes, _like(own, block.mean), into)
-            for place, _, transposed in block.parents:
-                down[place] += transposed @ own
-                direct[place] -= transposed @ stretched
-            down[block.where] = stretched
-        return down + direct
+        return log, gradient, down + direct
 
     def learn(self, draws: tuple[Batch, np.ndarray] | None) -> None:
         """Take the mean curvature of the rows at draws of (psi, b) for what they tell; without, their information where one looks."""
@@ -296,7 +269,7 @@ class Target:
         draws = draws.copy()
         for shear, share in zip(self.shears, moved, strict=True):
             draws[shear.where] = shear.whole(draws, share)
-        effects = [draws[x.where] - sum(matrix @ draws[place] for place, matrix, _ in x.parents) for x in self.blocks]
+        effects = [draws[x.where] - sum(matrix @ draws[at] for at, matrix in x.parents) for x in self.blocks]
         balanced = [balance.shares(values, b) for balance in self.balances]
         return Centring(effects, self.populations.shares(theta, self._bend(theta, b)), moved, balanced)
 
@@ -310,8 +283,3 @@ class Target:
             slope = self.at(ends, np.repeat(b, 2, axis=1))[1][where]
             out[where] = (slope[:, 0] - slope[:, 1]) / (2 * STEP)
         return out
-
-
-def _like(weight: np.ndarray, derived: Derived) -> np.ndarray:
-    """Weights of the outputs of a function: one for all coefficients, or one each."""
-    return weight.sum(axis=0, keepdims=True) if derived.scalar else weight
