@@ -96,6 +96,7 @@ SUMMED = {
     "student": student,
     "student with limits": lambda n: limits(np.arange(n) % 3 - 1, STUDENT),
     "rounded": lambda n: Interval(np.full(n, 0.5), np.full(n, 0.5)),
+    "blurred": lambda n: Blurred(1.0 + np.arange(n) % 2, 0.3 * (np.arange(n) % 2)),
 }
 
 
@@ -104,14 +105,15 @@ def test_one_loop_over_rows_sums_what_derivatives_say_of_each(name):
     rng = np.random.default_rng(3)
     y, eta = 3 * rng.normal(size=23), 3 * rng.normal(size=(23, 6))
     density, groups = SUMMED[name](23), {"sd": Groups(np.arange(23) % 4, 4), "nu": Groups(np.zeros(23, dtype=int), 1)}
-    own = {"sd": np.exp(rng.normal(size=(4, 6))), "nu": np.exp(rng.normal(1, 0.5, size=(1, 6)))}
+    groups["spread"] = Groups(np.arange(23) // 9, 3)
+    own = {key: np.exp(rng.normal(1, 0.5, size=(groups[key].count, 6))) for key in groups}
     own = {key: own[key] for key in density.names}
-    found, truth = density.summed(y, eta, own, groups), Density.summed(density, y, eta, own, groups)
-    size = np.abs(density.log(y, eta, {key: groups[key].by_row(own[key]) for key in own})).sum()
-    assert found.log == pytest.approx(truth.log, abs=1e-14 * size)
+    found, truth = density.summed(y, eta, own, groups), density.derivatives(y, eta, {key: groups[key].by_row(own[key]) for key in own})
+    assert found.log == pytest.approx(truth.log.sum(axis=0), abs=1e-14 * np.abs(truth.log).sum())
     assert found.eta == pytest.approx(truth.eta, rel=1e-12, abs=1e-13)
     for key in own:
-        assert found.own[key] == pytest.approx(truth.own[key], rel=1e-12, abs=1e-12)
+        each = [np.broadcast_to(truth.own[key], eta.shape)[groups[key].of_row == k].sum(axis=0) for k in range(groups[key].count)]
+        assert found.own[key] == pytest.approx(np.array(each), rel=1e-12, abs=1e-12)
 
 
 def test_limits_keep_their_digits_far_into_both_tails():

@@ -3,11 +3,12 @@
 A sparse factorisation scatters its updates, and a compiler finds nothing to do side by side in it. Eight factorisations of one pattern
 do the same to eight neighbouring numbers: one load, one multiply-add and one store each. Numba's own loops over so short an axis are
 not turned into vector instructions, so they are written out here. Its cache does not see changes in this file: whoever makes one also
-touches `batch_kernels.py`.
+touches `batch_kernels.py` and `blurred_kernels.py`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -80,3 +81,28 @@ def unpack(x: np.ndarray, n: int) -> np.ndarray:
     """Inverse of `pack`: shape (n, k)."""
     count, k, _ = x.shape
     return x.swapaxes(1, 2).reshape(count * LANES, k)[:n]
+
+
+_LOG2_E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 0.693147180369123816490, 1.90821492927058770002e-10
+_UNDERFLOWS = 700.0
+_FACTORIALS = [1 / math.factorial(k) for k in range(12)]
+
+
+def _decay(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    bits = ir.IntType(64)
+    x = builder.select(builder.fcmp_ordered("<", args[0], _NUMBER(_UNDERFLOWS)), args[0], _NUMBER(_UNDERFLOWS))
+    power = builder.call(builder.module.declare_intrinsic("llvm.rint", [_NUMBER]), [builder.fmul(x, _NUMBER(-_LOG2_E))])
+    rest = builder.fsub(_NUMBER(-0.0), x)
+    for part in (_LN2_HIGH, _LN2_LOW):
+        rest = builder.fsub(rest, builder.fmul(power, _NUMBER(part), flags=_FUSED), flags=_FUSED)
+    value = _NUMBER(_FACTORIALS[-1])
+    for factor in reversed(_FACTORIALS[:-1]):
+        value = builder.fadd(builder.fmul(value, rest, flags=_FUSED), _NUMBER(factor), flags=_FUSED)
+    whole = builder.sext(builder.fptosi(power, ir.IntType(32)), bits)  # by way of 32 bits, for which there is a vector instruction
+    return builder.bitcast(builder.add(builder.bitcast(value, bits), builder.shl(whole, bits(52))), _NUMBER)
+
+
+@intrinsic
+def decay(typingctx: Any, x: Any) -> Any:
+    """exp(-x) for x >= 0, to rounding, without branches or calls: loops over it become vector instructions. 1e-304 from 700 on."""
+    return types.float64(types.float64), _decay

@@ -125,12 +125,13 @@ class Evaluated(ABC):
     def guess(self, y: Array) -> Array:
         """Where the linear predictor of each row may start, shape (rows,)."""
 
-    def summed(self, y: Array, eta: Array, own: Own, groups: Mapping[str, Groups]) -> Summed:
-        """What `derivatives` say of all rows together, from own parameters by group, shape (groups, chains) or (groups, 1).
+    def grouped(self, y: Array, eta: Array, own: Own, groups: Mapping[str, Groups]) -> Derivatives:
+        """As `derivatives`, from own parameters by group, shape (groups, chains) or (groups, 1)."""
+        return self.derivatives(y, eta, {name: groups[name].by_row(value) for name, value in own.items()})
 
-        The densities that most rows have do it in one loop.
-        """
-        found = self.derivatives(y, eta, {name: groups[name].by_row(value) for name, value in own.items()})
+    def summed(self, y: Array, eta: Array, own: Own, groups: Mapping[str, Groups]) -> Summed:
+        """What `grouped` says of all rows together; the densities that most rows have do it in one loop."""
+        found = self.grouped(y, eta, own, groups)
         every = {name: np.broadcast_to(x, (len(groups[name].of_row), eta.shape[1])) for name, x in found.own.items()}
         return Summed(found.log.sum(axis=0), found.eta, {name: groups[name].sums(x) for name, x in every.items()})
 

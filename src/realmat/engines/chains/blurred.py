@@ -7,13 +7,15 @@ lambda = exp(w (u - exp(-u))), equal steps in u integrate over it: both tails en
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import special
 
-from realmat.terms.density import Array, Density, Derivatives, Own
+from realmat.terms.density import Array, Density, Derivatives, Groups, Own, plain
 from realmat.terms.standard import NORMAL, STUDENT
 
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -47,19 +49,35 @@ class Blurred(Density):
 
     def derivatives(self, y: Array, eta: Array, own: Own) -> Derivatives:
         """Log density and its first derivatives."""
+        return self._mixed(y, eta, own, np.arange(len(y)), np.arange(len(y)))
+
+    def grouped(self, y: Array, eta: Array, own: Own, groups: Mapping[str, Groups]) -> Derivatives:
+        """As `derivatives`; what nodes have in common is computed once for all rows of one noise and one spread."""
+        code = (groups["sd"].of_row * groups["spread"].count + groups["spread"].of_row) * len(y) + self._alike
+        _, first, kind = np.unique(code, return_index=True, return_inverse=True)
+        return self._mixed(
+            y, eta, {name: groups[name].by_row(value)[first] if name != "nu" else value for name, value in own.items()}, first, kind
+        )
+
+    def _mixed(self, y: Array, eta: Array, own: Own, first: Array, kind: Array) -> Derivatives:
+        """With own parameters of each kind of rows, of which `first` is the first row."""
         from realmat.engines.chains.blurred_kernels import mixed
 
-        n, sd, within = self.count[:, None], own["sd"], self.within[:, None]
-        of_rows, nodes = self._inside(y, eta, own)
-        log, in_away, in_noise, in_spread, in_nu = mixed(*of_rows, *nodes)
+        shape, each = (len(first), eta.shape[1]), self.count[first, None]
+        sd, spread = (np.broadcast_to(own[name], shape) for name in ("sd", "spread"))
+        variances = (plain(x) for x in (np.square(sd) / each, np.square(spread)))
+        away, order = plain(y[:, None] - eta), np.argsort(kind, kind="stable")
+        log, in_away, in_noise, in_spread, in_nu = mixed(away, kind, order, *variances, *self._nodes(own["nu"], eta.shape[1]))
         # the mean of n readings tells of the effect; what is left is their spread about it
-        rest = -(n - 1) * np.log(sd) - 0.5 * np.log(n) - 0.5 * within / np.square(sd) - 0.5 * n * _LOG_2PI
-        named = {
-            "sd": 2 * sd * in_noise / n + (within / np.square(sd) - (n - 1)) / sd,
-            "spread": 2 * own["spread"] * in_spread,
-            "nu": in_nu,
-        }
+        sd, n, within = sd[kind], self.count[:, None], self.within[:, None] / np.square(sd[kind])
+        rest = -(n - 1) * np.log(sd) - 0.5 * np.log(n) - 0.5 * within - 0.5 * n * _LOG_2PI
+        named = {"sd": 2 * sd * in_noise / n + (within - (n - 1)) / sd, "spread": 2 * spread[kind] * in_spread, "nu": in_nu}
         return Derivatives(log + rest, -in_away, named)
+
+    @cached_property
+    def _alike(self) -> Array:
+        """Which rows are means of as many readings."""
+        return np.unique(self.count, return_inverse=True)[1]
 
     def weight(self, y: Array, eta: Array, own: Own) -> Array:
         """Information on `eta`: that of a normal as wide, its tails as heavy as the effect's."""
@@ -85,19 +103,18 @@ class Blurred(Density):
         """Draws of the effects given the readings, shape (rows, n)."""
         from realmat.engines.chains.blurred_kernels import chosen
 
-        of_rows, nodes = self._inside(y, eta, own)
-        node = chosen(*of_rows, *nodes[:2], rng.random(eta.shape))
-        away, noise, spread = of_rows
-        effect = spread * np.take_along_axis(nodes[0], node.T, axis=1).T
+        away, noise, spread = (
+            plain(np.broadcast_to(x, eta.shape))
+            for x in (y[:, None] - eta, np.square(own["sd"]) / self.count[:, None], np.square(own["spread"]))
+        )
+        effect = spread * chosen(away, noise, spread, *self._nodes(own["nu"], eta.shape[1])[:2], rng.random(eta.shape))
         share = effect / (effect + noise)
         return np.asarray(share * away + np.sqrt(share * noise) * rng.standard_normal(eta.shape))
 
-    def _inside(self, y: Array, eta: Array, own: Own) -> tuple[list[Array], list[Array]]:
-        """Residuals, and variances of noise and effect, by row and chain; nodes by chain and node."""
-        variances = np.square(own["sd"]) / self.count[:, None], np.square(own["spread"])
-        nodes = _nodes(own["nu"])
-        of_nodes = [_filled(x, (eta.shape[1], len(_STEPS))) for x in nodes]
-        return [_filled(x, eta.shape) for x in (y[:, None] - eta, *variances)], of_nodes
+    @staticmethod
+    def _nodes(nu: Any, chains: int) -> list[Array]:
+        """Nodes of each chain, shape (chains, nodes)."""
+        return [plain(np.broadcast_to(x, (chains, len(_STEPS)))) for x in _nodes(nu)]
 
     def mean(self, eta: Array, own: Own) -> Array:
         """Mean of a new reading."""
@@ -120,7 +137,3 @@ class Blurred(Density):
     def take(self, rows: Array) -> Blurred:
         """Some of the rows."""
         return Blurred(self.count[rows], self.within[rows])
-
-
-def _filled(x: Any, shape: tuple[int, int]) -> Array:
-    return np.array(np.broadcast_to(x, shape), order="C")

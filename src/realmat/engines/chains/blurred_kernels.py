@@ -5,35 +5,35 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from realmat.algebra.kernels import FAST, MATRIX
+from realmat.algebra.kernels import FAST, INT64, MATRIX, VECTOR
+from realmat.algebra.simd import decay
 
+Array = np.ndarray
 # a division that is checked is no vector instruction, and a sum in a given order none either
 _PLAIN = {**FAST, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
-_FARTHEST = 600.0  # its exponential is still a number
-_HALVINGS = 12
-_C2, _C3, _C4, _C5, _C6, _C7, _C8 = 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040, 1 / 40320
 
 
-@njit("float64(float64)", **_PLAIN)
-def _decay(x: float) -> float:
-    """exp(-x) for x >= 0 in plain arithmetic, which becomes vector instructions: a series at x / 4096, squared twelve times."""
-    t = min(x, _FARTHEST) * (1 / 4096)
-    out = 1 - t * (1 - t * (_C2 - t * (_C3 - t * (_C4 - t * (_C5 - t * (_C6 - t * (_C7 - t * _C8)))))))
-    for _ in range(_HALVINGS):
-        out = out * out
-    return out
+@njit(f"void({VECTOR}, {VECTOR}, {MATRIX}, {MATRIX}, {MATRIX}, {MATRIX})", **_PLAIN)
+def _nodes(noise: Array, spread: Array, stretch: Array, weight: Array, inverse: Array, peak: Array) -> None:
+    """Precisions of the normals that are summed, and their heights."""
+    for j in range(len(noise)):
+        for k in range(stretch.shape[1]):
+            inverse[j, k] = 1 / (noise[j] + spread[j] * stretch[j, k])
+            peak[j, k] = weight[j, k] * np.sqrt(inverse[j, k])
 
 
-@njit(f"UniTuple({MATRIX}, 5)({MATRIX}, {MATRIX}, {MATRIX}, {MATRIX}, {MATRIX}, {MATRIX})", **_PLAIN)
+@njit(f"UniTuple({MATRIX}, 5)({MATRIX}, {INT64}, {INT64}, {', '.join([MATRIX] * 5)})", **_PLAIN)
 def mixed(
-    away: np.ndarray, noise: np.ndarray, spread: np.ndarray, stretch: np.ndarray, weight: np.ndarray, bend: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    away: Array, kind: Array, order: Array, noise: Array, spread: Array, stretch: Array, weight: Array, bend: Array
+) -> tuple[Array, Array, Array, Array, Array]:
     """Sum over nodes of ``weight N(away; 0, noise + spread stretch)``: its logarithm, and the derivatives of that.
 
     Parameters
     ----------
     away : array of shape (rows, n)
-    noise, spread : arrays of shape (rows, n)
+    kind, order : int arrays of shape (rows,)
+        Which variances each row has, and an order in which rows of one kind follow each other.
+    noise, spread : arrays of shape (kinds, n)
         Variances.
     stretch, weight, bend : arrays of shape (n, nodes)
         Factors of the variance `spread`, weights, and what `weight` is multiplied by to give its derivative.
@@ -46,17 +46,21 @@ def mixed(
     rows, n = away.shape
     log, in_away, in_noise = np.empty((rows, n)), np.empty((rows, n)), np.empty((rows, n))
     in_spread, in_weight = np.empty((rows, n)), np.empty((rows, n))
-    for i in range(rows):
+    inverse, peak = np.empty(stretch.shape), np.empty(stretch.shape)
+    last = -1
+    for i in order:
+        if kind[i] != last:
+            last = kind[i]
+            _nodes(noise[last], spread[last], stretch, weight, inverse, peak)
         for j in range(n):
-            half, wide, narrow = 0.5 * away[i, j] * away[i, j], spread[i, j], noise[i, j]
+            half = 0.5 * away[i, j] * away[i, j]
             total, bends, pulls, of_noise, of_spread = 0.0, 0.0, 0.0, 0.0, 0.0
             for k in range(stretch.shape[1]):
-                inverse = 1 / (narrow + wide * stretch[j, k])
-                square = half * inverse
-                part = weight[j, k] * np.sqrt(inverse) * _decay(square)
+                square = half * inverse[j, k]
+                part = peak[j, k] * decay(square)
                 total += part
                 bends += part * bend[j, k]
-                part *= inverse
+                part *= inverse[j, k]
                 pulls += part
                 part *= square - 0.5
                 of_noise += part
@@ -67,20 +71,23 @@ def mixed(
     return log, in_away, in_noise, in_spread, in_weight
 
 
-@njit(f"int64[:, ::1]({MATRIX}, {MATRIX}, {MATRIX}, {MATRIX}, {MATRIX}, {MATRIX})", **_PLAIN)
-def chosen(
-    away: np.ndarray, noise: np.ndarray, spread: np.ndarray, stretch: np.ndarray, weight: np.ndarray, uniform: np.ndarray
-) -> np.ndarray:
-    """A node for each residual, drawn by its part in the sum of `mixed`; `uniform` random numbers have the shape of the residuals."""
+@njit(f"{MATRIX}({', '.join([MATRIX] * 6)})", **_PLAIN)
+def chosen(away: Array, noise: Array, spread: Array, stretch: Array, weight: Array, uniform: Array) -> Array:
+    """`stretch` of a node for each residual, drawn by its part in the sum of `mixed`; `uniform` random numbers are as many."""
     rows, n = away.shape
-    out = np.empty((rows, n), dtype=np.int64)
-    parts = np.empty(stretch.shape[1])
+    out = np.empty((rows, n))
+    nodes = stretch.shape[1]
+    inverse, peak, parts = np.empty(stretch.shape), np.empty(stretch.shape), np.empty(nodes)
     for i in range(rows):
+        _nodes(noise[i], spread[i], stretch, weight, inverse, peak)
         for j in range(n):
-            total = 0.0
-            for k in range(stretch.shape[1]):
-                inverse = 1 / (noise[i, j] + spread[i, j] * stretch[j, k])
-                total += weight[j, k] * np.sqrt(inverse) * _decay(0.5 * away[i, j] * away[i, j] * inverse)
-                parts[k] = total
-            out[i, j] = min(np.searchsorted(parts, uniform[i, j] * total), stretch.shape[1] - 1)
+            half, total = 0.5 * away[i, j] * away[i, j], 0.0
+            for k in range(nodes):
+                parts[k] = peak[j, k] * decay(half * inverse[j, k])
+                total += parts[k]
+            left, k = uniform[i, j] * total, 0
+            while k < nodes - 1 and left > parts[k]:
+                left -= parts[k]
+                k += 1
+            out[i, j] = stretch[j, k]
     return out
