@@ -173,7 +173,8 @@ def _funnel(explored: Explored) -> bool:
 
     Of n members that are well known it is some 1 / sqrt(2 n); in a neck there is no end to it.
     """
-    space, held = explored.density.space, np.flatnonzero(modes.spreads(explored.density))
+    space = explored.density.space
+    held = np.setdiff1d(np.flatnonzero(modes.spreads(explored.density)), explored.history.given.spreads)
     if modes.uncertain(explored.density.system.problem):
         return True
     with np.errstate(invalid="ignore", divide="ignore"):

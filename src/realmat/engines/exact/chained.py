@@ -12,7 +12,7 @@ from realmat.algebra import System
 from realmat.algebra.space import Space
 from realmat.engines.chains import Sampler, Start, errors, private, unmeasured
 from realmat.engines.chains.target import Target
-from realmat.engines.exact import modes
+from realmat.engines.exact import members, modes
 from realmat.engines.exact.asked import Asked
 from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.space import Density
@@ -35,7 +35,7 @@ _TRIED = 4  # psi on which functions of it are tried
 
 def reason(system: System) -> str:
     """Why a system is for chains from the start; empty where importance sampling is tried first."""
-    size = sum(param.size for param in system.problem.params)
+    size = sum(param.size for param in system.problem.params) - sum(param.size for param in members.populations(system.problem))
     if system.augmented:
         return "rows are not normal given the hyperparameters"
     if modes.uncertain(system.problem):

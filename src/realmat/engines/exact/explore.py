@@ -13,8 +13,9 @@ from functools import cached_property
 import numpy as np
 
 from realmat.algebra import System
-from realmat.engines.exact import curve, modes, partly, search
+from realmat.engines.exact import bend, curve, modes, partly, search
 from realmat.engines.exact import mixture as mix
+from realmat.engines.exact.members import Members
 from realmat.engines.exact.modes import Mode
 from realmat.engines.exact.space import Density
 
@@ -67,9 +68,8 @@ class Explored:
 
     def widened(self, found: np.ndarray, rng: np.random.Generator) -> Explored:
         """Go on from where local chains were: their points, all alike, describe the next proposals."""
-        inner = partly.inner(found, self.history.linear)
-        mixture = mix.defended(mix.fit(inner, np.full(len(found), 1 / len(found)), rng, most=6))
-        proposal, efficiency = partly.of_mixture(mixture, self.history.linear), 0.0
+        weights = np.full(len(found), 1 / len(found))
+        proposal, efficiency = self.history.describing(found, weights, rng, most=6, share=0.1), 0.0
         for _ in range(2):
             efficiency = self.history.extend(proposal, rng, 1000 + 100 * found.shape[1])
             proposal = self.history.described(rng, most=6, share=0.08)
@@ -83,11 +83,11 @@ def explore(system: System, rng: np.random.Generator, known: Mapping[str, np.nda
     where the search for a mode starts if the density is higher there than at the priors' medians.
     """
     first, fitted = search.modes(Density(system), rng)
-    d = first.space.size
     found = fitted or [modes.typical(first, [] if known is None else [np.median(first.space.of_draws(known, _KNOWN), axis=0)])]
-    history = History(first, _linear(first, found) if fitted else None, found)
-    d -= 0 if history.linear is None else len(history.linear.index)
-    proposal = partly.of_mixture(mix.defended(history.around), history.linear)
+    places = np.array([mode.location for mode in found])
+    history = History(first, _given(first, places, places[0], linear=bool(fitted)), found, bool(fitted))
+    d = len(history.given.rest)
+    proposal = partly.of_mixture(mix.defended(history.around), history.given)
     for _ in range(2):
         efficiency = history.extend(proposal, rng, 60 + 60 * d)
         proposal = history.described(rng)
@@ -105,12 +105,15 @@ def explore(system: System, rng: np.random.Generator, known: Mapping[str, np.nda
     return Explored(history.described(rng, share=0.02), history, efficiency, bool(fitted), len(found))
 
 
-def _linear(density: Density, found: list[Mode]) -> partly.Linear | None:
-    """The linear coordinates of a curve; None where there are none, or where effects make each of its residuals dear."""
-    if density.system.size > _MANY_EFFECTS:
-        return None
-    linear = partly.Linear(curve.Curve(density), np.array([mode.location for mode in found]))
-    return linear if len(linear.index) else None
+def _given(density: Density, points: np.ndarray, at: np.ndarray, linear: bool) -> partly.Given:
+    """What is drawn exactly: members of populations, by what is told of them near `at`, and linear parameters of a curve, seen at `points`.
+
+    Beside many effects, which make each residual of a curve dear, its parameters are explored like others.
+    """
+    parts: list[Members | partly.Linear] = [Members(density, at)]
+    if linear and density.system.size <= _MANY_EFFECTS:
+        parts.append(partly.Linear(curve.Curve(density), points))
+    return partly.Given(parts, density.space.size)
 
 
 def _log_det(covariance: np.ndarray) -> float:
@@ -125,21 +128,20 @@ def _straightened(history: History, proposal: partly.Proposal, rng: np.random.Ge
     (Wilson & Hilferty, PNAS 17, 684, 1931).
     """
     density = history.density
+    given = history.given
     powers = np.zeros(density.space.size)
-    for k in np.flatnonzero(density.space.positive):
+    for k in np.intersect1d(np.flatnonzero(density.space.positive), given.rest):
         log = history.thetas[:, k]
         powers[k] = _POWERS[0]
         if _skewness(log, history.weights) > 0:
             powers[k] = min(_POWERS, key=lambda power: abs(_skewness(np.exp(power * log) if power else log, history.weights)))
-    if not powers.any():
+    if not powers.any() and not len(given.spreads):
         return history, proposal
     turned = Density(density.system, powers)
     thetas = np.where(powers != 0, np.exp(powers * history.thetas), history.thetas)
-    linear = None if history.linear is None else partly.Linear(curve.Curve(turned), thetas[[int(np.argmax(history.logs))]])
-    linear = linear if linear is not None and len(linear.index) else None
-    straight = History(turned, linear, [mode.turned(powers) for mode in history.found])
-    mixture = mix.defended(mix.fit(partly.inner(thetas, linear), history.learning, rng, known=straight.around))
-    return straight, partly.of_mixture(mixture, linear)
+    given = _given(turned, thetas[[int(np.argmax(history.logs))]], history.learning @ thetas, given.linear)
+    straight = History(turned, given, [mode.turned(powers) for mode in history.found], history.bent)
+    return straight, straight.describing(thetas, history.learning, rng, most=3, share=0.1)
 
 
 def _skewness(x: np.ndarray, weights: np.ndarray) -> float:
@@ -149,11 +151,14 @@ def _skewness(x: np.ndarray, weights: np.ndarray) -> float:
 
 
 class History:
-    """Every draw of every round, weighted by the mixture of all rounds' proposals; `found` are the modes that it began from."""
+    """Every draw of every round, weighted by the mixture of all rounds' proposals.
 
-    def __init__(self, density: Density, linear: partly.Linear | None, found: list[Mode]) -> None:
-        self.density, self.linear, self.found = density, linear, found
-        self._given = np.empty(0)  # log density of linear coordinates given the others, as every proposal has it
+    `found` are the modes that it began from, `bent` says whether the mean of the response bends in parameters.
+    """
+
+    def __init__(self, density: Density, given: partly.Given, found: list[Mode], bent: bool) -> None:
+        self.density, self.given, self.found, self.bent = density, given, found, bent
+        self._given = np.empty(0)  # log density of what is drawn exactly given the rest, as every proposal has it
         self.thetas = np.empty((0, density.space.size))
         self.logs = np.empty(0)
         self.weights = np.empty(0)
@@ -162,8 +167,8 @@ class History:
 
     @cached_property
     def around(self) -> mix.Mixture:
-        """A mixture around the modes, of the coordinates that are not linear."""
-        rest = np.arange(self.density.space.size) if self.linear is None else self.linear.rest
+        """A mixture around the modes, of the coordinates that are not drawn exactly."""
+        rest = self.given.rest
         inside = [mode.covariance[np.ix_(rest, rest)] for mode in self.found]
         return mix.of_modes(
             np.array([mode.location[rest] for mode in self.found]),
@@ -202,8 +207,7 @@ class History:
     def absorb(self, proposal: partly.Proposal, fresh: np.ndarray, logs: np.ndarray) -> None:
         """Add draws of a proposal with their log densities, and weight everything anew."""
         self.thetas, self.logs = np.concatenate([self.thetas, fresh]), np.concatenate([self.logs, logs])
-        given = np.zeros(len(fresh)) if self.linear is None else self.linear.logpdf(fresh)
-        self._given = np.concatenate([self._given, given])
+        self._given = np.concatenate([self._given, self.given.logpdf(fresh)])
         self._rounds.append((proposal, len(fresh)))
         total = len(self.thetas)
         mixed = np.logaddexp.reduce([np.log(m / total) + self._log_density(q) for q, m in self._rounds], axis=0)
@@ -214,13 +218,21 @@ class History:
     def _log_density(self, proposal: partly.Proposal) -> np.ndarray:
         """Of a proposal, at every draw so far."""
         if isinstance(proposal, partly.Partly):
-            return proposal.mixture.logpdf(partly.inner(self.thetas, self.linear)) + self._given
+            return proposal.of_rest(self.thetas[:, self.given.rest]) + self._given
         return proposal.logpdf(self.thetas)
 
     def described(self, rng: np.random.Generator, most: int = 3, share: float = 0.1) -> partly.Proposal:
         """The proposal that describes all draws so far best, with a wide share."""
-        mixture = mix.fit(partly.inner(self.thetas, self.linear), self.learning, rng, most=most, known=self.around)
-        return partly.of_mixture(mix.defended(mixture, share=share), self.linear)
+        return self.describing(self.thetas, self.learning, rng, most, share)
+
+    def describing(self, thetas: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int, share: float) -> partly.Proposal:
+        """The proposal that describes weighted points best; where parameters bend the mean and have one mode, ridges are made straight."""
+        rest, known = thetas[:, self.given.rest], self.around
+        curved = bend.learn(rest, weights, rng) if self.bent and len(self.found) == 1 else None
+        if curved is not None:
+            rest, known = curved.straight(rest), None
+        mixture = mix.fit(rest, weights, rng, most=most, known=known)
+        return partly.of_mixture(mix.defended(mixture, share=share), self.given, curved)
 
 
 def normalised(log_weights: np.ndarray) -> np.ndarray:

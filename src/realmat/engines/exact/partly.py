@@ -1,18 +1,22 @@
-"""Proposals for curves that are linear in some of their parameters: given the others and the scales these are normal, and drawn exactly.
+"""Proposals of which some coordinates are drawn exactly given the others.
 
+So are the parameters in which a curve is linear: given the others and the scales these are normal.
 ``a + b exp(-c x)`` is a straight line in a and b once c is given; what is left to explore is c and the noise, without the ridges that
 a and b trace as c moves (Golub & Pereyra, SIAM J. Numer. Anal. 10, 413, 1973; as a proposal, whatever the weights make of it).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from realmat.algebra.batching import slices
 from realmat.engines.exact import mixture as mix
+from realmat.engines.exact.bend import Bend
 from realmat.engines.exact.curve import FAR, Curve
+from realmat.engines.exact.members import Members
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _AFFINE = 1e-7  # of the largest residual
@@ -38,8 +42,6 @@ class Linear:
             if k in normal and len(points) and self._affine([*chosen, int(k)], points):
                 chosen.append(int(k))
         self.index = np.array(chosen, dtype=int)
-        self.rest = np.setdiff1d(np.arange(space.size), self.index)
-        self._drawn: tuple[np.ndarray, np.ndarray] | None = None  # the last draws and their log densities, which are asked for next
 
     def _affine(self, index: list[int], points: np.ndarray) -> bool:
         """Whether r(u) + r(v) = r(u + v) + r(0) in these coordinates, and the last of them does something to the rows.
@@ -87,20 +89,15 @@ class Linear:
             out[:, self.index] = self.given(thetas)[0]
         return out
 
-    def draw(self, rest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Thetas, shape (n, size), with these other coordinates."""
-        out = np.zeros((len(rest), len(self.rest) + len(self.index)))
-        out[:, self.rest] = rest
-        mean, root = self.given(out)
+    def fill(self, thetas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw the linear coordinates, in place, given the others of thetas, shape (n, size); returns their log density, shape (n,)."""
+        mean, root = self.given(thetas)
         z = rng.standard_normal(mean.shape)
-        out[:, self.index] = mean + np.linalg.solve(root, z[..., None])[..., 0]
-        self._drawn = out, _log_normal(z, root)
-        return out
+        thetas[:, self.index] = mean + np.linalg.solve(root, z[..., None])[..., 0]
+        return _log_normal(z, root)
 
     def logpdf(self, thetas: np.ndarray) -> np.ndarray:
         """Log density of the linear coordinates given the others, shape (n,)."""
-        if self._drawn is not None and self._drawn[0] is thetas:
-            return self._drawn[1]
         mean, root = self.given(thetas)
         return _log_normal(np.einsum("nij,nj->ni", root, thetas[:, self.index] - mean), root)
 
@@ -112,30 +109,75 @@ def _log_normal(z: np.ndarray, root: np.ndarray) -> np.ndarray:
         return np.asarray(np.log(diagonal).sum(axis=1) - 0.5 * (z**2).sum(axis=1) - 0.5 * z.shape[1] * _LOG_2PI)
 
 
+class Given:
+    """Coordinates that are drawn exactly, part after part, each given those before and the rest.
+
+    Parameters
+    ----------
+    parts : sequence of Members or Linear
+    size : int
+        Of theta.
+
+    Attributes
+    ----------
+    rest : int array
+        The other coordinates.
+    linear : bool
+        Whether parameters of a curve are among them.
+    spreads : int array
+        Standard deviations of populations whose members are.
+    """
+
+    def __init__(self, parts: Sequence[Members | Linear], size: int) -> None:
+        self.parts = [part for part in parts if len(part.index)]
+        self.linear = any(isinstance(part, Linear) for part in self.parts)
+        spreads = (part.spreads for part in self.parts if isinstance(part, Members))
+        self.spreads = np.concatenate([np.zeros(0, dtype=int), *spreads])
+        self.index = np.concatenate([np.zeros(0, dtype=int), *(part.index for part in self.parts)])
+        self.rest = np.setdiff1d(np.arange(size), self.index)
+        self._drawn: tuple[np.ndarray, np.ndarray] | None = None  # the last draws and their log densities, which are asked for next
+
+    def draw(self, rest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Thetas, shape (n, size), with these other coordinates."""
+        out, log = np.zeros((len(rest), len(self.rest) + len(self.index))), np.zeros(len(rest))
+        out[:, self.rest] = rest
+        for part in self.parts:
+            log += part.fill(out, rng)
+        self._drawn = out, log
+        return out
+
+    def logpdf(self, thetas: np.ndarray) -> np.ndarray:
+        """Log density of these coordinates given the others, shape (n,)."""
+        if self._drawn is not None and self._drawn[0] is thetas:
+            return self._drawn[1]
+        return np.asarray(sum((part.logpdf(thetas) for part in self.parts), np.zeros(len(thetas))))
+
+
 @dataclass(frozen=True)
 class Partly:
-    """A mixture of the other coordinates, and the exact normal of the linear ones given these."""
+    """A mixture of the other coordinates, straight ones where they bend, and what is drawn given these."""
 
     mixture: mix.Mixture
-    linear: Linear
+    given: Given
+    bend: Bend | None = None
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draws of shape (n, size)."""
-        return self.linear.draw(self.mixture.draw(rng, n), rng)
+        rest = self.mixture.draw(rng, n)
+        return self.given.draw(rest if self.bend is None else self.bend.bent(rest), rng)
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
         """Log density at x of shape (n, size)."""
-        return self.mixture.logpdf(x[:, self.linear.rest]) + self.linear.logpdf(x)
+        return self.of_rest(x[:, self.given.rest]) + self.given.logpdf(x)
+
+    def of_rest(self, x: np.ndarray) -> np.ndarray:
+        """Log density of the other coordinates alone."""
+        return self.mixture.logpdf(x) if self.bend is None else self.mixture.logpdf(self.bend.straight(x)) + self.bend.log_volume
 
 
 Proposal = mix.Mixture | Partly
 
 
-def of_mixture(mixture: mix.Mixture, linear: Linear | None) -> Proposal:
-    """The proposal of a mixture of the coordinates that are not linear."""
-    return mixture if linear is None else Partly(mixture, linear)
-
-
-def inner(thetas: np.ndarray, linear: Linear | None) -> np.ndarray:
-    """Coordinates that a mixture describes."""
-    return thetas if linear is None else thetas[:, linear.rest]
+def of_mixture(mixture: mix.Mixture, given: Given, bend: Bend | None = None) -> Proposal:
+    """The proposal of a mixture of the coordinates that are not drawn exactly, straight ones if they bend."""
+    return Partly(mixture, given, bend) if len(given.index) or bend is not None else mixture

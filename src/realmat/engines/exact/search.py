@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from realmat.engines.exact import members
 from realmat.engines.exact.curve import Curve
 from realmat.engines.exact.modes import Mode, beside_spreads
 from realmat.engines.exact.partly import Linear
@@ -155,12 +156,18 @@ def _prior_draws(density: Density, rng: np.random.Generator) -> np.ndarray:
 
 
 def _scales(curve: Curve, theta: np.ndarray) -> np.ndarray:
-    """Theta with each positive coordinate beside the curve at its best given the others."""
+    """Theta with each positive coordinate beside the curve at its best given the others; members of a population all at once."""
+    own = members.places(curve.density)
+    alone = np.setdiff1d(curve.scales, own)
     for _ in range(_SWEEPS if len(curve.scales) > 1 else 1):
-        for k in curve.scales:
-            trials = np.repeat(theta[None], len(_GRID) + 1, axis=0)
-            trials[1:, k] = _GRID
-            theta = trials[int(np.argmax(curve.density.many(trials)))]
+        for some in [own, *alone[:, None]] if len(own) else alone[:, None]:
+            trials = np.repeat(theta[None], len(some) * len(_GRID) + 1, axis=0)
+            trials[np.arange(len(trials) - 1), np.repeat(some, len(_GRID))] = np.tile(_GRID, len(some))
+            logs = curve.density.many(trials)
+            best = logs[:-1].reshape(len(some), -1)
+            better = best.max(axis=1) > logs[-1]
+            theta = theta.copy()
+            theta[some[better]] = _GRID[best[better].argmax(axis=1)]
     return theta
 
 
