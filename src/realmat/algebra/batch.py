@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _NUMBERS = 2_000_000  # held at once by a batch
+_MOST = 256  # psi of a batch
 _LARGE = 2_000_000  # numbers of one psi from which it fills a processor by itself
 _LOST = 1e14  # log density at the reference of which doubles keep no digit behind the point: what is left of such numbers is rounding
 _NEARLY = 0.3  # share of numbers that are not zero from which a matrix is better held as dense
@@ -69,7 +70,12 @@ class BatchSystem:
         self._stack(own, shared)
         largest = max(self.pattern.flat, system.size, 1)
         longest = max((len(part.row_block.y) for part in rows if not part.part.few), default=0)
-        self.most = 1 if self._singly else int(np.clip(_NUMBERS // max(largest, longest), LANES, 256)) // LANES * LANES
+        self.most = 1 if self._singly else int(np.clip(_NUMBERS // max(largest, longest), LANES, _MOST)) // LANES * LANES
+
+    @property
+    def small(self) -> bool:
+        """Whether a batch is bounded by the numbers of psi, not by those of the system."""
+        return self.most == _MOST
 
     def _stack(self, own: np.ndarray, shared: bool) -> None:
         """P and the right-hand side as sums whose weights depend on psi: 1, precisions, scales, and what the effect takes."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ STAY_LIMIT = 0.05
 _FEW = 200  # draws of a chain of which a short stay is already a large part
 _STORED_BYTES = 1_000_000_000
 _ATTEMPTS = 8
-_EVEN, _RETRIES = 0.2, 3  # efficiency below which draws are worth little, and how often more is tried for
-_TIMES = 4  # as long are chains whose weights are trusted, but not their draws
+_EVEN, _EVEN_BENT, _RETRIES = 0.2, 0.5, 3  # efficiency below which draws are worth little, and how often more is tried for
+_TIMES = 4  # as long are chains whose weights are trusted but not their draws, and chains of cheap proposals that bend
 _TOLD = 4000  # draws from which R-hat and the effective sample size of chains are judged
 _AGREED, _ENOUGH = 1.01, 400
 _NECK = 0.4  # standard deviation of the logarithm of a spread
@@ -116,47 +117,79 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
             facts |= {"evaluations": explored.density.evaluations} | ({"modes": explored.modes} if explored.modes > 1 else {})
         if doubt:
             return _otherwise(system, asked, doubt, explored, facts)
+        cheap = explored.bent and system.many.small
         for attempt in range(_ATTEMPTS):
             bar.restart("drawing" if attempt == 0 else "drawing again from a better proposal", draws * chains)
-            proposals = chain.evaluate(explored, draws, chains, seed + attempt, store.keep, bar.advance)
-            k_hat, efficiency = judge(proposals.log_weight[:, 1:])
-            facts |= {"evaluations": facts["evaluations"] + proposals.log_weight.size, "k_hat": k_hat, "efficiency": efficiency}
-            index, accepted = chain.accept(proposals, seed)
-            thetas = np.take_along_axis(proposals.thetas, index[..., None], axis=1)
-            why = distrust(k_hat, efficiency, index)
-            doubt = why or _apart(thetas)
-            poor = why or (attempt < _RETRIES and (efficiency < _EVEN or doubt))
-            if not poor or proposals.done < draws or attempt == _ATTEMPTS - 1:
+            run = _run(explored, asked, store, seed + attempt, 1, bar)
+            facts |= {"evaluations": facts["evaluations"] + run.proposals.log_weight.size, "k_hat": run.k_hat, "efficiency": run.efficiency}
+            why = distrust(run.k_hat, run.efficiency, run.index)
+            doubt = why or _apart(run.thetas)
+            poor = why or (attempt < _RETRIES and (run.efficiency < (_EVEN_BENT if cheap else _EVEN) or doubt))
+            if not poor or run.interrupted or attempt == _ATTEMPTS - 1:
                 break
             # what failed as draws is still a large weighted sample: learn from it
-            seen, logs = proposals.evaluated(explored.proposal)
+            seen, logs = run.proposals.evaluated(explored.proposal)
             explored = explored.refined(seen, logs, np.random.default_rng([seed, 6, attempt]))
-    if proposals.done < draws:
-        facts["interrupted"] = f"interrupted after {proposals.done} of {draws} draws"
-    elif doubt:
-        longer = None if why else _longer(explored, asked, store, facts)
-        return longer or _otherwise(system, asked, f"importance sampling was not trusted ({doubt})", explored, facts)
-    store.choose(index, proposals.thetas, explored.density, seed)
-    facts |= {"method": _METROPOLIS, "acceptance": round(float(accepted[:, 1:].mean()), 3)}
-    return store.draws(thetas, explored.density.space, {"accepted": accepted}, facts)
+    if not run.interrupted:
+        if not why and (doubt or cheap):
+            with Progress(asked.progress, "drawing longer chains", _TIMES * draws * chains) as bar:
+                run = _run(explored, asked, store, seed + _ATTEMPTS, _TIMES, bar)
+            facts["evaluations"] = explored.density.evaluations
+            doubt = "" if run.interrupted else _apart(run.thetas)
+        if doubt:
+            return _otherwise(system, asked, f"importance sampling was not trusted ({doubt})", explored, facts)
+    return run.kept(explored, asked, store, facts)
 
 
-def _longer(explored: Explored, asked: Asked, store: Store, facts: Mapping[str, Any]) -> Draws | None:
-    """Draws of longer chains, thinned, for weights that are even enough where a chain is too short; None where these will not do either."""
-    draws, chains = asked.draws, asked.chains
-    with Progress(asked.progress, "drawing longer chains", _TIMES * draws * chains) as bar:
-        proposals = chain.evaluate(explored, _TIMES * draws, chains, asked.seed + _ATTEMPTS, None, bar.advance)
-    if proposals.done < 2 * _TIMES:
+@dataclass
+class _Run:
+    """Chains made of proposals, `times` as long as the draws that were asked for: `index` of them all; accepted and thetas of the draws."""
+
+    proposals: chain.Proposals
+    index: np.ndarray
+    accepted: np.ndarray
+    times: int
+    asked: int
+    k_hat: float = field(init=False)
+    efficiency: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.k_hat, self.efficiency = judge(self.proposals.log_weight[:, 1:])
+
+    @property
+    def thetas(self) -> np.ndarray:
+        """Of the draws, shape (chains, draws, size)."""
+        return np.take_along_axis(self.proposals.thetas, self.index[:, self.times - 1 :: self.times, None], axis=1)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether there are fewer than were asked for."""
+        return self.proposals.done < self.times * self.asked
+
+    def kept(self, explored: Explored, asked: Asked, store: Store, facts: Mapping[str, Any]) -> Draws:
+        """The draws, with coefficients."""
+        thetas, facts = self.thetas, dict(facts)
+        if self.interrupted:
+            facts["interrupted"] = f"interrupted after {thetas.shape[1]} of {asked.draws} draws"
+        if self.times == 1:
+            store.choose(self.index, self.proposals.thetas, explored.density, asked.seed)
+        else:
+            store.fill(thetas, explored.density, asked.seed)
+            facts["thinned"] = self.times
+        facts |= {"method": _METROPOLIS, "acceptance": round(float(self.accepted[:, 1:].mean()), 3)}
+        return store.draws(thetas, explored.density.space, {"accepted": self.accepted[:, self.times - 1 :: self.times]}, facts)
+
+
+def _run(explored: Explored, asked: Asked, store: Store, seed: int, times: int, bar: Progress) -> _Run:
+    """Chains of the user's number; coefficients are drawn with proposals where every one of these may be kept.
+
+    Where a chain is not to be trusted draw by draw, or proposals are cheap, longer ones are thinned.
+    """
+    keep = store.keep if times == 1 else None
+    proposals = chain.evaluate(explored, times * asked.draws, asked.chains, seed, keep, bar.advance)
+    if proposals.done < 2 * times:
         raise KeyboardInterrupt  # too few to hand on
-    index, accepted = (x[:, _TIMES - 1 :: _TIMES] for x in chain.accept(proposals, asked.seed))
-    thetas = np.take_along_axis(proposals.thetas, index[..., None], axis=1)
-    facts = {**facts, "evaluations": explored.density.evaluations, "method": _METROPOLIS, "thinned": _TIMES}
-    if proposals.done < _TIMES * draws:
-        facts["interrupted"] = f"interrupted after {proposals.done // _TIMES} of {draws} draws"
-    elif _apart(thetas):
-        return None
-    store.fill(thetas, explored.density, asked.seed)
-    return store.draws(thetas, explored.density.space, {"accepted": accepted}, facts)
+    return _Run(proposals, *chain.accept(proposals, asked.seed), times, asked.draws)
 
 
 def _otherwise(system: System, asked: Asked, why: str, explored: Explored, facts: Mapping[str, Any]) -> Draws:

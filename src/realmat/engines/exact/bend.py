@@ -12,7 +12,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-_REACH = 3.0  # standard deviations beyond which the quadratics stay as they are
+_REACH = 3.0  # standard deviations beyond which squares go on along their tangents, and other products stay as they are
 _LEAST = 3  # effective draws for each number that is learnt
 _MOST = 3000  # draws to learn from
 
@@ -23,7 +23,15 @@ def _products(size: int) -> list[tuple[int, ...]]:
 
 def _features(z: np.ndarray, products: list[tuple[int, ...]]) -> np.ndarray:
     """1, coordinates and products of two, shape (n, products)."""
-    return np.stack([np.prod(z[:, list(k)], axis=1) for k in products], axis=1)
+    seen = np.clip(z, -_REACH, _REACH)
+
+    def term(factors: tuple[int, ...]) -> np.ndarray:
+        if len(factors) < 2:
+            return np.prod(z[:, list(factors)], axis=1)
+        one, two = factors
+        return seen[:, one] * (2 * z[:, one] - seen[:, one] if one == two else seen[:, two])
+
+    return np.stack([term(factors) for factors in products], axis=1)
 
 
 @dataclass(frozen=True)
@@ -52,24 +60,25 @@ class Bend:
         """Log determinant of `straight`."""
         return -float(np.log(self.sd).sum())
 
-    def _seen(self, z: np.ndarray) -> np.ndarray:
-        return np.clip(z, -_REACH, _REACH)
-
     def straight(self, x: np.ndarray) -> np.ndarray:
         """Straight coordinates of x, shape (n, size), in standard deviations."""
         z = (x - self.mean) / self.sd
-        out, seen = z.copy(), self._seen(z)
+        out = z.copy()
         for k, products, weights in zip(self.order, self.products, self.weights, strict=True):
-            out[:, k] -= _features(seen, products) @ weights
+            out[:, k] -= _features(z, products) @ weights
         return out
 
     def bent(self, y: np.ndarray) -> np.ndarray:
         """The inverse of `straight`."""
-        z, seen = y.copy(), np.zeros(y.shape)
+        z = y.copy()
         for k, products, weights in zip(self.order, self.products, self.weights, strict=True):
-            z[:, k] += _features(seen, products) @ weights
-            seen[:, k] = self._seen(z[:, k])
+            z[:, k] += _features(z, products) @ weights
         return np.asarray(self.mean + self.sd * z)
+
+
+def least(size: int) -> int:
+    """Effective draws from which a map of so many coordinates can be learnt."""
+    return _LEAST * len(_products(size))
 
 
 def learn(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> Bend | None:
@@ -80,7 +89,7 @@ def learn(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> Bend 
     size = x.shape[1]
     products = _products(size)
     effective = 1 / np.sum(weights**2)
-    if size < 2 or effective < _LEAST * len(products):
+    if size < 2 or effective < 0.99 * least(size):
         return None
     mean = weights @ x
     sd = np.sqrt(weights @ (x - mean) ** 2)
@@ -88,7 +97,7 @@ def learn(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> Bend 
         return None
     some = rng.choice(len(x), size=_MOST, p=weights)
     z = (x[some] - mean) / sd
-    features = _features(np.clip(z, -_REACH, _REACH), products)
+    features = _features(z, products)
     between = features.T @ features / _MOST + np.eye(len(products)) / effective
     with_each = features.T @ z / _MOST
     squares = np.mean(z * z, axis=0)

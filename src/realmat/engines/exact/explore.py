@@ -178,7 +178,9 @@ class History:
 
     @property
     def learning(self) -> np.ndarray:
-        """Weights to learn from: flattened where a few draws carry nearly all."""
+        """Weights to learn from: flattened where a few draws carry nearly all, or clipped where there is a bend to learn."""
+        if self.bent:
+            return clipped(self.weights, bend.least(len(self.given.rest)))
         return self.flattened(min(_LEAST * self.thetas.shape[1], len(self.thetas) / 2))
 
     def flattened(self, least: float) -> np.ndarray:
@@ -217,22 +219,26 @@ class History:
 
     def _log_density(self, proposal: partly.Proposal) -> np.ndarray:
         """Of a proposal, at every draw so far."""
-        if isinstance(proposal, partly.Partly):
-            return proposal.of_rest(self.thetas[:, self.given.rest]) + self._given
-        return proposal.logpdf(self.thetas)
+        return partly.of_rest(proposal, self.thetas[:, self.given.rest]) + self._given
 
     def described(self, rng: np.random.Generator, most: int = 3, share: float = 0.1) -> partly.Proposal:
         """The proposal that describes all draws so far best, with a wide share."""
         return self.describing(self.thetas, self.learning, rng, most, share)
 
     def describing(self, thetas: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int, share: float) -> partly.Proposal:
-        """The proposal that describes weighted points best; where parameters bend the mean and have one mode, ridges are made straight."""
-        rest, known = thetas[:, self.given.rest], self.around
-        curved = bend.learn(rest, weights, rng) if self.bent and len(self.found) == 1 else None
+        """The proposal that describes weighted points best; where parameters bend the mean, ridges are made straight.
+
+        Several modes may stand on one ridge or apart, where no map makes them one: what describes them better is taken.
+        """
+        rest = thetas[:, self.given.rest]
+        curved = bend.learn(rest, weights, rng) if self.bent else None
+        made = []
+        if curved is None or len(self.found) > 1:
+            made.append(partly.of_mixture(mix.fit(rest, weights, rng, most=most, known=self.around), self.given))
         if curved is not None:
-            rest, known = curved.straight(rest), None
-        mixture = mix.fit(rest, weights, rng, most=most, known=known)
-        return partly.of_mixture(mix.defended(mixture, share=share), self.given, curved)
+            made.append(partly.of_mixture(mix.fit(curved.straight(rest), weights, rng, most=most), self.given, curved))
+        best = made[0] if len(made) == 1 else max(made, key=lambda one: float(weights @ partly.of_rest(one, rest)))
+        return partly.defended(best, share)
 
 
 def normalised(log_weights: np.ndarray) -> np.ndarray:
@@ -243,3 +249,12 @@ def normalised(log_weights: np.ndarray) -> np.ndarray:
         return np.full(len(finite), 1 / len(finite))
     w = np.exp(finite - top)
     return w / w.sum()
+
+
+def clipped(weights: np.ndarray, least: float) -> np.ndarray:
+    """Normalised weights of which none is more than one in `least`, or as even as so few draws allow: single ones are not believed."""
+    falling = np.sort(weights)[::-1]
+    k = np.arange(min(int(least), len(weights)))
+    cap = (1 - np.concatenate([[0.0], np.cumsum(falling)])[k]) / (least - k)  # with the k largest at it
+    cut = np.minimum(weights, cap[int(np.argmax(falling[k] <= cap))] if np.any(falling[k] <= cap) else falling[-1])
+    return np.asarray(cut / cut.sum())

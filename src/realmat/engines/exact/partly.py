@@ -8,7 +8,7 @@ a and b trace as c moves (Golub & Pereyra, SIAM J. Numer. Anal. 10, 413, 1973; a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -168,11 +168,7 @@ class Partly:
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
         """Log density at x of shape (n, size)."""
-        return self.of_rest(x[:, self.given.rest]) + self.given.logpdf(x)
-
-    def of_rest(self, x: np.ndarray) -> np.ndarray:
-        """Log density of the other coordinates alone."""
-        return self.mixture.logpdf(x) if self.bend is None else self.mixture.logpdf(self.bend.straight(x)) + self.bend.log_volume
+        return of_rest(self, x[:, self.given.rest]) + self.given.logpdf(x)
 
 
 Proposal = mix.Mixture | Partly
@@ -181,3 +177,18 @@ Proposal = mix.Mixture | Partly
 def of_mixture(mixture: mix.Mixture, given: Given, bend: Bend | None = None) -> Proposal:
     """The proposal of a mixture of the coordinates that are not drawn exactly, straight ones if they bend."""
     return Partly(mixture, given, bend) if len(given.index) or bend is not None else mixture
+
+
+def of_rest(proposal: Proposal, x: np.ndarray) -> np.ndarray:
+    """Log density of the coordinates that are not drawn exactly alone, at x of shape (n, rest)."""
+    if isinstance(proposal, mix.Mixture):
+        return proposal.logpdf(x)
+    bend = proposal.bend
+    return proposal.mixture.logpdf(x) if bend is None else proposal.mixture.logpdf(bend.straight(x)) + bend.log_volume
+
+
+def defended(proposal: Proposal, share: float) -> Proposal:
+    """A proposal with a wide share added to its mixture."""
+    if isinstance(proposal, mix.Mixture):
+        return mix.defended(proposal, share=share)
+    return replace(proposal, mixture=mix.defended(proposal.mixture, share=share))

@@ -16,7 +16,7 @@ from realmat.algebra.space import Space
 from realmat.support.threads import workers
 
 _MANY = 5000  # rows with auxiliary values of their own beyond which threads pay: below, the interpreter lock eats the gain
-_SHORT = 32  # a shorter batch costs more than its share
+_SHORT, _SHORT_SMALL = 32, 128  # a shorter batch costs more than its share, the more so of a small system
 
 
 class Density:
@@ -43,7 +43,8 @@ class Density:
 
         most, n = self.system.many.most, len(thetas)
         turns = -(-n // (most * self._threads))
-        size = min(max(-(-n // (turns * self._threads)), _SHORT), most)  # as many to every thread, and of one size
+        least = _SHORT_SMALL if self.system.many.small else _SHORT
+        size = min(max(-(-n // (turns * self._threads)), least), most)  # as many to every thread, and of one size
         for _ in self.map(work, slices(n, size)):
             pass
         return out
