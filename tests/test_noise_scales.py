@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,12 +62,12 @@ def test_two_groups_and_a_prior_of_the_users_own() -> None:
 
 
 def test_two_laboratories_of_six_readings() -> None:
-    """Their spread may be zero: proposals hardly reach there, and chains must not all start from the few draws that do."""
+    """Their spread may be zero: a funnel, which scales that are drawn given their population do not meet."""
     y = np.exp(0.1 * np.random.default_rng(6).normal(size=12))
     model = rm.Model("y", link="log", levels={"lab": "lab"}, theory=rm.theory.Constant(), observation=rm.observation.Normal(scale_by="lab"))
     fit = model.fit(pd.DataFrame({"y": y, "lab": ["a", "b"] * 6}), seed=1, progress=False)
-    assert fit.facts["r_hat"] < 1.05
-    assert fit.facts["iterations"] < 1000
+    assert fit.facts["method"].startswith("independence Metropolis")
+    assert max(float(az.rhat(fit.tree["posterior"][f"noise_scale_log_{what}"].values)) for what in ("mean", "sd")) < 1.01
 
 
 def test_pymc_has_the_same_population() -> None:

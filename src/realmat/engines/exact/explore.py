@@ -25,6 +25,7 @@ _DEAR = 64  # psi of a batch, below which one takes milliseconds
 _KNOWN = 1000  # draws that say where to start
 _LEAST = 4  # effective draws for each coordinate, below which weights are flattened before anything is learnt from them
 _MANY_EFFECTS = 50  # beside which linear parameters of a curve are explored like the others
+_NOTHING = 1e-12  # of a weight
 _POWERS = (1 / 4, 0.0, -1 / 3, -2 / 3)
 
 
@@ -256,5 +257,6 @@ def clipped(weights: np.ndarray, least: float) -> np.ndarray:
     falling = np.sort(weights)[::-1]
     k = np.arange(min(int(least), len(weights)))
     cap = (1 - np.concatenate([[0.0], np.cumsum(falling)])[k]) / (least - k)  # with the k largest at it
-    cut = np.minimum(weights, cap[int(np.argmax(falling[k] <= cap))] if np.any(falling[k] <= cap) else falling[-1])
+    enough = (falling[k] <= cap) & (cap > _NOTHING)
+    cut = np.minimum(weights, cap[int(np.argmax(enough))]) if enough.any() else (weights > _NOTHING).astype(float)
     return np.asarray(cut / cut.sum())

@@ -21,6 +21,8 @@ from realmat.terms.term import Param
 
 _COARSE = np.linspace(-12.0, 8.0, 21)  # logarithms of scales in units of their priors' medians
 _FINE = 64
+_GRID = np.linspace(-24.0, 6.0, 16)  # logarithms of scales in units of their priors' medians
+_BETWEEN = np.array([-1.5, -1.0, -0.5, 0.5, 1.0, 1.5])  # the best of them and the next
 _LOW = 40.0  # log likelihood below the highest, from which there is nothing
 
 
@@ -114,6 +116,19 @@ class Members:
             own = np.ascontiguousarray(thetas[:, one.axis.where])
             total += members_kernels.log_density(one.table, one.first, one.step, mean, sd, own)
         return total
+
+
+def best(density: Density, theta: np.ndarray, some: np.ndarray) -> np.ndarray:
+    """Theta with each of some logarithms of scales at its best while all else stays, to half a unit; they are moved all at once."""
+    for values in (np.repeat(_GRID[None], len(some), axis=0), _BETWEEN):
+        values = values if values.ndim > 1 else theta[some][:, None] + values
+        trials = np.repeat(theta[None], values.size + 1, axis=0)
+        trials[np.arange(values.size), np.repeat(some, values.shape[1])] = values.ravel()
+        logs = density.many(trials)
+        each, theta = logs[:-1].reshape(values.shape), theta.copy()
+        better = each.max(axis=1) > logs[-1]
+        theta[some[better]] = values[better, each[better].argmax(axis=1)]
+    return theta
 
 
 def _places(axes: Iterable[Axis]) -> np.ndarray:

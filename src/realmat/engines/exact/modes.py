@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
+from realmat.engines.exact import members
 from realmat.engines.exact.space import Density
 from realmat.errors import FitError
 from realmat.table.table import ROW
@@ -50,6 +51,8 @@ def typical(density: Density, known: Sequence[np.ndarray] = ()) -> Mode:
     if not np.isfinite(scores).any():
         raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
     best = _signed(density, starts[int(np.argmax(scores))], float(np.nanmax(scores)))
+    own = members.places(density)
+    best = members.best(density, best, own) if len(own) else best
     return beside_spreads(density, best, np.diag(widths(density, best)))
 
 
@@ -74,11 +77,12 @@ def spreads(density: Density) -> np.ndarray:
 
 
 def beside_spreads(density: Density, start: np.ndarray, root: np.ndarray) -> Mode:
-    """The mode by `climb` given the `spreads`, which stay where they are, as wide as in their priors.
+    """The mode by `climb` given the `spreads` and members of populations, which stay where they are, as wide as in their priors.
 
     `root` has a column by coordinate, in which it is the only spread.
     """
     held = spreads(density)
+    held[members.places(density)] = True
     found = climb(density, start, root[:, ~held])
     return Mode(found.location, found.covariance + np.diag(held.astype(float)), found.height)
 

@@ -23,8 +23,6 @@ _TRIED = 4  # of the best, at which it is tried what is linear
 _SHIFTS = (0.0, -2.0, -4.0)  # logarithms of scales in units of their priors' medians
 _SAME = 1.0  # distance of modes, in their own widths, within which they are one
 _FALLEN = 25.0  # log density below the highest mode from which another one does not matter
-_GRID = np.linspace(-24.0, 6.0, 16)  # logarithms of scales in units of their priors' medians
-_BETWEEN = np.array([-1.5, -1.0, -0.5, 0.5, 1.0, 1.5])  # the best of them and the next
 _SWEEPS = 2
 _REFERENCES = 2  # that are tried
 _EXCHANGES = 3  # rounds of them
@@ -162,20 +160,8 @@ def _scales(curve: Curve, theta: np.ndarray) -> np.ndarray:
     alone = np.setdiff1d(curve.scales, own)[:, None]
     for _ in range(_SWEEPS if len(curve.scales) > 1 else 1):
         for some in [own, *alone] if len(own) else alone:
-            theta = _best(curve.density, theta, some, np.repeat(_GRID[None], len(some), axis=0))
-            theta = _best(curve.density, theta, some, theta[some][:, None] + _BETWEEN)
+            theta = members.best(curve.density, theta, some)
     return theta
-
-
-def _best(density: Density, theta: np.ndarray, some: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Theta with each of some coordinates at the best of its values, shape (some, values), or where it is."""
-    trials = np.repeat(theta[None], values.size + 1, axis=0)
-    trials[np.arange(values.size), np.repeat(some, values.shape[1])] = values.ravel()
-    logs = density.many(trials)
-    each, out = logs[:-1].reshape(values.shape), theta.copy()
-    better = each.max(axis=1) > logs[-1]
-    out[some[better]] = values[better, each[better].argmax(axis=1)]
-    return out
 
 
 def _nowhere(density: Density) -> str:
