@@ -20,7 +20,7 @@ _NEVER = -200.0  # log density outside the nodes
 def _likelihood(table: np.ndarray, first: float, step: float, j: int, t: float) -> float:
     """Between the nodes of a row of the table, and in a straight line beyond its ends."""
     at = (t - first) / step
-    k = min(max(int(math.floor(at)), 0), table.shape[1] - 2)
+    k = min(max(math.floor(at), 0), table.shape[1] - 2)
     return table[j, k] + (at - k) * (table[j, k + 1] - table[j, k])
 
 
