@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from realmat.algebra.batching import slices
 from realmat.posterior.draws import Posterior
 from realmat.validation.misfit import marginal
 from realmat.validation.misfit.pivots import Layer, Pivots, pivots
 from realmat.validation.misfit.questions import questions
-from realmat.validation.misfit.statistics import Apart, Groups, Line, Sample, SpreadLine, Statistic, Tails
+from realmat.validation.misfit.statistics import Along, Apart, Groups, Line, Sample, SpreadLine, Statistic, Tails
 
 RATE = 0.02  # of fits of a right model that have any finding
 _DRAWS, _FEW = 20, 5  # posterior draws, of everything and of hyperparameters alone
 _MOST = 5  # findings
+_TOGETHER = 4_000_000  # numbers of lines held at once
 _MASKED, _HEAVY = 2, 1.645  # values set apart at most before tails are judged, and the score of what is then heavy
 
 
@@ -83,7 +85,8 @@ class _Search:
 
     def step(self) -> bool:
         """Look for one more; False where there is none."""
-        probability = np.array([self.null.probability(j, self.layers) if self.open[j] else 1.0 for j in range(len(self.asked))])
+        scores = _scores([layer.z for layer in self.layers], self.asked)
+        probability = np.array([self.null.of(j, own) if self.open[j] else 1.0 for j, own in enumerate(scores.T)])
         best = int(np.argmin(probability))
         if probability[best] > self.rate:
             return False
@@ -163,8 +166,13 @@ class Null:
         self.largest = self.largest * (len(found.null) if alike else 1)
 
     def probability(self, which: int, layers: Sequence[Layer]) -> float:
-        """That the largest score is as large, averaged over posterior draws; a small part keeps the order where that is zero."""
-        scores = self.scores(which, layers)
+        """That the largest score is as large as that of one question, averaged over posterior draws."""
+        statistic = self.asked[which]
+        return self.of(which, statistic.scores(Sample(layers[statistic.layer].z)))
+
+    def of(self, which: int, scores: np.ndarray) -> float:
+        """The same of its scores at each posterior draw; a small part keeps the order where that is zero."""
+        scores = (scores - self.mean[which]) / self.sd[which]
         exceeded = [1 - np.searchsorted(largest, score) / len(largest) for largest, score in zip(self.largest, scores, strict=True)]
         return float(np.mean(exceeded)) - 1e-6 * float(np.mean(np.minimum(scores, 100.0)))
 
@@ -179,7 +187,13 @@ def _scores(layers: Sequence[np.ndarray], asked: Sequence[Statistic]) -> np.ndar
     out = np.empty((len(layers[0]), len(asked)))
     for k, z in enumerate(layers):
         sample = Sample(z)
+        alike: dict[type[Along], list[int]] = {}
         for j, statistic in enumerate(asked):
-            if statistic.layer == k:
+            if statistic.layer == k and isinstance(statistic, Along):
+                alike.setdefault(type(statistic), []).append(j)
+            elif statistic.layer == k:
                 out[:, j] = statistic.scores(sample)
+        for kind, which in alike.items():  # a table may have a thousand columns
+            for some in slices(len(which), max(_TOGETHER // sample.size, 1)):
+                out[:, which[some]] = kind.together(sample, [one for j in which[some] if isinstance(one := asked[j], Along)])
     return out

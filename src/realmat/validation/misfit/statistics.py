@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -100,14 +101,34 @@ def _from_correlation(r: np.ndarray, df: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Line(Statistic):
+class Along(Statistic):
     """Correlation with a fixed vector `h` of length 1, orthogonal to the constant."""
 
     h: np.ndarray
 
+    @staticmethod
+    @abstractmethod
+    def correlations(sample: Sample, h: np.ndarray) -> np.ndarray:
+        """With many vectors, the columns of `h`: shape (n, vectors)."""
+
     def scores(self, sample: Sample) -> np.ndarray:
         """By the beta distribution of the squared correlation."""
-        return _from_correlation(sample.z @ self.h / np.sqrt(sample.about_mean), len(self.h) - 2)
+        return self.together(sample, [self])[:, 0]
+
+    @classmethod
+    def together(cls, sample: Sample, asked: Sequence[Along]) -> np.ndarray:
+        """Scores of many questions of the kind, shape (n, questions)."""
+        return _from_correlation(cls.correlations(sample, np.column_stack([one.h for one in asked])), sample.size - 2)
+
+
+@dataclass(frozen=True)
+class Line(Along):
+    """Of the pivots themselves."""
+
+    @staticmethod
+    def correlations(sample: Sample, h: np.ndarray) -> np.ndarray:
+        """As they are."""
+        return np.asarray(sample.z @ h / np.sqrt(sample.about_mean)[:, None])
 
     def repaired(self, z: np.ndarray) -> np.ndarray:
         """Without the line."""
@@ -144,14 +165,13 @@ class Offset(Statistic):
 
 
 @dataclass(frozen=True)
-class SpreadLine(Statistic):
-    """Correlation of absolute pivots with a fixed vector `h`, as in the test of Glejser, J. Am. Stat. Assoc. 64, 316 (1969)."""
+class SpreadLine(Along):
+    """Of absolute pivots, as in the test of Glejser, J. Am. Stat. Assoc. 64, 316 (1969)."""
 
-    h: np.ndarray
-
-    def scores(self, sample: Sample) -> np.ndarray:
-        """As of a line."""
-        return _from_correlation(sample.absolute @ self.h / np.sqrt(sample.absolute_about_mean), len(self.h) - 2)
+    @staticmethod
+    def correlations(sample: Sample, h: np.ndarray) -> np.ndarray:
+        """Absolute values."""
+        return np.asarray(sample.absolute @ h / np.sqrt(sample.absolute_about_mean)[:, None])
 
     def _factor(self, z: np.ndarray) -> np.ndarray:
         """How the spread changes along the vector: exponentials of a line through logarithms."""
