@@ -250,7 +250,8 @@ class Inverse:
         self.a = model.design(p)
         centred = sparse.identity(model.system.size) - model.linked(p)
         prior = centred.T @ sparse.diags(1 / model.prior_sd(p) ** 2) @ centred
-        self.factor = _Factor(model.system.pattern, prior + self.a.T @ self.a.multiply(self.weight[:, None]))
+        self.weighted = sparse.csr_matrix(self.a.multiply(self.weight[:, None]))
+        self.factor = _Factor(model.system.pattern, prior + self.a.T @ self.weighted)
 
     @property
     def diagonal(self) -> np.ndarray:
@@ -258,9 +259,9 @@ class Inverse:
         return np.maximum(self.weight - self.weight**2 * self.factor.variances(self.a), 0.0)
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
-        scaled = self.weight[:, None] * z
-        scaled -= self.weight[:, None] * (self.a @ self.factor.solve(self.a.T @ scaled))
-        return np.asarray(scaled)
+        out = self.weight[:, None] * z
+        out -= self.weighted @ self.factor.solve(self.weighted.T @ z)
+        return out
 
 
 class _Factor:
