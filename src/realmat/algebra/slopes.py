@@ -59,11 +59,15 @@ class Slopes:
     def __init__(self, space: Space) -> None:
         self.space = space
         self._place = {q.name: where for q, where in zip(space.params, space.slices, strict=True)}
+        self._named_places = {
+            q.name: where if q.coords is not None else where.start for q, where in zip(space.params, space.slices, strict=True)
+        }
         kinds: dict[tuple[float, float], list[Axis]] = {}
         for axis in space.axes:
             whole = math.isinf(axis.low) and math.isinf(axis.high)
             kinds.setdefault((axis.low, axis.high) if not whole else (-math.inf, math.inf), []).append(axis)
         self._axes = [(_places(one.where for one in axes), _stacked(axes)) for axes in kinds.values()]
+        self._constant = sum(float(np.sum(np.log(np.abs(axis.width)))) for _, axis in self._axes if math.isinf(axis.high - axis.low))
         families: dict[Any, list[Param]] = {}
         for param in space.params:
             prior = param.prior
@@ -82,6 +86,14 @@ class Slopes:
         mass = sum(param.size * param.prior.log_mass for param in params)
         return _Alike(_places(self._place[param.name] for param in params), first, numbers, mass)
 
+    def values(self, thetas: np.ndarray) -> dict[str, np.ndarray]:
+        """Values alone, at thetas of shape (n, size)."""
+        x = np.empty(thetas.shape[::-1])
+        with np.errstate(all="ignore"):
+            for where, axis in self._axes:
+                x[where] = axis.value(thetas.T[where], _NONE)
+        return self._named(x)
+
     def at(self, thetas: np.ndarray) -> AtTheta:
         """At thetas of shape (n, size)."""
         t = thetas.T
@@ -91,12 +103,13 @@ class Slopes:
             for where, axis in self._axes:
                 own = t[where]
                 value = x[where] = axis.value(own, _NONE)
-                slopes[where], gradient[where] = _coordinate(axis, value)
-                log_prior += np.sum(axis.log_slope(own, _NONE), axis=0)
-            values = {q.name: x[self._place[q.name]] if q.coords is not None else x[self._place[q.name].start] for q in self.space.params}
+                slopes[where], gradient[where], logs = _coordinate(axis, own, value)
+                log_prior += logs
+            log_prior += self._constant
+            values = self._named(x)
             for one in self._priors:
                 own, numbers = x[one.where], {key: values[y] if isinstance(y, str) else y for key, y in one.numbers.items()}
-                log_prior += np.sum(log_density(one.prior.dist, own, numbers), axis=0) - one.log_mass
+                log_prior += log_density(one.prior.dist, own, numbers).sum(axis=0) - one.log_mass
                 gradient[one.where] += in_value(one.prior.dist, own, numbers) * slopes[one.where]
             for param in self._referring:
                 for name in set(param.prior.references):
@@ -108,9 +121,11 @@ class Slopes:
     def empty(self, n: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Zeros for the derivatives in all elements, shape (size of theta, n), and by name."""
         out = np.zeros((self.space.size, n))
-        return out, {
-            q.name: out[self._place[q.name]] if q.coords is not None else out[self._place[q.name].start] for q in self.space.params
-        }
+        return out, self._named(out)
+
+    def _named(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """By name what stands in an array of the shape of theta."""
+        return {name: x[where] for name, where in self._named_places.items()}
 
 
 def _places(where: Iterable[slice]) -> slice | np.ndarray:
@@ -128,11 +143,11 @@ def _stacked(axes: list[Axis]) -> Axis:
     return replace(axes[0], centre=centre, width=width)
 
 
-def _coordinate(axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | float]:
-    """Derivative of the values x in their coordinates, and of the logarithm of its size."""
+def _coordinate(axis: Axis, t: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | float, np.ndarray | float]:
+    """Derivative of the values x in their coordinates t, that of the logarithm of its size, and the sum of this up to a constant."""
     if axis.one_end:
-        return x - axis.centre, 1.0
+        return x - axis.centre, 1.0, t.sum(axis=0)
     if math.isinf(axis.low):
-        return np.broadcast_to(axis.width, x.shape), 0.0
+        return np.broadcast_to(axis.width, x.shape), 0.0, 0.0
     share = (x - axis.low) / (axis.high - axis.low)
-    return (x - axis.low) * (1 - share), 1 - 2 * share
+    return (x - axis.low) * (1 - share), 1 - 2 * share, axis.log_slope(t, _NONE).sum(axis=0)

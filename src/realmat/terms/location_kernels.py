@@ -14,7 +14,7 @@ _INT, _VECTOR, _MATRIX = "int64[::1]", "float64[::1]", "float64[:, ::1]"
 _PLAIN = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 _HALF_LOG_2PI = 0.5 * float(np.log(2 * np.pi))
 _ROOT_HALF, _MILLS = float(np.sqrt(0.5)), float(np.sqrt(2 / np.pi))
-_TOGETHER = 4  # rows whose product has a logarithm: no factor within reach of a posterior makes it overflow
+_TOGETHER = 8  # rows whose product has a logarithm: no factor within reach of a posterior makes it overflow
 _BEND = 3.75
 
 
@@ -126,32 +126,36 @@ def student(y: Array, eta: Array, sd: Array, group: Array, nu: Array) -> tuple[A
 
     Returns
     -------
-    sums, in_eta, in_sd : arrays of shape (2, n), (rows, n) and (groups, n)
-        Sums over rows of ``log(1 + z^2 / nu)`` and of ``z^2 / (nu + z^2)``, and the slopes of the log density.
+    sums, in_eta, in_sd : arrays of shape (3, n), (rows, n) and (groups, n)
+        Sums over rows of ``log(1 + z^2 / nu)``, of ``z^2 / (nu + z^2)`` and of ``log(sd)``, and the slopes of the log density.
     """
     rows, n = eta.shape
-    sums, in_eta, in_sd = np.zeros((2, n)), np.empty((rows, n)), np.zeros(sd.shape)
-    inverse, size = 1 / sd, np.zeros(len(sd))
+    sums, in_eta, in_sd = np.zeros((3, n)), np.empty((rows, n)), np.zeros(sd.shape)
+    inverse, size, freedom = 1 / sd, np.zeros(len(sd)), 1 / nu
     product = np.ones(n)
     for i in range(rows):
         g = group[i]
         size[g] += 1
         for c in range(n):
             z = (y[i] - eta[i, c]) * inverse[g, c]
-            square = z * z / nu[c]
-            whole = 1 + square
-            share = square / whole
+            pull = z * freedom[c]
+            whole = 1 + z * pull
+            pull /= whole
             product[c] *= whole
-            in_eta[i, c] = (nu[c] + 1) * z * inverse[g, c] / (nu[c] * whole)
-            in_sd[g, c] += share
+            in_eta[i, c] = pull * inverse[g, c]
+            in_sd[g, c] += z * pull
         if i % _TOGETHER == _TOGETHER - 1:
             for c in range(n):
                 sums[0, c] += np.log(product[c])
                 product[c] = 1.0
     for c in range(n):
         sums[0, c] += np.log(product[c])
+    for i in range(rows):
+        for c in range(n):
+            in_eta[i, c] *= nu[c] + 1
     for g in range(len(sd)):
         for c in range(n):
             sums[1, c] += in_sd[g, c]
+            sums[2, c] += size[g] * np.log(sd[g, c])
             in_sd[g, c] = ((nu[c] + 1) * in_sd[g, c] - size[g]) * inverse[g, c]
     return sums, in_eta, in_sd

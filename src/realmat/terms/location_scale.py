@@ -309,10 +309,9 @@ def _student(y: Array, eta: Array, own: Own, groups: Mapping[str, Groups]) -> Su
     from realmat.terms.location_kernels import student as loop
 
     sd, nu = filled(own["sd"], eta.shape[1]), filled(own["nu"], eta.shape[1])[0]
-    (spread, share), in_eta, in_sd = loop(plain(y), plain(eta), sd, groups["sd"].of_row, nu)
-    at_zero, _, slope = STUDENT.density(np.zeros(1), nu)
-    of_sd = np.bincount(groups["sd"].of_row, minlength=len(sd)) @ np.log(sd)
-    log = len(y) * at_zero - of_sd - 0.5 * (nu + 1) * spread
+    (spread, share, of_sd), in_eta, in_sd = loop(plain(y), plain(eta), sd, groups["sd"].of_row, nu)
+    peak, slope = STUDENT.peak(nu)
+    log = len(y) * peak - of_sd - 0.5 * (nu + 1) * spread
     in_nu = len(y) * slope + 0.5 * ((nu + 1) / nu * share - spread)
     return Summed(log, in_eta, {"sd": in_sd, "nu": in_nu[None]})
 

@@ -60,14 +60,19 @@ class StandardT:
     """z ~ t_nu."""
 
     @staticmethod
+    def peak(nu: Any) -> tuple[Array, Array]:
+        """Log density at zero, and its derivative in nu."""
+        own, half = 0.5 * nu, 0.5 * (nu + 1)
+        log = special.gammaln(half) - special.gammaln(own) - 0.5 * np.log(nu * np.pi)
+        return log, 0.5 * (special.digamma(half) - special.digamma(own) - 1 / nu)
+
+    @staticmethod
     def density(z: Array, nu: Any) -> tuple[Array, Array, Array | None]:
         """Log density, and its derivatives in z and in nu."""
-        half, square = 0.5 * (nu + 1), z * z / nu
+        (peak, in_peak), half, square = StandardT.peak(nu), 0.5 * (nu + 1), z * z / nu
         spread = np.log(1 + square)  # in half the time of log1p; its absolute error is the rounding of 1
-        log = special.gammaln(half) - special.gammaln(0.5 * nu) - 0.5 * np.log(nu * np.pi) - half * spread
         pull = half / (1 + square)
-        in_nu = 0.5 * (special.digamma(half) - special.digamma(0.5 * nu) - 1 / nu - spread) + pull * square / nu
-        return log, -2 * pull * z / nu, in_nu
+        return peak - half * spread, -2 * pull * z / nu, in_peak - 0.5 * spread + pull * square / nu
 
     @staticmethod
     def below(z: Array, nu: Any) -> tuple[Array, Array, Array | None]:

@@ -25,7 +25,7 @@ from realmat.support.progress import Progress
 from realmat.support.threads import workers
 
 TOGETHER = 32
-_STAGES = (25, 30, 40)
+_STAGES = (15, 20, 30)
 _SPREAD = 0.7
 _ENOUGH, _AGREED, _NEAR = 400, 1.01, 1.03  # R-hat of the user's chains, and of those that they are made of
 _APART, _AGAIN = 1.1, 2  # R-hat from which a stage is taken for warm-up, and how often

@@ -166,7 +166,7 @@ class Coordinates:
     def find(self, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
         """q of theta and b, shapes (theta size, n) and (coefficients, n)."""
         target, u = self.target, self.whitened(theta)
-        beta = target.unplace(target.space.many(theta.T)[0], b)
+        beta = target.unplace(target.slopes.values(theta.T), b)
         return np.concatenate([u, self._conditional.raised(beta - self.mode - self._follow @ (self.root @ u))])
 
     def at(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -184,7 +184,7 @@ class Coordinates:
         """theta of shape (size, n) and b of shape (coefficients, n), elimination order, from the system's reference."""
         z, beta = self.place(q)
         theta = self.target.populations.plain(z)[0]
-        return theta, self.target.place(self.target.space.many(theta.T)[0], beta)[0]
+        return theta, self.target.place(self.target.slopes.values(theta.T), beta)[0]
 
 
 def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:
