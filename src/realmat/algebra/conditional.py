@@ -208,12 +208,9 @@ class Conditional:
     def halves(self, matrix: sparse.csr_matrix, inside: bool = False) -> Halves:
         """A square root of X P^-1 X' for X (rows x coefficients, natural order); `inside`: it is of the coefficients inside already."""
         system, pattern = self.system, self.system.pattern
-        matrix = matrix if inside else system.frame.moved(matrix)[0]
         if system.rotation is not None:  # all columns of a turned block are there
-            natural = matrix.toarray() if inside else system.rotation.dense(matrix)
-            ordered = np.empty(natural.shape[::-1])
-            ordered[system.place] = natural.T
-            return Halves(None, self.whitened(ordered).T)
+            return Halves(None, self.whitened(system.dense(matrix, inside)).T)
+        matrix = matrix if inside else system.frame.moved(matrix)[0]
         if system.size <= _FEW:  # for any X, as two square roots must be of one kind
             return Halves(None, np.asarray(matrix @ self._root))
         ordered = sparse.csr_matrix((matrix.data, system.place[matrix.indices].astype(np.int32), matrix.indptr), shape=matrix.shape)

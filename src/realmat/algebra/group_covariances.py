@@ -13,6 +13,7 @@ from realmat.algebra import covariance_kernels
 from realmat.algebra.batch import BatchConditional, ConditionalList
 from realmat.algebra.kernels import FAST, INT32, VECTOR
 from realmat.algebra.simd import pack, unpack
+from realmat.algebra.turned_covariances import TurnedCovariances
 
 if TYPE_CHECKING:
     from realmat.algebra.system import System
@@ -36,6 +37,10 @@ class GroupCovariances:
         self._members = np.ascontiguousarray(members, dtype=np.int64)
         matrix, self._scale_of = system.moved(matrix, scale_of)
         self._system, self._matrix = system, matrix
+        self._turned: TurnedCovariances | None = None
+        if TurnedCovariances.applies(system) and not self._scale_of.any():
+            self._turned = TurnedCovariances(system, matrix, self._members)
+            return
         size = members.shape[1]
         self._pair = np.zeros((size, size), dtype=int)
         upper = np.triu_indices(size)
@@ -55,6 +60,8 @@ class GroupCovariances:
         scales = np.ones((n, 1)) if scales is None else scales
         if isinstance(solved, ConditionalList):
             return np.stack([self._single(solved, i, scales[i]) for i in range(n)])
+        if self._turned is not None:
+            return self._turned.at(solved)
         pattern = self._system.pattern
         gain, sd = (np.zeros((n, 1)), np.zeros((n, 1))) if solved.effect is None else solved.effect
         groups = len(self._members)

@@ -11,6 +11,7 @@ are measured from a reference b0, the solution at typical psi, so that no digits
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -80,6 +81,7 @@ class System:
         framed = [row_block.framed(self.frame) for row_block in self.declared]
         self._order(framed, self.plain)
         self.rotation = None
+        self._dense: dict[int, tuple[weakref.ref[sparse.csr_matrix], np.ndarray]] = {}
         if eliminate and self._eliminated_block is None:
             framed = self._turn(framed)
         self.row_blocks = [row_block.placed(self.place) for row_block in framed]
@@ -259,6 +261,21 @@ class System:
         """The same combinations (rows x coefficients, natural order) of the coefficients inside, and the scale of each stored entry."""
         matrix, scale_of = self.frame.moved(matrix, scale_of)
         return (matrix, scale_of) if self.rotation is None else self.rotation.moved(matrix, scale_of)
+
+    def dense(self, matrix: sparse.csr_matrix, inside: bool = False) -> np.ndarray:
+        """The same as a dense array in elimination order, shape (coefficients, rows), kept as long as the matrix is: it is asked for again.
+
+        `inside`: the matrix is of the coefficients inside already.
+        """
+        assert self.rotation is not None
+        key = id(matrix)
+        if key in self._dense and self._dense[key][0]() is matrix:
+            return self._dense[key][1]
+        natural = matrix.toarray() if inside else self.rotation.dense(self.frame.moved(matrix)[0])
+        ordered = np.empty(natural.shape[::-1])
+        ordered[self.place] = natural.T
+        self._dense[key] = weakref.ref(matrix, lambda _: self._dense.pop(key, None)), ordered
+        return ordered
 
     def back(self, b: np.ndarray) -> np.ndarray:
         """Coefficients of shape (..., coefficients), natural order, from those inside; in place."""
