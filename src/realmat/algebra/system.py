@@ -80,7 +80,7 @@ class System:
         self.declared = self._make({name: np.arange(s.start, s.stop) for name, s in self.columns.items()})
         framed = [row_block.framed(self.frame) for row_block in self.declared]
         self._order(framed, self.plain)
-        self.rotation = None
+        self.rotation: rotation.Rotation | None = None
         self._dense: dict[int, tuple[weakref.ref[sparse.csr_matrix], np.ndarray]] = {}
         if eliminate and self._eliminated_block is None:
             framed = self._turn(framed)
