@@ -289,7 +289,7 @@ def validated(
         reader.notes.append("The index repeats row numbers, so rows are numbered anew from 0.")
     if len(frame) == 0:
         reader.problems.append("the table has no rows.")
-    if nested := [value for value in frame.index if not isinstance(value, Hashable)]:
+    if frame.index.dtype == object and (nested := [value for value in frame.index if not isinstance(value, Hashable)]):
         reader.problems.append(f"the index holds {nested[0]!r:.40}, which is no label. Use df.reset_index(drop=True).")
     elif (doubled := frame.index.duplicated(keep=False)).any():
         reader.problems.append(f"the index has duplicate labels: {rows_text(frame.index[doubled])}. Use df.reset_index(drop=True).")

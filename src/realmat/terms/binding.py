@@ -186,7 +186,7 @@ class _Seen:
     def _cells(self, collapsed: Table, cell: np.ndarray, common: bool, old: int | None = None) -> tuple[Table, np.ndarray, np.ndarray]:
         """The property's cells (those of the first `old` rows), the cell of each of its rows, and the first row of each cell."""
         rows = self.rows if old is None else self.rows[self.rows < old]
-        mine, first, own = np.unique(cell[rows], return_index=True, return_inverse=True)
+        mine, first, own = _present(cell[rows], len(collapsed))
         if self.own.whole is self.own and len(mine) == len(collapsed):
             return collapsed, own, first
         return self._part(collapsed, mine, np.bincount(own, self.own.count[: len(rows)]), self.member, common), own, first
@@ -228,6 +228,14 @@ class _Seen:
         table = self.own if alone else self.own.whole.part(self.rows, None, self.member.response, self.member.link)
         response, link, labels = self.member.response, self.member.link, self._labels(terms)
         return Problem(response, link, table, part, own, terms, rows, self.scale, contributions, noise, rank=rank, labels=labels)
+
+
+def _present(codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``np.unique(codes, return_index=True, return_inverse=True)`` of numbers below `size`, without sorting them."""
+    first = np.full(size, -1)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    there = first >= 0
+    return np.flatnonzero(there), first[there], (np.cumsum(there) - 1)[codes]
 
 
 def _heard(noise: Noise) -> Noise:
