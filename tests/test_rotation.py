@@ -46,6 +46,7 @@ CASES = {
     "replicates": (model(), table(150, "replicates")),
     "far from zero": (model(), table(110, far=1e6)),
     "biases and a stated u": (model(bias_by="lab", u="u"), table(100)),
+    "a dozen laboratories": (model(bias_by="lab"), table(150).assign(lab=np.arange(150) % 12)),
     "groups alone": (rm.Model("y", material=rm.material.Solvation(groups=GROUPS, scale=0.3)), table(90)),
 }
 
@@ -151,8 +152,9 @@ def test_a_fit_agrees_with_one_of_the_block_as_declared(monkeypatch):
         (rm.Model("y", material=rm.material.Solvation(groups=GROUPS, nu=4.0)), table(130)),
         (rm.Model("y", material=rm.material.Solvation(groups=GROUPS), observation=rm.observation.StudentT()), table(130)),
         (rm.Model("y", material=rm.material.Solvation(groups=GROUPS[:20])), table(130)),
+        (model(bias_by="lab"), table(150).assign(lab=np.arange(150) // 2)),
     ],
-    ids=["noise by laboratory", "a u of each row", "heavy tails of groups", "heavy tails of rows", "few columns"],
+    ids=["noise by laboratory", "a u of each row", "heavy tails of groups", "heavy tails of rows", "few columns", "more laboratories"],
 )
 def test_what_one_rotation_does_not_make_diagonal_stays_as_declared(declared, data):
     """Weights that differ from row to row as psi changes, heavy tails; and where it would not pay."""

@@ -96,7 +96,7 @@ def find(
     row_blocks : sequence of RowBlock
         Columns in natural order.
     pattern : Pattern
-        Of the factor as it is without.
+        Of the factor as it is without, less an effect that is eliminated in closed form.
     """
     if any(f.augmented for f in row_blocks):
         return None
@@ -110,8 +110,10 @@ def find(
         rows = row_blocks[touching[0]]
         used = np.unique(rows.matrix.indices)
         others = used[(used < where.start) | (used >= where.stop)]
-        beside = [f.matrix for f in row_blocks if f is not rows]
-        turned = Pattern.of([_structure(where, others, pattern.size), *beside], pattern.size)
+        if len(others) >= block.size:  # all of them are coupled once it is turned
+            continue
+        beside, size = [f.matrix for f in row_blocks if f is not rows], rows.matrix.shape[1]
+        turned = Pattern.of([_structure(where, others, size), *beside], size)
         cost = _TRIANGLE * len(rows.y) * (block.size + len(others)) ** 2 + _DECOMPOSITION * float(block.size) ** 3
         if _EVALUATIONS * (pattern.time - turned.time) > cost:
             rotation, made = _turned(rows, where, others)

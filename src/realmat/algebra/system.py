@@ -82,7 +82,7 @@ class System:
         self._order(framed, self.plain)
         self.rotation: rotation.Rotation | None = None
         self._dense: dict[int, tuple[weakref.ref[sparse.csr_matrix], np.ndarray]] = {}
-        if eliminate and self._eliminated_block is None:
+        if eliminate:
             framed = self._turn(framed)
         self.row_blocks = [row_block.placed(self.place) for row_block in framed]
         self.eliminated = None
