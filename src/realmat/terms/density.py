@@ -184,7 +184,11 @@ def column(values: Any) -> Array:
 
 def filled(values: Array, chains: int) -> Array:
     """Numbers of shape (groups, chains) or (groups, 1), one for each chain, as compiled loops read them."""
-    return plain(values if values.shape[1] == chains else np.broadcast_to(values, (len(values), chains)))
+    if values.shape[1] == chains:
+        return plain(values)
+    out = np.empty((len(values), chains))
+    out[:] = values
+    return out
 
 
 def plain(x: Array) -> Array:

@@ -68,11 +68,20 @@ class Blurred(Density):
         variances = (plain(x) for x in (np.square(sd) / each, np.square(spread)))
         away, order = plain(y[:, None] - eta), np.argsort(kind, kind="stable")
         log, in_away, in_noise, in_spread, in_nu = mixed(away, kind, order, *variances, *self._nodes(own["nu"], eta.shape[1]))
+        if self._single:
+            return Derivatives(
+                log - 0.5 * _LOG_2PI, -in_away, {"sd": (2 * sd)[kind] * in_noise, "spread": (2 * spread)[kind] * in_spread, "nu": in_nu}
+            )
         # the mean of n readings tells of the effect; what is left is their spread about it
         sd, n, within = sd[kind], self.count[:, None], self.within[:, None] / np.square(sd[kind])
         rest = -(n - 1) * np.log(sd) - 0.5 * np.log(n) - 0.5 * within - 0.5 * n * _LOG_2PI
         named = {"sd": 2 * sd * in_noise / n + (within - (n - 1)) / sd, "spread": 2 * spread[kind] * in_spread, "nu": in_nu}
         return Derivatives(log + rest, -in_away, named)
+
+    @cached_property
+    def _single(self) -> bool:
+        """Whether every row is one reading."""
+        return bool((self.count == 1).all() and not self.within.any())
 
     @cached_property
     def _alike(self) -> Array:

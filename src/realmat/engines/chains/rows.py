@@ -17,6 +17,7 @@ from realmat.engines.chains.displaced import Displaced
 from realmat.engines.chains.row_kernels import predict, pull
 from realmat.terms.density import Groups
 from realmat.terms.location_scale import of_noise
+from realmat.terms.term import Scaled
 
 _CHUNK = 64  # draws whose effects are drawn together
 _STEP = 1e-3  # of differences of a density's slope, in standard deviations
@@ -60,7 +61,8 @@ class RowsTarget:
             part.eliminate_zeros()
             if part.nnz:
                 self.pieces.append(_Piece(part, derived))
-        self.offsets = [Derived(offset, typical) for offset in row_block.offsets]
+        self._scaled = [(Derived(x.scale, typical), np.broadcast_to(x.values, (n,))) for x in row_block.offsets if isinstance(x, Scaled)]
+        self.offsets = [Derived(x, typical) for x in row_block.offsets if not isinstance(x, Scaled)]
         self.density, parameters = of_noise(row_block.declared, row_block.count, row_block.within)
         self.own = {q.name: Derived(q.value, typical) for q in parameters}
         self.groups = {q.name: Groups(q.group, len(self.own[q.name].at(typical, self.own[q.name].tried)[0])) for q in parameters}
@@ -69,7 +71,7 @@ class RowsTarget:
     def at(self, values: Batch, b: np.ndarray, gradient: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray:
         """Log density at each chain, shape (n,); adds its derivatives in b to `gradient` and in psi to `into`."""
         n = b.shape[1]
-        eta, scales, scale_slopes, offset_slopes = self._predict(values, b)
+        eta, scales, (scale_slopes, scaled_slopes, offset_slopes) = self._predict(values, b)
         own = {name: derived.at(values, n) for name, derived in self.own.items()}
         found = self.density.summed(self.y, eta, {name: value for name, (value, _) in own.items()}, self.groups)
         in_scales = np.zeros(scales.shape)
@@ -77,6 +79,8 @@ class RowsTarget:
         for k, scale in enumerate(self._scales):
             if scale is not None:
                 scale.pull(scale_slopes[k], in_scales[k : k + 1], into)
+        for (scale, column), slopes in zip(self._scaled, scaled_slopes, strict=True):
+            scale.pull(slopes, column[None] @ found.eta, into)
         for offset, slopes in zip(self.offsets, offset_slopes, strict=True):
             offset.pull(slopes, found.eta if not offset.scalar else found.eta.sum(axis=0, keepdims=True), into)
         for name, (_, slopes) in own.items():
@@ -84,23 +88,26 @@ class RowsTarget:
                 self.own[name].pull(slopes, found.own[name], into)
         return found.log
 
-    def _predict(self, values: Batch, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[list[np.ndarray]], list[list[np.ndarray]]]:
-        """The linear predictor, shape (rows, n), the scales of its entries, and the slopes of these and of offsets."""
+    def _predict(self, values: Batch, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[list[list[np.ndarray]], ...]]:
+        """The linear predictor, shape (rows, n), the scales of its entries, and the slopes of these and of both kinds of offsets."""
         n = b.shape[1]
         eta, scales = np.empty((len(self.y), n)), np.ones((len(self._scales), n))
         eta[:] = self.known[:, None]
-        scale_slopes: list[list[np.ndarray]] = []
+        found: tuple[list[list[np.ndarray]], ...] = ([], [], [])
         for k, scale in enumerate(self._scales):
             value, slopes = (1.0, []) if scale is None else scale.at(values, n)
             scales[k] = value
-            scale_slopes.append(slopes)
+            found[0].append(slopes)
         predict(*self._entries, scales, np.ascontiguousarray(b), eta)
-        offset_slopes = []
+        for scale, column in self._scaled:
+            value, slopes = scale.at(values, n)
+            eta += column[:, None] * value
+            found[1].append(slopes)
         for offset in self.offsets:
             value, slopes = offset.at(values, n)
             eta += value
-            offset_slopes.append(slopes)
-        return eta, scales, scale_slopes, offset_slopes
+            found[2].append(slopes)
+        return eta, scales, found
 
     def _by_row(self, values: Batch, n: int) -> dict[str, np.ndarray]:
         """Own parameters of each row."""

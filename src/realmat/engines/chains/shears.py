@@ -39,6 +39,8 @@ class Shear:
     matrix : csr, shape (rows, columns)
     shift : array of shape (columns, 1)
         Where the coefficients are measured from.
+    share, returned : csr, shapes (groups, columns) and (columns, groups), optional
+        What moves the effects as a unit of what is scaled moves, and its transpose.
     """
 
     rows: RowsTarget
@@ -51,6 +53,7 @@ class Shear:
     shift: np.ndarray
     there: np.ndarray = field(default_factory=lambda: np.zeros((1, 1)))
     share: sparse.csr_matrix | None = None
+    returned: sparse.csr_matrix | None = None
 
     def shares(self, values: Batch, b: np.ndarray, sd: np.ndarray) -> sparse.csr_matrix:
         """What moves the effects as a unit of what is scaled moves, shape (groups, columns), at one (psi, b); `sd` is the effects' own."""
@@ -61,6 +64,7 @@ class Shear:
     def refer(self, values: Batch, share: sparse.csr_matrix | None) -> None:
         """Take psi at `values` as the reference; there is no shear where `share` is None."""
         self.there, self.share = self.scale.at(values, 1)[0], share
+        self.returned = None if share is None else share.T.tocsr()
 
     def move(self, values: Batch, b: np.ndarray, beta: np.ndarray, sign: float) -> None:
         """Take what the effects take up out of `b` in place, or (`sign` 1) back into it."""
@@ -71,10 +75,10 @@ class Shear:
 
     def pull(self, values: Batch, b: np.ndarray, down: np.ndarray, direct: np.ndarray, into: dict[str, np.ndarray]) -> None:
         """Add what the gradient `down` in the effects means for the others, in place, for their coordinates (`direct`), and for psi."""
-        if self.share is None:
+        if self.returned is None:
             return
         scale, slopes = self.scale.at(values, b.shape[1])
-        own = self.share.T @ down[self.where]
+        own = self.returned @ down[self.where]
         down[self.columns] -= scale * own
         direct[self.columns] += self.there * own
         self.scale.pull(slopes, -np.sum(own * (b[self.columns] + self.shift), axis=0, keepdims=True), into)
