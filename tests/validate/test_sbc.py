@@ -63,11 +63,43 @@ def limits() -> Problem:
     ).bind(df)
 
 
+def censored() -> Problem:
+    """Specimens in three laboratories, half of the responses known only to lie below a limit."""
+    rng = np.random.default_rng(4)
+    n = np.arange(36)
+    df = pd.DataFrame({"y": rng.normal(3, 1, 36), "piece": n // 3, "lab": np.array(["a", "b", "c"])[n % 3], "low": n % 2})
+    return rm.Model(
+        "y",
+        levels={"specimen": "piece", "lab": "lab"},
+        theory=rm.theory.Constant(P("Normal", mu=3, sigma=1)),
+        material=rm.material.Unresolved(by="specimen", scale=P("HalfNormal", sigma=0.6)),
+        observation=rm.observation.Normal(
+            scale=P("Gamma", alpha=4, beta=10), bias_by="lab", bias_scale=P("HalfNormal", sigma=0.3), below="low"
+        ),
+    ).bind(df.assign(y=np.where(df["low"] > 0, 3.0, df["y"])))
+
+
+def scales() -> Problem:
+    """Twenty hyperparameters: sixteen laboratories with a bias and a noise scale each, specimens that half of them share."""
+    rng = np.random.default_rng(5)
+    lab = np.repeat(np.arange(16), 5)
+    df = pd.DataFrame({"y": rng.normal(0, 1, 80), "lab": [f"L{k}" for k in lab], "piece": rng.integers(0, 12, 80)})
+    return rm.Model(
+        "y",
+        levels={"specimen": "piece", "lab": "lab"},
+        theory=rm.theory.Constant(P("Normal", mu=0, sigma=1)),
+        material=rm.material.Unresolved(by="specimen", scale=P("HalfNormal", sigma=0.5)),
+        observation=rm.observation.Normal(bias_by="lab", bias_scale=P("HalfNormal", sigma=0.3), scale_by="lab"),
+    ).bind(df)
+
+
 # problem, draws of each of two chains, and how many of them all are close to independent
 MODELS: dict[str, tuple[Callable[[], Problem], int, int]] = {
     "laboratories": (laboratories, 150, 100),
     "states": (states, 150, 100),
     "limits": (limits, 500, 24),
+    "censored": (censored, 500, 24),
+    "scales": (scales, 150, 100),
 }
 
 
