@@ -32,7 +32,8 @@ _FEW = 200  # draws of a chain of which a short stay is already a large part
 _STORED_BYTES = 1_000_000_000
 _ATTEMPTS = 8
 _EVEN, _EVEN_BENT, _RETRIES = 0.2, 0.5, 3  # efficiency below which draws are worth little, and how often more is tried for
-_TIMES = 4  # as long are chains whose weights are trusted but not their draws, and chains of cheap proposals that bend
+_EVEN_LONG = 0.8  # below which cheap chains are made longer
+_TIMES = 4  # as long are chains whose weights are trusted but not their draws
 _TOLD = 4000  # draws from which R-hat and the effective sample size of chains are judged
 _AGREED, _ENOUGH = 1.01, 400
 _NECK = 0.4  # standard deviation of the logarithm of a spread
@@ -131,7 +132,7 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
             seen, logs = run.proposals.evaluated(explored.proposal)
             explored = explored.refined(seen, logs, np.random.default_rng([seed, 6, attempt]))
     if not run.interrupted:
-        if not why and (doubt or cheap):
+        if not why and (doubt or (cheap and run.efficiency < _EVEN_LONG)):
             with Progress(asked.progress, "drawing longer chains", _TIMES * draws * chains) as bar:
                 run = _run(explored, asked, store, seed + _ATTEMPTS, _TIMES, bar)
             facts["evaluations"] = explored.density.evaluations

@@ -88,7 +88,7 @@ def explore(system: System, rng: np.random.Generator, known: Mapping[str, np.nda
     places = np.array([mode.location for mode in found])
     history = History(first, _given(first, places, places[0], linear=bool(fitted)), found, bool(fitted))
     d = len(history.given.rest)
-    proposal = partly.of_mixture(mix.defended(history.around), history.given)
+    proposal = partly.of_cover(mix.defended(history.around), history.given)
     for _ in range(2):
         efficiency = history.extend(proposal, rng, 60 + 60 * d)
         proposal = history.described(rng)
@@ -227,19 +227,9 @@ class History:
         return self.describing(self.thetas, self.learning, rng, most, share)
 
     def describing(self, thetas: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int, share: float) -> partly.Proposal:
-        """The proposal that describes weighted points best; where parameters bend the mean, ridges are made straight.
-
-        Several modes may stand on one ridge or apart, where no map makes them one: what describes them better is taken.
-        """
-        rest = thetas[:, self.given.rest]
-        curved = bend.learn(rest, weights, rng) if self.bent else None
-        made = []
-        if curved is None or len(self.found) > 1:
-            made.append(partly.of_mixture(mix.fit(rest, weights, rng, most=most, known=self.around), self.given))
-        if curved is not None:
-            made.append(partly.of_mixture(mix.fit(curved.straight(rest), weights, rng, most=most), self.given, curved))
-        best = made[0] if len(made) == 1 else max(made, key=lambda one: float(weights @ partly.of_rest(one, rest)))
-        return partly.defended(best, share)
+        """The proposal that describes weighted points best."""
+        cover = partly.covering(thetas[:, self.given.rest], weights, rng, most, share, self.bent, self.around)
+        return partly.of_cover(cover, self.given)
 
 
 def normalised(log_weights: np.ndarray) -> np.ndarray:

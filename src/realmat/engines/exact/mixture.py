@@ -88,12 +88,18 @@ def of_modes(locations: np.ndarray, covariances: np.ndarray, heights: np.ndarray
 
 def defended(mixture: Mixture, share: float = 0.1, widen: float = 2.0) -> Mixture:
     """The mixture with a wide, heavy-tailed share added, so that importance weights stay bounded where it is too narrow."""
+    wide = widened(mixture, widen)
     return Mixture(
-        np.concatenate([(1 - share) * mixture.weights, share * mixture.weights]),
-        np.concatenate([mixture.locations, mixture.locations]),
-        np.concatenate([mixture.factors, widen * mixture.factors]),
-        np.concatenate([mixture.nu, np.full(len(mixture.nu), _HEAVY)]),
+        np.concatenate([(1 - share) * mixture.weights, share * wide.weights]),
+        np.concatenate([mixture.locations, wide.locations]),
+        np.concatenate([mixture.factors, wide.factors]),
+        np.concatenate([mixture.nu, wide.nu]),
     )
+
+
+def widened(mixture: Mixture, widen: float = 2.0) -> Mixture:
+    """The wide, heavy-tailed share alone."""
+    return Mixture(mixture.weights, mixture.locations, widen * mixture.factors, np.full(len(mixture.nu), _HEAVY))
 
 
 def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int = 3, known: Mixture | None = None) -> Mixture:

@@ -8,19 +8,20 @@ a and b trace as c moves (Golub & Pereyra, SIAM J. Numer. Anal. 10, 413, 1973; a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from realmat.algebra.batching import slices
 from realmat.engines.exact import mixture as mix
-from realmat.engines.exact.bend import Bend
+from realmat.engines.exact.bend import Bend, learn
 from realmat.engines.exact.curve import FAR, Curve
 from realmat.engines.exact.members import Members
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _AFFINE = 1e-7  # of the largest residual
 _MOST_NUMBERS = 4_000_000
+_WIDE, _FEW = 0.15, 2  # share of draws that know of no bend, and components of their mixture
 
 
 class Linear:
@@ -154,41 +155,73 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Partly:
-    """A mixture of the other coordinates, straight ones where they bend, and what is drawn given these."""
+class Bent:
+    """A mixture of straight coordinates, and for a share of the draws a wide one of the coordinates themselves.
 
-    mixture: mix.Mixture
-    given: Given
-    bend: Bend | None = None
+    Where a tail leaves the parabola that was learnt, straight coordinates know nothing of it.
+    """
+
+    straight: mix.Mixture
+    bend: Bend
+    wide: mix.Mixture
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draws of shape (n, size)."""
-        rest = self.mixture.draw(rng, n)
-        return self.given.draw(rest if self.bend is None else self.bend.bent(rest), rng)
+        wide = rng.random(n) < _WIDE
+        return np.where(wide[:, None], self.wide.draw(rng, n), self.bend.bent(self.straight.draw(rng, n)))
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
         """Log density at x of shape (n, size)."""
-        return of_rest(self, x[:, self.given.rest]) + self.given.logpdf(x)
+        straight = np.log(1 - _WIDE) + self.straight.logpdf(self.bend.straight(x)) + self.bend.log_volume
+        return np.logaddexp(straight, np.log(_WIDE) + self.wide.logpdf(x))
 
 
-Proposal = mix.Mixture | Partly
+Cover = mix.Mixture | Bent
 
 
-def of_mixture(mixture: mix.Mixture, given: Given, bend: Bend | None = None) -> Proposal:
-    """The proposal of a mixture of the coordinates that are not drawn exactly, straight ones if they bend."""
-    return Partly(mixture, given, bend) if len(given.index) or bend is not None else mixture
+@dataclass(frozen=True)
+class Partly:
+    """A cover of the other coordinates, and what is drawn given these."""
+
+    rest: Cover
+    given: Given
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draws of shape (n, size)."""
+        return self.given.draw(self.rest.draw(rng, n), rng)
+
+    def logpdf(self, x: np.ndarray) -> np.ndarray:
+        """Log density at x of shape (n, size)."""
+        return self.rest.logpdf(x[:, self.given.rest]) + self.given.logpdf(x)
+
+
+Proposal = Cover | Partly
+
+
+def of_cover(cover: Cover, given: Given) -> Proposal:
+    """The proposal of a cover of the coordinates that are not drawn exactly."""
+    return Partly(cover, given) if len(given.index) else cover
 
 
 def of_rest(proposal: Proposal, x: np.ndarray) -> np.ndarray:
     """Log density of the coordinates that are not drawn exactly alone, at x of shape (n, rest)."""
-    if isinstance(proposal, mix.Mixture):
-        return proposal.logpdf(x)
-    bend = proposal.bend
-    return proposal.mixture.logpdf(x) if bend is None else proposal.mixture.logpdf(bend.straight(x)) + bend.log_volume
+    return (proposal.rest if isinstance(proposal, Partly) else proposal).logpdf(x)
 
 
-def defended(proposal: Proposal, share: float) -> Proposal:
-    """A proposal with a wide share added to its mixture."""
-    if isinstance(proposal, mix.Mixture):
-        return mix.defended(proposal, share=share)
-    return replace(proposal, mixture=mix.defended(proposal.mixture, share=share))
+def covering(
+    x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int, share: float, bent: bool, known: mix.Mixture
+) -> Cover:
+    """What describes weighted points x, shape (n, size), best, with a wide share; if `bent`, ridges may be made straight for it.
+
+    Several modes, `known` ones, may stand on one ridge or apart, where no map makes them one: what describes them better is taken.
+    """
+    bend = learn(x, weights, rng) if bent else None
+    several = len(known.weights) > 1
+    plain = mix.fit(x, weights, rng, most=most if bend is None or several else _FEW, known=known)
+    if bend is None:
+        return mix.defended(plain, share=share)
+    straight = bend.straight(x)
+    made = mix.fit(straight, weights, rng, most=most)
+    if several and weights @ plain.logpdf(x) > weights @ made.logpdf(straight) + bend.log_volume:
+        return mix.defended(plain, share=share)
+    return Bent(mix.defended(made, share=share), bend, mix.widened(plain))
