@@ -184,7 +184,7 @@ class _Run:
 def _run(explored: Explored, asked: Asked, store: Store, seed: int, times: int, bar: Progress) -> _Run:
     """Chains of the user's number; coefficients are drawn with proposals where every one of these may be kept.
 
-    Where a chain is not to be trusted draw by draw, or proposals are cheap, longer ones are thinned.
+    Where a chain is not to be trusted draw by draw, or proposals are cheap and uneven, longer ones are thinned.
     """
     keep = store.keep if times == 1 else None
     proposals = chain.evaluate(explored, times * asked.draws, asked.chains, seed, keep, bar.advance)
