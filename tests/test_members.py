@@ -117,9 +117,10 @@ def rise(x, top, rate):
 
 
 def test_the_tail_of_a_bent_ridge_is_met() -> None:
-    """Six readings (NIST StRD, BoxBOD) of a curve whose rate has a heavy tail: `top` is normal given rate and noise, which a grid sums over.
+    """Six readings (NIST StRD, BoxBOD) of a curve whose rate has a heavy tail.
 
-    Quantiles of the rate, two seeds together: 3 % and 8 % of the distance between them, two Monte Carlo errors of 5000 effective draws.
+    `top` is normal given rate and noise, which a grid sums over. Quantiles of the rate, two seeds together: 3 % and 8 % of the
+    distance between them, two Monte Carlo errors of 5000 effective draws.
     A mixture that does not know the ridge left the 95th percentile a quarter too near the median with the first of these seeds.
     """
     x, y = np.array([1.0, 2, 3, 5, 7, 10]), np.array([109.0, 149, 149, 191, 213, 224])
