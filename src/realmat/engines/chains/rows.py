@@ -15,7 +15,7 @@ from realmat.engines.chains.blurred import Blurred
 from realmat.engines.chains.derived import Derived
 from realmat.engines.chains.displaced import Displaced
 from realmat.engines.chains.row_kernels import predict, pull
-from realmat.terms.density import Groups
+from realmat.terms.density import Groups, plain
 from realmat.terms.location_scale import of_noise
 from realmat.terms.term import Scaled
 
@@ -75,7 +75,7 @@ class RowsTarget:
         own = {name: derived.at(values, n) for name, derived in self.own.items()}
         found = self.density.summed(self.y, eta, {name: value for name, (value, _) in own.items()}, self.groups)
         in_scales = np.zeros(scales.shape)
-        pull(*self._entries, scales, b, found.eta, gradient, in_scales)
+        pull(*self._entries, scales, b, plain(found.eta), gradient, in_scales)
         for k, scale in enumerate(self._scales):
             if scale is not None:
                 scale.pull(scale_slopes[k], in_scales[k : k + 1], into)
@@ -98,7 +98,7 @@ class RowsTarget:
             value, slopes = (1.0, []) if scale is None else scale.at(values, n)
             scales[k] = value
             found[0].append(slopes)
-        predict(*self._entries, scales, np.ascontiguousarray(b), eta)
+        predict(*self._entries, scales, plain(b), eta)
         for scale, column in self._scaled:
             value, slopes = scale.at(values, n)
             eta += column[:, None] * value

@@ -24,7 +24,7 @@ from realmat.engines.chains import shears
 from realmat.engines.chains.derived import Derived
 from realmat.engines.chains.populations import Populations
 from realmat.engines.chains.rows import RowsTarget
-from realmat.terms.density import filled
+from realmat.terms.density import filled, plain
 from realmat.terms.term import Coefficients
 
 STEP = 1e-4  # of differences of the gradient
@@ -167,6 +167,7 @@ class Target:
     def place(self, values: Batch, beta: np.ndarray) -> tuple[np.ndarray, list[_Moments]]:
         """b from beta at n psi, both of shape (coefficients, n), elimination order, from the system's reference."""
         n, b, moments = beta.shape[1], beta.copy(), []
+        beta = plain(beta)
         for block in self.blocks:
             sd, sd_slopes = block.sd.at(values, n)
             mean, mean_slopes = block.mean.at(values, n)
