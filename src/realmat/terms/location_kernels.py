@@ -5,6 +5,8 @@ Chains are the last axis, along which the compiler vectorises; logarithms are ta
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from scipy import special
@@ -24,9 +26,9 @@ def _series() -> tuple[float, ...]:
     The variable of Shepherd & Laframboise, Mathematics of Computation 36, 249 (1981).
     """
 
-    def of(t: Array) -> Array:
+    def of(t: Array) -> Any:
         x = _BEND * (1 + t) / (1 - t)
-        return np.asarray((1 + 2 * x) * special.erfcx(x))
+        return (1 + 2 * x) * special.erfcx(x)
 
     return tuple(float(c) for c in np.polynomial.chebyshev.chebinterpolate(of, 24))
 
