@@ -24,6 +24,9 @@ from realmat.terms.term import stored_name
 FORMAT = "realmat-fit-3"
 _REST = "Predictions, log likelihoods and draws from the prior are not kept: realmat.load(this file).tree makes them."
 _LEVEL = 1  # of compression: higher ones cost seconds, and draws do not get smaller
+_SQUEEZED = (
+    4_000_000  # numbers up to which a variable is compressed: more take ten times as long as they would plain, for a fifth of the room
+)
 
 
 def pack(posterior: Posterior, model: Mapping[str, Any]) -> xr.DataTree:
@@ -64,7 +67,10 @@ def pack(posterior: Posterior, model: Mapping[str, Any]) -> xr.DataTree:
 def encoding(tree: xr.DataTree) -> dict[str, dict[str, dict[str, Any]]]:
     """How the variables of each group are compressed, for `DataTree.to_netcdf`."""
     squeezed = {"zlib": True, "complevel": _LEVEL, "shuffle": True}
-    return {f"/{name}": {str(v): squeezed for v, a in group.data_vars.items() if a.size > 1} for name, group in tree.children.items()}
+    return {
+        f"/{name}": {str(v): squeezed for v, a in group.data_vars.items() if 1 < a.size <= _SQUEEZED}
+        for name, group in tree.children.items()
+    }
 
 
 def priors(tree: xr.DataTree) -> Priors:
