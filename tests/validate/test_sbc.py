@@ -99,7 +99,7 @@ MODELS: dict[str, tuple[Callable[[], Problem], int, int]] = {
     "states": (states, 150, 100),
     "limits": (limits, 500, 24),
     "censored": (censored, 500, 24),
-    "scales": (scales, 150, 100),
+    "scales": (scales, 300, 60),
 }
 
 
