@@ -118,7 +118,7 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
             facts |= {"evaluations": explored.density.evaluations} | ({"modes": explored.modes} if explored.modes > 1 else {})
         if doubt:
             return _otherwise(system, asked, doubt, explored, facts)
-        cheap = explored.bent and system.many.small
+        cheap = explored.history.bent and system.many.small
         for attempt in range(_ATTEMPTS):
             bar.restart("drawing" if attempt == 0 else "drawing again from a better proposal", draws * chains)
             run = _run(explored, asked, store, seed + attempt, 1, bar)

@@ -25,6 +25,7 @@ _DEAR = 64  # psi of a batch, below which one takes milliseconds
 _KNOWN = 1000  # draws that say where to start
 _LEAST = 4  # effective draws for each coordinate, below which weights are flattened before anything is learnt from them
 _MANY_EFFECTS = 50  # beside which linear parameters of a curve are explored like the others
+_FEW = 8  # coordinates of which it is soon learnt how they bend
 _NOTHING = 1e-12  # of a weight
 _POWERS = (1 / 4, 0.0, -1 / 3, -2 / 3)
 
@@ -154,11 +155,12 @@ def _skewness(x: np.ndarray, weights: np.ndarray) -> float:
 class History:
     """Every draw of every round, weighted by the mixture of all rounds' proposals.
 
-    `found` are the modes that it began from, `bent` says whether the mean of the response bends in parameters.
+    `found` are the modes that it began from, `bent` says whether the mean of the response bends in parameters, and how may soon be learnt.
     """
 
     def __init__(self, density: Density, given: partly.Given, found: list[Mode], bent: bool) -> None:
-        self.density, self.given, self.found, self.bent = density, given, found, bent
+        self.density, self.given, self.found = density, given, found
+        self.bent = bent and len(given.rest) <= _FEW
         self._given = np.empty(0)  # log density of what is drawn exactly given the rest, as every proposal has it
         self.thetas = np.empty((0, density.space.size))
         self.logs = np.empty(0)
