@@ -35,11 +35,15 @@ _EVERY = [
 ]
 
 
+def fitted(name: str, model: rm.Model, df: pd.DataFrame) -> rm.Fit:
+    """Rounding leads chains elsewhere after some iterations: of tails there are enough draws for 5 % to be more than two seeds differ by."""
+    return model.fit(df, seed=1, draws=4000 if name == "tails" else 1000, progress=False)
+
+
 @cache
 def plain(name: str) -> rm.Fit:
     """The fit of the table as it stands."""
-    model, df = MODELS[name](AS_IT_STANDS)
-    return model.fit(df, seed=1, progress=False)
+    return fitted(name, *MODELS[name](AS_IT_STANDS))
 
 
 def expect_alike(name: str, fit: rm.Fit, units: Units = AS_IT_STANDS) -> None:
@@ -56,7 +60,7 @@ def expect_alike(name: str, fit: rm.Fit, units: Units = AS_IT_STANDS) -> None:
 @pytest.mark.parametrize(("name", "units"), _CHEAP)
 def test_neither_unit_nor_offset_matters(name: str, units: Units) -> None:
     model, df = MODELS[name](units)
-    expect_alike(name, model.fit(df, seed=1, progress=False), units)
+    expect_alike(name, fitted(name, model, df), units)
 
 
 @pytest.mark.parametrize("how", list(REWRITTEN))
@@ -72,10 +76,10 @@ def test_of_all_models_neither_unit_nor_offset_nor_writing_matters(name: str) ->
         if units.offset and name == "log link":  # a product has no zero to be counted from
             continue
         model, df = MODELS[name](units)
-        expect_alike(name, model.fit(df, seed=1, progress=False), units)
+        expect_alike(name, fitted(name, model, df), units)
     model, df = MODELS[name](AS_IT_STANDS)
     for write in REWRITTEN.values():
-        expect_alike(name, model.fit(write(df), seed=1, progress=False))
+        expect_alike(name, fitted(name, model, write(df)))
 
 
 INTEGERS = {"numpy": int, "32 bits": np.int32, "nullable": "Int64", "pyarrow": "int64[pyarrow]"}
