@@ -36,7 +36,7 @@ _EVERY = [
 
 
 def fitted(name: str, model: rm.Model, df: pd.DataFrame) -> rm.Fit:
-    """Rounding leads chains elsewhere after some iterations: of tails there are enough draws for 5 % to be more than two seeds differ by."""
+    """Rounding leads chains elsewhere after some iterations: those of tails are long enough that seeds differ by less than is allowed."""
     return model.fit(df, seed=1, draws=4000 if name == "tails" else 1000, progress=False)
 
 
