@@ -59,7 +59,7 @@ def limits() -> Problem:
         levels={"specimen": "piece"},
         theory=rm.theory.Constant(P("Normal", mu=1, sigma=1)),
         material=rm.material.Effect("x", u=0.2, below="lod", slope=P("Normal", mu=1, sigma=0.3)),
-        observation=rm.observation.StudentT(scale=P("Gamma", alpha=4, beta=10), nu=P("Gamma", alpha=4, beta=0.5), below="low"),
+        observation=rm.observation.StudentT(scale=P("Gamma", alpha=4, beta=10), nu=P("Gamma", alpha=4, beta=0.5, lower=2), below="low"),
     ).bind(df)
 
 
