@@ -51,7 +51,8 @@ class SBC(Shown):
     @cached_property
     def table(self) -> pd.DataFrame:  # type: ignore[override]
         """By quantity: `p` of uniform ranks, and the share of truths inside central intervals (`coverage_50`, `_80`, `_95`)."""
-        inside = {f"coverage_{100 * c:.0f}": ((self.ranks - 0.5).abs() <= c / 2).mean() for c in COVERAGES}
+        seen = self.ranks.notna()
+        inside = {f"coverage_{100 * c:.0f}": ((self.ranks - 0.5).abs() <= c / 2).astype(float).where(seen).mean() for c in COVERAGES}
         return pd.DataFrame({"p": uniformity(self.ranks), **inside}).rename_axis("quantity")
 
     @property
@@ -181,10 +182,15 @@ def rank(truth: pd.Series, draws: pd.DataFrame, rng: np.random.Generator) -> pd.
 
 
 def uniformity(ranks: pd.DataFrame) -> pd.Series:
-    """p-value of uniformity of each column: pointwise order tests, combined (Tesso et al., arXiv:2603.02928, 2026)."""
+    """p-value of uniformity of each column: pointwise order tests, combined (Tesso et al., arXiv:2603.02928, 2026).
+
+    A quantity may be there for some replicates only, as a density that has a closed form where no simulated reading is beyond a limit:
+    these alone count, and nan stands where they are too few.
+    """
     from arviz_stats.base import array_stats
 
-    return pd.Series({name: float(array_stats.uniformity_test(ranks[name].to_numpy())[0]) for name in ranks})
+    seen = {name: ranks[name].dropna().to_numpy() for name in ranks}
+    return pd.Series({name: float(array_stats.uniformity_test(x)[0]) if len(x) >= _FEWEST else np.nan for name, x in seen.items()})
 
 
 def _ranks(model: Model | Joint, table: Table, engine: str, draws: int, chains: int, ranked: int, seed: int) -> pd.Series:
