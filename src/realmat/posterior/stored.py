@@ -24,9 +24,7 @@ from realmat.terms.term import stored_name
 FORMAT = "realmat-fit-3"
 _REST = "Predictions, log likelihoods and draws from the prior are not kept: realmat.load(this file).tree makes them."
 _LEVEL = 1  # of compression: higher ones cost seconds, and draws do not get smaller
-_SQUEEZED = (
-    4_000_000  # numbers up to which a variable is compressed: more take ten times as long as they would plain, for a fifth of the room
-)
+_SQUEEZED = 4_000_000  # numbers up to which a variable is compressed: more take ten times as long so, for a fifth of the room
 
 
 def pack(posterior: Posterior, model: Mapping[str, Any]) -> xr.DataTree:

@@ -106,9 +106,8 @@ _FAMILIES: dict[str, _Family] = {
     ),
 }
 _POSITIVE = {"sigma", "nu", "beta", "b", "lam"}
-ARRAYS = frozenset(
-    {"Normal", "HalfNormal", "LogNormal", "Exponential", "Cauchy", "HalfCauchy", "Laplace"}
-)  # whose parameters may be arrays
+# families whose parameters may be arrays
+ARRAYS = frozenset({"Normal", "HalfNormal", "LogNormal", "Exponential", "Cauchy", "HalfCauchy", "Laplace"})
 
 
 def log_density(dist: str, x: Any, numbers: Mapping[str, Any]) -> Any:

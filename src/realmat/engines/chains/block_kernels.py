@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from realmat.algebra.kernels import FAST, INT32, INT64, MATRIX, VECTOR
+from realmat.algebra.kernels import INT32, INT64, MATRIX, VECTOR
+from realmat.engines.chains.row_kernels import PLAIN
 
 Array = np.ndarray
-_PLAIN = {**FAST, "error_model": "numpy", "fastmath": {"contract"}}
 _TOGETHER = 4  # effects whose product has a logarithm
 _ROWS = f"{INT64}, {INT32}, {INT32}, {VECTOR}"  # places of a block, and the sparse rows of its parents
 
 
-@njit(f"{MATRIX}({MATRIX}, {MATRIX})", **_PLAIN)
+@njit(f"{MATRIX}({MATRIX}, {MATRIX})", **PLAIN)
 def turned(axes: Array, x: Array) -> Array:
     """``axes' x``; x itself where there are no axes."""
     if not len(axes):
@@ -26,7 +26,7 @@ def turned(axes: Array, x: Array) -> Array:
     return out
 
 
-@njit(f"Tuple(({VECTOR}, {MATRIX}, {MATRIX}, {MATRIX}))({_ROWS}, {', '.join([MATRIX] * 9)})", **_PLAIN)
+@njit(f"Tuple(({VECTOR}, {MATRIX}, {MATRIX}, {MATRIX}))({_ROWS}, {', '.join([MATRIX] * 9)})", **PLAIN)
 def place(
     where: Array,
     indptr: Array,
@@ -94,7 +94,7 @@ def place(
     return volume, away, stretch, free
 
 
-@njit(f"{VECTOR}({INT64}, {', '.join([MATRIX] * 7)})", **_PLAIN)
+@njit(f"{VECTOR}({INT64}, {', '.join([MATRIX] * 7)})", **PLAIN)
 def prior(where: Array, constant: Array, mean: Array, sd: Array, b: Array, down: Array, in_mean: Array, in_sd: Array) -> Array:
     """Sum of the log densities of effects at `b` under their normal prior; its derivatives are added to `down`, `in_mean` and `in_sd`."""
     n = b.shape[1]
@@ -115,7 +115,7 @@ def prior(where: Array, constant: Array, mean: Array, sd: Array, b: Array, down:
     return out
 
 
-@njit(f"void({_ROWS}, {', '.join([MATRIX] * 9)})", **_PLAIN)
+@njit(f"void({_ROWS}, {', '.join([MATRIX] * 9)})", **PLAIN)
 def back(
     where: Array,
     indptr: Array,

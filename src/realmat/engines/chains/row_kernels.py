@@ -8,10 +8,10 @@ from numba import njit
 from realmat.algebra.kernels import FAST, INT32, INT64, MATRIX, VECTOR
 
 Array = np.ndarray
-_PLAIN = {**FAST, "error_model": "numpy", "fastmath": {"contract"}}
+PLAIN = {**FAST, "error_model": "numpy", "fastmath": {"contract"}}
 
 
-@njit(f"void({INT32}, {INT32}, {VECTOR}, {INT64}, {MATRIX}, {MATRIX}, {MATRIX})", **_PLAIN)
+@njit(f"void({INT32}, {INT32}, {VECTOR}, {INT64}, {MATRIX}, {MATRIX}, {MATRIX})", **PLAIN)
 def predict(indptr: Array, indices: Array, data: Array, scale_of: Array, scales: Array, b: Array, eta: Array) -> None:
     """Add ``sum over entries: scale * value * b`` to `eta` of shape (rows, n); `scales` has shape (scales, n), the first is one."""
     n = b.shape[1]
@@ -26,7 +26,7 @@ def predict(indptr: Array, indices: Array, data: Array, scale_of: Array, scales:
                     eta[i, c] += value * scales[k, c] * b[j, c]
 
 
-@njit(f"void({INT32}, {INT32}, {VECTOR}, {INT64}, {MATRIX}, {MATRIX}, {MATRIX}, {MATRIX}, {MATRIX})", **_PLAIN)
+@njit(f"void({INT32}, {INT32}, {VECTOR}, {INT64}, {MATRIX}, {MATRIX}, {MATRIX}, {MATRIX}, {MATRIX})", **PLAIN)
 def pull(
     indptr: Array,
     indices: Array,

@@ -43,17 +43,17 @@ class Bend:
     mean, sd : arrays of shape (size,)
     order : tuple of int
         Coordinates, each a quadratic of those before it and what is left.
-    products : tuple of lists of tuples of int
-        Of which coordinates the terms of each are, in that order.
-    weights : tuple of arrays
-        Of these terms.
+    products : list of tuples of int
+        Of which coordinates each term is a product.
+    weights : array of shape (terms, size)
+        Of these terms in each coordinate; 0 for those of coordinates that come after it.
     """
 
     mean: np.ndarray
     sd: np.ndarray
     order: tuple[int, ...]
-    products: tuple[list[tuple[int, ...]], ...]
-    weights: tuple[np.ndarray, ...]
+    products: list[tuple[int, ...]]
+    weights: np.ndarray
 
     @property
     def log_volume(self) -> float:
@@ -63,16 +63,14 @@ class Bend:
     def straight(self, x: np.ndarray) -> np.ndarray:
         """Straight coordinates of x, shape (n, size), in standard deviations."""
         z = (x - self.mean) / self.sd
-        out = z.copy()
-        for k, products, weights in zip(self.order, self.products, self.weights, strict=True):
-            out[:, k] -= _features(z, products) @ weights
-        return out
+        return np.asarray(z - _features(z, self.products) @ self.weights)
 
     def bent(self, y: np.ndarray) -> np.ndarray:
         """The inverse of `straight`."""
         z = y.copy()
-        for k, products, weights in zip(self.order, self.products, self.weights, strict=True):
-            z[:, k] += _features(z, products) @ weights
+        for k in self.order:
+            own = np.flatnonzero(self.weights[:, k])
+            z[:, k] += _features(z, [self.products[p] for p in own]) @ self.weights[own, k]
         return np.asarray(self.mean + self.sd * z)
 
 
@@ -112,5 +110,8 @@ def learn(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> Bend 
     while len(order) < size:
         rest = [k for k in range(size) if k not in order]
         order.append(min(rest, key=lambda k: sum(np.log(left(j, [*order, k])[0]) for j in rest if j != k) + np.log(left(k, order)[0])))
-    terms = [left(k, order[:place]) for place, k in enumerate(order)]
-    return Bend(mean, sd, tuple(order), tuple([products[p] for p in own] for _, own, _ in terms), tuple(found for _, _, found in terms))
+    told = np.zeros((len(products), size))
+    for place, k in enumerate(order):
+        _, own, found = left(k, order[:place])
+        told[own, k] = found
+    return Bend(mean, sd, tuple(order), products, told)

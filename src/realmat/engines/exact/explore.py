@@ -89,7 +89,7 @@ def explore(system: System, rng: np.random.Generator, known: Mapping[str, np.nda
     places = np.array([mode.location for mode in found])
     history = History(first, _given(first, places, places[0], linear=bool(fitted)), found, bool(fitted))
     d = len(history.given.rest)
-    proposal = partly.of_cover(mix.defended(history.around), history.given)
+    proposal = partly.Proposal(mix.defended(history.around), history.given)
     for _ in range(2):
         efficiency = history.extend(proposal, rng, 60 + 60 * d)
         proposal = history.described(rng)
@@ -222,7 +222,7 @@ class History:
 
     def _log_density(self, proposal: partly.Proposal) -> np.ndarray:
         """Of a proposal, at every draw so far."""
-        return partly.of_rest(proposal, self.thetas[:, self.given.rest]) + self._given
+        return proposal.of_rest(self.thetas) + self._given
 
     def described(self, rng: np.random.Generator, most: int = 3, share: float = 0.1) -> partly.Proposal:
         """The proposal that describes all draws so far best, with a wide share."""
@@ -231,7 +231,7 @@ class History:
     def describing(self, thetas: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int, share: float) -> partly.Proposal:
         """The proposal that describes weighted points best."""
         cover = partly.covering(thetas[:, self.given.rest], weights, rng, most, share, self.bent, self.around)
-        return partly.of_cover(cover, self.given)
+        return partly.Proposal(cover, self.given)
 
 
 def normalised(log_weights: np.ndarray) -> np.ndarray:

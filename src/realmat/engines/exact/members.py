@@ -28,25 +28,25 @@ _LOW = 40.0  # log likelihood below the highest, from which there is nothing
 
 def populations(problem: Problem) -> list[Param]:
     """Vectors of noise scales whose log-normal population is itself inferred."""
-    noise = [q for part in problem.every for q in part.observation.params]
-    return [q for q in noise if q.coords is not None and q.prior.dist == "LogNormal" and q.prior.scale_reference and _whole(q)]
+    vectors = [q for part in problem.every for q in part.observation.params if q.coords is not None and q.prior.dist == "LogNormal"]
+    return [q for q in vectors if q.prior.scale_reference and q.prior.truncation == (None, None)]
 
 
 def places(density: Density) -> np.ndarray:
     """Their coordinates."""
+    return _places(_axes(density))
+
+
+def _axes(density: Density) -> list[Axis]:
     names = {q.name for q in populations(density.system.problem)}
-    return _places(axis for axis in density.space.axes if axis.param.name in names)
-
-
-def _whole(param: Param) -> bool:
-    return param.prior.truncation == (None, None)
+    return [axis for axis in density.space.axes if axis.param.name in names]
 
 
 @dataclass(frozen=True)
 class _Population:
     axis: Axis
     mean: str | float
-    sd: str | float
+    sd: str
     first: np.ndarray
     step: np.ndarray
     table: np.ndarray
@@ -69,10 +69,9 @@ class Members:
 
     def __init__(self, density: Density, at: np.ndarray) -> None:
         self._space = density.space
-        names = {q.name for q in populations(density.system.problem)}
-        self._populations = [self._population(density, axis, at) for axis in density.space.axes if axis.param.name in names]
-        spreads = {q.prior.scale_reference for q in populations(density.system.problem)}
-        self.index = places(density)
+        self._populations = [self._population(density, axis, at) for axis in _axes(density)]
+        spreads = {one.sd for one in self._populations}
+        self.index = _places(one.axis for one in self._populations)
         self.spreads = _places(axis for axis in density.space.axes if axis.param.name in spreads)
 
     @staticmethod
@@ -85,7 +84,7 @@ class Members:
         high = _COARSE[np.minimum(len(_COARSE) - seen[:, ::-1].argmax(axis=1), len(_COARSE) - 1)]
         step = (high - low) / (_FINE - 1)
         table = _told(density, at, own, low[:, None] + step[:, None] * np.arange(_FINE))
-        return _Population(axis, prior["mu"], prior["sigma"], low, step, np.ascontiguousarray(table))
+        return _Population(axis, prior["mu"], axis.param.prior.scale_reference, low, step, np.ascontiguousarray(table))
 
     def _moments(self, population: _Population, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of the members' coordinates, shape (n,), from those of the population.
@@ -93,7 +92,7 @@ class Members:
         These coordinates are logarithms in units of the prior's median. Where a proposal has left the space, a standard normal stands.
         """
         values, n = self._space.many(thetas)[0], len(thetas)
-        mean, sd = (np.full(n, x) if not isinstance(x, str) else values[x] for x in (population.mean, population.sd))
+        mean, sd = values[population.mean] if isinstance(population.mean, str) else np.full(n, population.mean), values[population.sd]
         inside = np.isfinite(mean) & np.isfinite(sd) & (sd > 0)
         return np.where(inside, mean - float(np.log(population.axis.width[0, 0])), 0.0), np.where(inside, sd, 1.0)
 
@@ -120,6 +119,8 @@ class Members:
 
 def best(density: Density, theta: np.ndarray, some: np.ndarray) -> np.ndarray:
     """Theta with each of some logarithms of scales at its best while all else stays, to half a unit; they are moved all at once."""
+    if not len(some):
+        return theta
     for values in (np.repeat(_GRID[None], len(some), axis=0), _BETWEEN):
         values = values if values.ndim > 1 else theta[some][:, None] + values
         trials = np.repeat(theta[None], values.size + 1, axis=0)

@@ -51,8 +51,7 @@ def typical(density: Density, known: Sequence[np.ndarray] = ()) -> Mode:
     if not np.isfinite(scores).any():
         raise FitError("the model has no finite density at typical parameter values; check the priors and the stated uncertainties.")
     best = _signed(density, starts[int(np.argmax(scores))], float(np.nanmax(scores)))
-    own = members.places(density)
-    best = members.best(density, best, own) if len(own) else best
+    best = members.best(density, best, members.places(density))
     return beside_spreads(density, best, np.diag(widths(density, best)))
 
 

@@ -134,13 +134,13 @@ class Given:
         self.linear = any(isinstance(part, Linear) for part in self.parts)
         spreads = (part.spreads for part in self.parts if isinstance(part, Members))
         self.spreads = np.concatenate([np.zeros(0, dtype=int), *spreads])
-        self.index = np.concatenate([np.zeros(0, dtype=int), *(part.index for part in self.parts)])
-        self.rest = np.setdiff1d(np.arange(size), self.index)
+        self.size = size
+        self.rest = np.setdiff1d(np.arange(size), np.concatenate([np.zeros(0, dtype=int), *(part.index for part in self.parts)]))
         self._drawn: tuple[np.ndarray, np.ndarray] | None = None  # the last draws and their log densities, which are asked for next
 
     def draw(self, rest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Thetas, shape (n, size), with these other coordinates."""
-        out, log = np.zeros((len(rest), len(self.rest) + len(self.index))), np.zeros(len(rest))
+        out, log = np.zeros((len(rest), self.size)), np.zeros(len(rest))
         out[:, self.rest] = rest
         for part in self.parts:
             log += part.fill(out, rng)
@@ -180,32 +180,23 @@ Cover = mix.Mixture | Bent
 
 
 @dataclass(frozen=True)
-class Partly:
-    """A cover of the other coordinates, and what is drawn given these."""
+class Proposal:
+    """A cover of the coordinates `rest`, and what is drawn given these."""
 
-    rest: Cover
+    cover: Cover
     given: Given
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draws of shape (n, size)."""
-        return self.given.draw(self.rest.draw(rng, n), rng)
+        return self.given.draw(self.cover.draw(rng, n), rng)
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
         """Log density at x of shape (n, size)."""
-        return self.rest.logpdf(x[:, self.given.rest]) + self.given.logpdf(x)
+        return self.of_rest(x) + self.given.logpdf(x)
 
-
-Proposal = Cover | Partly
-
-
-def of_cover(cover: Cover, given: Given) -> Proposal:
-    """The proposal of a cover of the coordinates that are not drawn exactly."""
-    return Partly(cover, given) if len(given.index) else cover
-
-
-def of_rest(proposal: Proposal, x: np.ndarray) -> np.ndarray:
-    """Log density of the coordinates that are not drawn exactly alone, at x of shape (n, rest)."""
-    return (proposal.rest if isinstance(proposal, Partly) else proposal).logpdf(x)
+    def of_rest(self, x: np.ndarray) -> np.ndarray:
+        """Log density of the coordinates that are not drawn exactly alone, at x of shape (n, size)."""
+        return self.cover.logpdf(x[:, self.given.rest])
 
 
 def covering(

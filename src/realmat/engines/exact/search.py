@@ -159,7 +159,7 @@ def _scales(curve: Curve, theta: np.ndarray) -> np.ndarray:
     own = members.places(curve.density)
     alone = np.setdiff1d(curve.scales, own)[:, None]
     for _ in range(_SWEEPS if len(curve.scales) > 1 else 1):
-        for some in [own, *alone] if len(own) else alone:
+        for some in (own, *alone):
             theta = members.best(curve.density, theta, some)
     return theta
 
