@@ -1,5 +1,7 @@
 """The data contract: every kind of bad table is one clear error that names columns and rows, all problems at once."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -131,6 +133,27 @@ def test_cells_are_rows_alike_in_all_but_the_response():
     assert len(first) == 8
     assert np.array_equal(np.bincount(cell), np.full(8, 3))
     assert np.array_equal(cell, np.tile(np.arange(8), 3))
+
+
+def test_magnitudes_for_default_priors_are_those_of_all_rows():
+    """Replicates count as often as they were made: mean, spread and what theory leaves are those of the rows, by NumPy."""
+    rng = np.random.default_rng(3)
+    x = np.repeat([1.0, 2.0, 5.0, 9.0], [1, 6, 2, 4])
+    y = 7 + 2 * x + rng.normal(0, 0.5, len(x))
+    model = rm.Model("y", theory=rm.theory.Calibrated("x"), material=rm.material.Effect("x", name="again"))
+    scale = model.bind(pd.DataFrame({"y": y, "x": x})).scale
+    left = y - np.polyval(np.polyfit(x, y, 1), x)
+    np.testing.assert_allclose([scale.level, scale.spread, scale.response], [y.mean(), y.std(), left.std()], rtol=1e-12)
+    np.testing.assert_allclose(scale.shift, left.std() * x.mean() / x.std(), rtol=1e-12)
+
+
+def test_a_value_without_a_place_on_its_scale_is_named_in_every_replicate():
+    """Rows alike are seen as one, but what is wrong with them is said of each."""
+    df = pd.DataFrame({"y": np.arange(8.0), "x": np.repeat([1e-20, 2.0], 4)})
+    model = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.GrainSize("x", exponent=-30.0))
+    with pytest.raises(rm.DataError, match="column 'x': rows 0, 1, 2, 3"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a power beyond the largest number
+        model.bind(df)
 
 
 def test_digest_sees_every_value():

@@ -19,6 +19,9 @@ ROW = "row"
 RESPONSE = "\0response"
 """For `Column.like`: the response, whichever column that is."""
 _SHOWN = 6
+_TOGETHER = 16_384  # rows
+_MIX = tuple((np.uint64(factor), np.uint64(shift)) for factor, shift in ((0xBF58476D1CE4E5B9, 29), (0x94D049BB133111EB, 32)))
+"""A multiplication and a shift that spread each bit over the others, twice (Steele, Lea & Flood, OOPSLA 2014)."""
 
 
 @dataclass(frozen=True)
@@ -335,15 +338,21 @@ def _free_labels(taken: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def statistics(table: Table, g: np.ndarray, code: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Number, mean and centred sum of squares of a response g of shape (rows,) in groups, all rows counted for which a row stands."""
-    count = np.bincount(code, weights=table.count, minlength=size)
-    mean = np.bincount(code, weights=table.count * g, minlength=size) / np.maximum(count, 1)
-    mean += np.bincount(code, weights=table.count * (g - mean[code]), minlength=size) / np.maximum(count, 1)  # what rounding has left
-    squares = table.count * (g - mean[code]) ** 2
-    return count, mean, np.bincount(code, weights=squares if table.within is None else squares + table.within, minlength=size)
+    single = bool((table.count == 1).all())
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(code, weights=values if single else table.count * values, minlength=size)
+
+    count = np.bincount(code, weights=None if single else table.count, minlength=size).astype(float)
+    mean = total(g) / np.maximum(count, 1)
+    mean += total(g - mean[code]) / np.maximum(count, 1)  # what rounding has left
+    away = g - mean[code]
+    squares = total(np.square(away, out=away))
+    return count, mean, squares if table.within is None else squares + np.bincount(code, weights=table.within, minlength=size)
 
 
-def cells(table: Table, apart: Iterable[str] = (), also: Iterable[np.ndarray] = ()) -> tuple[np.ndarray, np.ndarray]:
-    """Group rows that are alike in every column but those in `apart` (the response), and in the arrays of `also`.
+def cells(table: Table, apart: Iterable[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Group rows that are alike in every column but those in `apart`, the responses.
 
     Returns
     -------
@@ -352,14 +361,30 @@ def cells(table: Table, apart: Iterable[str] = (), also: Iterable[np.ndarray] = 
     cell : int array of shape (rows,)
         The cell of each row.
     """
-    key = np.zeros(len(table), dtype=np.uint64)
     used = [values for name, values in sorted(table.columns.items()) if name not in set(apart)]
-    with np.errstate(over="ignore"):
-        for values in [*used, *table.limits.values(), *also]:
-            plain = pd.factorize(values)[0] if values.dtype == object else values
-            bits = pd.util.hash_array(plain)
-            key = (key * np.uint64(0x9E3779B97F4A7C15)) ^ (bits + (key >> np.uint64(29)))
+    return alike([*used, *table.limits.values()], len(table))
+
+
+def alike(columns: Iterable[np.ndarray], rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """`cells` of rows that are alike in every bit of some arrays of shape (rows,), told from each other by 64 bits of all of them."""
+    plain = [_bits(values) for values in columns]
+    key = np.zeros(rows, dtype=np.uint64)
+    spare = np.empty(min(rows, _TOGETHER), dtype=np.uint64)
+    for start in range(0, rows, _TOGETHER):  # in pieces that stay near the processor
+        own = key[start : start + _TOGETHER]
+        moved = spare[: len(own)]
+        for values in plain:
+            np.bitwise_xor(own, values[start : start + _TOGETHER], out=own)
+            for factor, shift in _MIX:
+                np.multiply(own, factor, out=own)
+                np.right_shift(own, shift, out=moved)
+                np.bitwise_xor(own, moved, out=own)
     cell, _ = pd.factorize(key)
-    first = np.full(cell.max() + 1 if len(cell) else 0, -1)
-    first[cell[::-1]] = np.arange(len(cell))[::-1]
-    return first, cell
+    return np.flatnonzero(np.diff(np.maximum.accumulate(cell), prepend=-1)), cell
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    """Values that are told apart as whole numbers of 64 bits."""
+    if values.dtype.kind in "fiu" and values.dtype.itemsize == 8:
+        return values.view(np.uint64)
+    return (pd.factorize(values)[0] if values.dtype == object else values).astype(np.int64).view(np.uint64)

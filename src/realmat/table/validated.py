@@ -85,6 +85,14 @@ class _Reader:
             self.say(spec.name, what, way_out=way_out)
             return np.full(len(series), np.nan)
         values = self._parse(spec, series)
+        if not _ordinary(values):
+            self._extremes(spec, series, values)
+        values = self._convert(spec, values)
+        self._bounds(spec, values)
+        return values
+
+    def _extremes(self, spec: Column, series: pd.Series, values: np.ndarray) -> None:
+        """What is empty, infinite, or so far from one that squares are no numbers; the latter becomes NaN."""
         infinite = np.isinf(values)
         if infinite.any():
             self.say(spec.name, "infinite value", infinite)
@@ -100,9 +108,6 @@ class _Reader:
             way = "Leave these rows out, or give the value."
             more = "Leave these rows out, give the value, or give the column a component of its own: its latent state may have gaps."
             self.say(spec.name, f"empty {spec.role}", missing, more if spec.given else way)
-        values = self._convert(spec, values)
-        self._bounds(spec, values)
-        return values
 
     def _asked(self, spec: Column) -> np.ndarray:
         """Rows in which a cell must not be empty."""
@@ -111,6 +116,8 @@ class _Reader:
         return np.any([self.frame[c].notna().to_numpy() for c in spec.only if c in self.frame.columns], axis=0)
 
     def _parse(self, spec: Column, series: pd.Series) -> np.ndarray:
+        if series.dtype == np.float64:
+            return series.to_numpy(copy=True)
         if pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(series.dtype):
             return series.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
         cells: Iterable[Any] = series.astype(object)
@@ -158,6 +165,13 @@ class _Reader:
                     self.say(spec.name, f"{spec.role} {sign} {spec.lower:g}", low)
             if spec.upper is not None and (values > spec.upper).any():
                 self.say(spec.name, f"{spec.role} above {spec.upper:g}", values > spec.upper)
+
+
+def _ordinary(values: np.ndarray) -> bool:
+    """Whether all numbers are there, and none of them is too large or all of them too small."""
+    least, most = float(values.min(initial=0.0)), float(values.max(initial=0.0))  # NaN if one is
+    size = max(-least, most)
+    return size == 0 or 1 / _LARGEST <= size <= _LARGEST
 
 
 def _holds_more(value: Any) -> bool:
@@ -330,8 +344,7 @@ def _others(frame: pd.DataFrame, used: set[str]) -> dict[str, np.ndarray]:
 
 def _nested(frame: pd.DataFrame, columns: Mapping[str, np.ndarray], levels: Mapping[str, str], reader: _Reader) -> None:
     """A specimen is one piece of one material: the same specimen label under two materials is a mistake in the labels."""
-    specimen, _ = pd.factorize(columns[levels["specimen"]])
-    material, _ = pd.factorize(columns[levels["material"]])
+    specimen, material = (_numbered(columns[levels[level]]) for level in ("specimen", "material"))
     first = np.full(int(specimen.max(initial=0)) + 1, -1)  # a level without labels is one nobody named
     first[specimen[::-1]] = material[::-1]
     bad = (first[specimen] != material) & (specimen >= 0)
@@ -342,3 +355,12 @@ def _nested(frame: pd.DataFrame, columns: Mapping[str, np.ndarray], levels: Mapp
             bad,
             "Make specimen labels unique, for example by joining both columns.",
         )
+
+
+def _numbered(labels: np.ndarray) -> np.ndarray:
+    """A number from 0 for each label, -1 where it is missing."""
+    if labels.dtype.kind in "iu" and len(labels):
+        least, most = int(labels.min()), int(labels.max())
+        if most - least <= len(labels):  # they are such numbers themselves
+            return labels - least
+    return pd.factorize(labels)[0]

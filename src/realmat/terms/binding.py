@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 
 from realmat.errors import DataError, ModelError
-from realmat.table.table import Table, cells, statistics
+from realmat.table.table import Table, statistics
+from realmat.terms.cells import Cells
 from realmat.terms.component import Component, Scale, words
 from realmat.terms.correlation import correlated, correlated_noise
 from realmat.terms.parts import Latent
 from realmat.terms.problem import Problem, link_values, native
 from realmat.terms.renaming import Renamer
+from realmat.terms.scaling import scale_of
 from realmat.terms.term import Coefficients, Contribution, Noise, Piece, Rows, Term, stored_name
 from realmat.terms.upstream import states_of
-
-_LEAST_RESIDUAL = 1e-3  # of the response's spread: a theory may follow the response to rounding
 
 
 @dataclass(frozen=True)
@@ -34,43 +34,6 @@ class Member:
     link: str
     components: tuple[Component, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
-
-
-def scale_of(table: Table, response: str, link: str, components: Sequence[Component]) -> Scale:
-    """Magnitudes of g(y) for default priors."""
-    named = [getattr(c, "column", None) for c in components if c.layer == "theory"]
-    theory = tuple(name for name in named if name and name in table.columns)
-    g, count = next(c for c in components if c.layer == "observation").predictor(table), table.count
-    inside = 0.0 if table.within is None else float(np.sum(table.within) / np.sum(count))  # variance within what each row stands for
-    level = float(g[0] + np.average(g - g[0], weights=count))
-    centred = g - level
-    alike = float(np.ptp(g)) == 0 and inside == 0  # then only their size can say what is much; of a logarithm it says nothing
-
-    def sd(values: np.ndarray) -> float:
-        return float(np.sqrt(np.average((values - np.average(values, weights=count)) ** 2, weights=count) + inside))
-
-    spread = (link == "identity" and abs(level)) or 1.0 if alike else sd(centred)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        columns = [link_values(link, table.numeric(c)) for c in theory]
-    columns = [x - np.mean(x) for x in columns if np.all(np.isfinite(x)) and np.ptp(x) > 0]
-    residual = spread
-    if columns and len(g) > len(columns) + 1 and not alike:
-        x, root = np.column_stack([x / np.std(x) for x in columns]), np.sqrt(count)
-        x = x - np.average(x, axis=0, weights=count)
-        residual = sd(centred - x @ np.linalg.lstsq(x * root[:, None], centred * root, rcond=None)[0])
-    residual = max(residual, _LEAST_RESIDUAL * spread)
-    shift = residual * float(np.sqrt(sum(c.remoteness(table) ** 2 for c in components)))
-    stands = {c.label: c.stands_for(table) for c in components if c.layer == "theory"}
-    carrier = next((label for label, value in stands.items() if value is None), "")
-    centre = level - sum(value for value in stands.values() if value is not None)
-    counted = {name: _moments(table.numeric(name), count) for c in components for name in c.counted}
-    return Scale(residual, level, spread, shift, theory, carrier, centre, counted)
-
-
-def _moments(x: np.ndarray, count: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation over all rows for which a row stands; 1 for a column that does not vary."""
-    mean = float(x[0] + np.average(x - x[0], weights=count))
-    return mean, float(np.sqrt(np.average((x - mean) ** 2, weights=count))) or 1.0
 
 
 def bind(response: str, link: str, components: Sequence[Component], table: Table, scale: Scale | None = None) -> Problem:
@@ -127,16 +90,15 @@ def bind_together(
     if before is not None:
         scales = {part.response: part.scale for part in before.every}
     old = len(table if before is None else before.table.whole)
-    seen = [_Seen.of(member, table, scales, old) for member in members]
+    cells = Cells.of(table, [member.response for member in members])
+    seen = [_Seen.of(member, table, cells, scales, old) for member in members]
     apart = any(own.apart for own in seen) or "noise" in correlate
-    everything = np.arange(len(table))
-    first, cell = (everything, everything) if apart else _cells(table, seen)
-    collapsed = table.take(first, np.bincount(cell, weights=table.count, minlength=len(first)))
-    terms = [own.terms(collapsed, cell, old) for own in seen]
-    if collapsed.rows_matter and len(first) < len(table):  # a component wants every row to be its own piece
-        first, cell, collapsed = everything, everything, table
-        terms = [own.terms(collapsed, cell, old) for own in seen]
-    if table.within is not None and (apart or collapsed.rows_matter):
+    cells = Cells.single(table) if apart else _told_apart(table, cells, seen)
+    terms = [own.terms(cells, old) for own in seen]
+    if cells.table.rows_matter and len(cells.first) < len(table):  # a component wants every row to be its own piece
+        cells = Cells.single(table)
+        terms = [own.terms(cells, old) for own in seen]
+    if table.within is not None and (apart or cells.table.rows_matter):
         raise DataError(
             f"{int(table.count.sum()):,} rows were reduced to {len(table):,} cells where they live, but this model needs each row: limits, "
             "Student t noise or effects by row. Fit a part of the rows as a DataFrame, or a model of normal noise without effects by row."
@@ -149,7 +111,7 @@ def bind_together(
     if before is not None:
         terms = [tuple(_as_before(term, before) for term in own) for own in terms]
     terms = correlated([m.response for m in members], terms, [c for c in correlate if c != "noise"])
-    problems = [own.problem(t, collapsed, cell, k) for k, (own, t) in enumerate(zip(seen, terms, strict=True))]
+    problems = [own.problem(t, cells, k) for k, (own, t) in enumerate(zip(seen, terms, strict=True))]
     if "noise" in correlate:
         problems = correlated_noise(problems)
     return replace(problems[0], beside=tuple(problems[1:]))
@@ -157,39 +119,42 @@ def bind_together(
 
 @dataclass(frozen=True)
 class _Seen:
-    """A property and its rows of a table: `rows` says which, and `own` holds them."""
+    """A property and its rows of a table: `rows` says which, `own` holds them, and `g` their readings on the scale of the link.
+
+    `measured` says the same by cell, for the `cells` of rows alike in every column.
+    """
 
     member: Member
     rows: np.ndarray
     own: Table
+    g: np.ndarray
+    cells: Cells
+    measured: tuple[np.ndarray, np.ndarray, np.ndarray]
     scale: Scale
-    u: np.ndarray
-    group: np.ndarray
-    apart: bool
+    noise: Noise
 
     @classmethod
-    def of(cls, member: Member, table: Table, scales: Mapping[str, Scale] | None, old: int) -> _Seen:
+    def of(cls, member: Member, table: Table, every: Cells, scales: Mapping[str, Scale] | None, old: int) -> _Seen:
         rows = np.flatnonzero(np.isfinite(table.numeric(member.response)))
-        own = table if len(rows) == len(table) and member.response == table.response else cls._part(table, rows, None, member)
-        scale = (scales or {}).get(member.response) or scale_of(own, member.response, member.link, member.components)
+        own = table if len(rows) == len(table) and member.response == table.response else cls._part(table, rows, member)
         observation = next(c for c in member.components if c.layer == "observation")
-        make = observation.bind(own if old == len(table) else cls._part(table, rows[rows < old], None, member), scale).noise
+        g, cells = observation.predictor(own), every.of_property(own, rows, common=False)
+        measured = statistics(own, g, cells.cell, len(cells.first))
+        found = (scales or {}).get(member.response)
+        scale = found or scale_of(own, cells.table, g, measured, member.link, member.components)
+        make = observation.bind(own if old == len(table) else cls._part(table, rows[rows < old], member), scale).noise
         assert make is not None
-        noise: Noise = make(own)
-        apart = noise.density is not None or noise.nu is not None or (noise.censored is not None and bool(noise.censored.any()))
-        return cls(member, rows, own, scale, noise.u, noise.group, apart)
+        return cls(member, rows, own, g, cells, measured, scale, make(own))
 
     @staticmethod
-    def _part(table: Table, rows: np.ndarray, count: np.ndarray | None, member: Member, common: bool = True) -> Table:
-        return table.part(rows, count, member.response, member.link, common)
+    def _part(table: Table, rows: np.ndarray, member: Member) -> Table:
+        return table.part(rows, None, member.response, member.link, common=True)
 
-    def _cells(self, collapsed: Table, cell: np.ndarray, common: bool, old: int | None = None) -> tuple[Table, np.ndarray, np.ndarray]:
-        """The property's cells (those of the first `old` rows), the cell of each of its rows, and the first row of each cell."""
-        rows = self.rows if old is None else self.rows[self.rows < old]
-        mine, first, own = _present(cell[rows], len(collapsed))
-        if self.own.whole is self.own and len(mine) == len(collapsed):
-            return collapsed, own, first
-        return self._part(collapsed, mine, np.bincount(own, self.own.count[: len(rows)]), self.member, common), own, first
+    @property
+    def apart(self) -> bool:
+        """Whether each reading needs a density of its own."""
+        noise = self.noise
+        return noise.density is not None or noise.nu is not None or (noise.censored is not None and bool(noise.censored.any()))
 
     def _labels(self, terms: tuple[Term, ...]) -> dict[str, str]:
         """What pictures and sentences call columns, components and biases; components that would be called alike go by their names."""
@@ -203,23 +168,26 @@ class _Seen:
         labels = said | {name: f"bias of {given.get(by, words(by))}" for name, by in groups.items()} | dict(given)
         return labels | {f"{response}_{name}": label for name, label in labels.items()}  # as it is called among several properties
 
-    def terms(self, collapsed: Table, cell: np.ndarray, old: int) -> tuple[Term, ...]:
-        part = self._cells(collapsed, cell, common=True, old=old)[0]
+    def terms(self, cells: Cells, old: int) -> tuple[Term, ...]:
+        part = cells.of_property(self.own, self.rows[self.rows < old], common=True).table
         scale = replace(self.scale, states=states_of(self.member.components, part.levels, part.link))
         terms = tuple(component.bind(part, scale) for component in self.member.components)
         for term in terms:  # may ask for the level of single rows
             term.contribute(part)
         return terms
 
-    def problem(self, terms: tuple[Term, ...], collapsed: Table, cell: np.ndarray, rank: int) -> Problem:
-        part, own, first = self._cells(collapsed, cell, common=False)
+    def problem(self, terms: tuple[Term, ...], cells: Cells, rank: int) -> Problem:
+        mine = cells.of_property(self.own, self.rows, common=False)
+        part, own, first = mine.table, mine.cell, mine.first
         contributions = tuple(term.contribute(part) for term in terms)
         observation = next(term for term in terms if term.noise is not None)
         assert observation.noise is not None
         noise = _heard(observation.noise(self.own)).take(first)
         y = self.own.numeric(self.member.response)
         g = y if native(noise) else link_values(self.member.link, y)
-        rows = _rows(self.member.response, terms, contributions, noise, statistics(self.own, g, own, len(first)))
+        known = own is self.cells.cell and np.array_equal(g, self.g)
+        measured = self.measured if known else statistics(self.own, g, own, len(first))
+        rows = _rows(self.member.response, terms, contributions, noise, measured)
         if observation.together is not None:
             common = observation.together(self.own)
             piece = (observation.component, Piece(common.block, common.loading[first]))
@@ -230,14 +198,6 @@ class _Seen:
         return Problem(response, link, table, part, own, terms, rows, self.scale, contributions, noise, rank=rank, labels=labels)
 
 
-def _present(codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``np.unique(codes, return_index=True, return_inverse=True)`` of numbers below `size`, without sorting them."""
-    first = np.full(size, -1)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
-    there = first >= 0
-    return np.flatnonzero(there), first[there], (np.cumsum(there) - 1)[codes]
-
-
 def _heard(noise: Noise) -> Noise:
     """Rows that state no u where no scale is inferred (new rows can be such) have that of the others."""
     silent = (noise.u == 0) & (noise.group < 0)
@@ -246,14 +206,17 @@ def _heard(noise: Noise) -> Noise:
     return replace(noise, u=np.where(silent, np.sqrt(np.mean(noise.u[~silent] ** 2)), noise.u))
 
 
-def _cells(table: Table, seen: Sequence[_Seen]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows alike in every column but the responses, and in the noise of each of these."""
+def _told_apart(table: Table, cells: Cells, seen: Sequence[_Seen]) -> Cells:
+    """Cells whose rows are alike in the noise of each response, too."""
     also = []
     for own in seen:
+        if len(own.rows) == len(table):
+            also += [own.noise.u, own.noise.group]
+            continue
         u, group = np.full(len(table), np.nan), np.full(len(table), -2)
-        u[own.rows], group[own.rows] = own.u, own.group
+        u[own.rows], group[own.rows] = own.noise.u, own.noise.group
         also += [u, group]
-    return cells(table, [own.member.response for own in seen], also)
+    return cells.told_apart(table, also)
 
 
 def _rows(
