@@ -1,4 +1,4 @@
-"""Student t effects that one row each reads: their density with noise, their draws given a reading, and chains without them."""
+"""Effects that one row each reads, they or the noise Student t: their density, their draws given a reading, and chains without them."""
 
 import numpy as np
 import pandas as pd
@@ -6,8 +6,14 @@ import pytest
 from scipy import integrate, stats
 
 import realmat as rm
+from realmat.algebra import System
+from realmat.algebra.space import Space
 from realmat.engines.chains import private
 from realmat.engines.chains.blurred import Blurred
+from realmat.engines.chains.partly import Partly
+from realmat.engines.exact import chained
+from realmat.terms.density import Groups
+from realmat.terms.location_scale import student
 
 SETTINGS = [(0.0, 0.02, 1.0, 3.0), (1.3, 0.5, 0.4, 2.5), (-6.0, 0.3, 0.8, 4.0), (2.0, 1.5, 0.7, 40.0), (15.0, 0.1, 1.0, 3.0)]
 
@@ -89,12 +95,26 @@ def _model(**more):
     return rm.Model("y", levels={"specimen": "piece"}, theory=rm.theory.Calibrated("t"), material=rest, observation=noise)
 
 
-def test_what_is_integrated_out_changes_no_answer(monkeypatch):
+def _repeated():
+    """Some pieces measured once, others thrice, in two laboratories."""
+    rng = np.random.default_rng(8)
+    piece = np.concatenate([np.arange(24), np.repeat(np.arange(24, 34), 3)])
+    y = 1 + 0.5 * rng.standard_normal(34)[piece] + 0.1 * rng.standard_t(3, len(piece))
+    return pd.DataFrame({"y": y, "piece": piece, "lab": np.where(rng.random(len(piece)) < 0.5, "a", "b")})
+
+
+def _heavy_noise(scale_by=None):
+    rest = rm.material.Unresolved(by="specimen")
+    noise = rm.observation.StudentT(nu=3, scale_by=scale_by)
+    return rm.Model("y", levels={"specimen": "piece", "lab": "lab"}, theory=rm.theory.Constant(), material=rest, observation=noise)
+
+
+@pytest.mark.parametrize(("model", "df"), [(_model(), _table()), (_heavy_noise(), _repeated())], ids=["effects", "noise"])
+def test_what_is_integrated_out_changes_no_answer(model, df, monkeypatch):
     """Means within 4.5 Monte Carlo errors (of some 110 comparisons), spreads within 20 %, of chains that hold the effects."""
-    df = _table()
-    with_them = _model().fit(df, seed=1, draws=500, progress=False)
+    with_them = model.fit(df, seed=1, draws=500, progress=False)
     monkeypatch.setattr(private, "find", lambda problem: None)
-    without = _model().fit(df, seed=2, draws=500, progress=False)
+    without = model.fit(df, seed=2, draws=500, progress=False)
     a, b = with_them.tree["posterior"], without.tree["posterior"]
     assert set(a.data_vars) == set(b.data_vars)
     for name in a.data_vars:
@@ -106,6 +126,75 @@ def test_what_is_integrated_out_changes_no_answer(monkeypatch):
 
 def test_effects_are_found_where_one_row_each_reads_them():
     df = _table(12)
-    assert private.find(_model().bind(df)).block.name == "unresolved_specimen"
+    (found,) = private.find(_model().bind(df)).found
+    assert found.block.name == "unresolved_specimen"
     twice = pd.concat([df, df.iloc[:1].assign(t=9.0)], ignore_index=True)  # one piece has two rows that differ
     assert private.find(_model().bind(twice)) is None
+
+
+def test_of_normal_effects_under_heavy_noise_those_are_found_that_are_read_once():
+    df = _repeated()
+    problem = _heavy_noise("lab").bind(df)
+    found = private.find(problem)
+    (alone,) = found.found
+    assert alone.block.name == "unresolved_specimen"
+    assert len(alone.element) == 24
+    assert next(c for c in found.reduced.coefficients if c.name == "unresolved_specimen").size == 10
+    assert private.find(_heavy_noise().bind(df[df["piece"] > 8])) is None  # too few to be worth it
+
+
+def _partly(rng):
+    """Rows 1 and 3 with an effect, of two spreads; readings far off, too."""
+    density, y, eta = Partly(5, np.array([1, 3])), np.array([0.1, -2.0, 1.5, 0.4, 9.0]), rng.normal(size=(5, 3))
+    groups = {"sd": Groups(np.array([0, 0, 0, 1, 0]), 2), "spread": Groups(np.array([0, 1, 1, 0, 0]), 2), "nu": Groups(np.zeros(5), 1)}
+    own = {name: np.exp(0.4 * rng.standard_normal((group.count, 3))) for name, group in groups.items()}
+    return density, y, eta, own | {"nu": 2 + own["nu"]}, groups
+
+
+def test_rows_with_an_effect_and_without_are_each_what_they_are():
+    density, y, eta, own, groups = _partly(np.random.default_rng(9))
+    each = {name: groups[name].by_row(value) for name, value in own.items()}
+    found = density.derivatives(y, eta, each)
+    bare, single = np.array([0, 2, 4]), np.array([1, 3])
+    alone = student(3).derivatives(y[bare], eta[bare], {"sd": each["spread"][bare], "nu": own["nu"]})
+    assert found.log[bare] == pytest.approx(alone.log, rel=1e-14)
+    assert found.eta[bare] == pytest.approx(alone.eta, rel=1e-14)
+    for i in single:
+        for c in range(3):
+            truth = _log(y[i] - eta[i, c], each["sd"][i, c], each["spread"][i, c], own["nu"][0, c])
+            assert found.log[i, c] == pytest.approx(truth, abs=2e-4)
+
+
+def test_derivatives_of_rows_of_which_some_have_an_effect():
+    density, y, eta, own, groups = _partly(np.random.default_rng(10))
+    summed, h = density.summed(y, eta, own, groups), 1e-5
+    each = {name: groups[name].by_row(value) for name, value in own.items()}
+    alone = density.derivatives(y, eta, each)
+    assert summed.log == pytest.approx(alone.log.sum(axis=0), rel=1e-13)
+    assert summed.eta == pytest.approx(alone.eta, rel=1e-12)
+    assert alone.eta == pytest.approx((density.log(y, eta + h, each) - density.log(y, eta - h, each)) / (2 * h), rel=1e-7, abs=1e-8)
+    for name, value in own.items():
+        for k in range(len(value)):
+            step = np.zeros(value.shape)
+            step[k] = h
+            ahead, behind = (density.summed(y, eta, own | {name: value + s * step}, groups).log for s in (1, -1))
+            assert summed.own[name][k] == pytest.approx((ahead - behind) / (2 * h), rel=1e-6, abs=1e-8), name
+
+
+def test_normal_effects_are_drawn_given_their_reading():
+    """Against the density of effect and reading on a grid."""
+    n, (y, sd, spread, nu) = 4000, (1.2, 0.5, 0.2, 3.0)
+    drawn = Partly(2, np.array([1])).effects(np.array([0.0, y]), np.zeros((2, n)), _own(sd, spread, nu), np.random.default_rng(5))
+    grid = np.linspace(-8 * sd, 8 * sd, 40_001)
+    mass = np.cumsum(stats.norm.pdf(grid, scale=sd) * stats.t.pdf((y - grid) / spread, nu))
+    assert stats.kstest(np.interp(drawn[1], grid, mass / mass[-1]), "uniform").pvalue > 1e-3
+    assert not drawn[0].any()
+
+
+def test_the_start_of_chains_is_no_place_of_endless_density():
+    """Where two noise scales have a population, its spread at zero: no covariance was found there."""
+    system = System(_heavy_noise("lab").bind(_repeated()))
+    space = Space(system.problem.params)
+    start = chained._mode(system, System(system.problem, eliminate=False), space)
+    assert np.isfinite(start.root).all()
+    assert np.abs(start.centre).max() < 5

@@ -71,6 +71,13 @@ class Groups:
         self.of_row, self.count = np.asarray(of_row, dtype=np.int64) if count > 1 else np.zeros(len(of_row), dtype=np.int64), count
         row = np.arange(len(of_row))
         self._total = sparse.csr_matrix((np.ones(len(row)), (self.of_row, row)), shape=(count, len(row))) if count > 1 else None
+        self._taken: dict[int, tuple[Array, Groups]] = {}  # the rows are kept, so that no others have their place in memory
+
+    def take(self, rows: Array) -> Groups:
+        """Those of some rows; the same rows are not looked up again."""
+        if id(rows) not in self._taken:
+            self._taken[id(rows)] = rows, Groups(self.of_row[rows], self.count)
+        return self._taken[id(rows)][1]
 
     def by_row(self, values: Array) -> Array:
         """Values (count, ...) at each row; one value stands for all rows."""

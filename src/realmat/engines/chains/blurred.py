@@ -55,9 +55,7 @@ class Blurred(Density):
         """As `derivatives`; what nodes have in common is computed once for all rows of one noise and one spread."""
         code = (groups["sd"].of_row * groups["spread"].count + groups["spread"].of_row) * len(y) + self._alike
         _, first, kind = np.unique(code, return_index=True, return_inverse=True)
-        return self._mixed(
-            y, eta, {name: groups[name].by_row(value)[first] if name != "nu" else value for name, value in own.items()}, first, kind
-        )
+        return self._mixed(y, eta, {name: x if name == "nu" else x[groups[name].of_row[first]] for name, x in own.items()}, first, kind)
 
     def _mixed(self, y: Array, eta: Array, own: Own, first: Array, kind: Array) -> Derivatives:
         """With own parameters of each kind of rows, of which `first` is the first row."""

@@ -132,7 +132,7 @@ def _mode(system: System, joint: System, space: Space) -> Start:
     for _ in range(_ROUNDS if system.augmented and not read else 0):  # normal rows know of no dispersion and no modulus
         before, aux = found.location, _standing(joint, space, density.space.values(found.location), aux)
         density = Density(system, aux=aux)
-        found = modes.climb(density, before, np.linalg.cholesky(found.covariance))
+        found = modes.further(density, found)
         if np.max((found.location - before) ** 2 / np.diag(found.covariance)) < _STILL**2:
             break
     location, covariance = found.location, found.covariance

@@ -86,6 +86,15 @@ def beside_spreads(density: Density, start: np.ndarray, root: np.ndarray) -> Mod
     return Mode(found.location, found.covariance + np.diag(held.astype(float)), found.height)
 
 
+def further(density: Density, found: Mode) -> Mode:
+    """The mode that is reached from one of another density much like this; `spreads` stay where they are."""
+    held = spreads(density)
+    root = np.linalg.cholesky(found.covariance)
+    root[held] = 0.0
+    again = climb(density, found.location, root[:, ~held])
+    return Mode(again.location, again.covariance + np.diag(held.astype(float)), again.height)
+
+
 def climb(density: Density, start: np.ndarray, root: np.ndarray) -> Mode:
     """The mode that is reached from `start`, searched in coordinates in which the density is expected to be round.
 
