@@ -160,6 +160,23 @@ def test_many_psi_at_once_as_one_at_a_time(points):
     assert solved.log_marginal[1] == pytest.approx(singles[0].log_marginal, rel=1e-9)
 
 
+def test_weighted_moments_at_many_psi(points):
+    """Sums over psi of E[b] to rounding, those of E[b^2] within 4.5 Monte Carlo errors of a draw each; a psi of no weight adds nothing."""
+    system, draws = points
+    n, rng = 300, np.random.default_rng(7)
+    which, weights = np.arange(n) % len(draws), rng.random(n) * (np.arange(n) % 5 > 0)
+    one = [system.at(values) for values, _ in draws]
+    mean = np.array([at.mean for at in one])
+    variance = np.array([at.variances(sparse.identity(system.size, format="csr")) for at in one])
+    sd = np.sqrt(variance.max(axis=0))
+    centre = mean[0] + sd
+    first, second = system.many.at(together([draws[k][0] for k in which]), n).moments(weights, rng, centre)
+    away = mean[which] - centre
+    assert np.all(np.abs(first - weights @ away) < 1e-5 * weights.sum() * np.maximum(sd, np.abs(away).max(axis=0)))
+    error = np.sqrt(2 * (weights**2 @ variance[which] ** 2))
+    assert np.all(np.abs(second - weights @ (away**2 + variance[which])) < 4.5 * error + 1e-5 * weights @ away**2)
+
+
 def test_the_response_and_covariances_at_many_psi(points):
     """As `System.response` and `Conditional.cov` have them at one: cells in any order, pairs of them, and coefficients under scales."""
     system, draws = points

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realmat.algebra import batch_kernels
+from realmat.algebra.batch_effect import Coupling, EffectMoments, drawn_moments
 from realmat.algebra.batch_equations import BatchNormalEquations
 from realmat.algebra.batch_leaves import BatchLeaves, Eliminated
 from realmat.algebra.batch_priors import BatchPriors
@@ -27,7 +28,6 @@ from realmat.errors import FitError
 
 if TYPE_CHECKING:
     from realmat.algebra.ordering import Pattern
-    from realmat.algebra.schur import EliminatedEffect
     from realmat.algebra.system import System
 
 _LOG_2PI = float(np.log(2 * np.pi))
@@ -35,7 +35,6 @@ _NUMBERS = 2_000_000  # held at once by a batch
 _MOST = 256  # psi of a batch
 _LARGE = 2_000_000  # numbers of one psi from which it fills a processor by itself
 _LOST = 1e14  # log density at the reference of which doubles keep no digit behind the point: what is left of such numbers is rounding
-_NEARLY = 0.3  # share of numbers that are not zero from which a matrix is better held as dense
 
 
 class BatchSystem:
@@ -89,7 +88,7 @@ class BatchSystem:
         slots: list[Slot] = [(slice(None), x), *(slot for part in self._parts for slot in part.slots)]
         sides = [(own * system.fixed_mean[: system.rest] + system.fixed_side)[None], *(part.sides for part in self._parts)]
         if effect is not None:
-            slots += [(slice(None), values) for values in effect.pair_sums]
+            slots += effect.slots
             sides.append(effect.side_sums)
         elif shared and not any(part.by_row for part in self._parts):
             found = find(system.pattern, np.argsort(system.place), [f.matrix for f in system.row_blocks], slots)
@@ -100,16 +99,12 @@ class BatchSystem:
         self._singly: bool = max(self.pattern.flat, system.size) > _LARGE
         if self._singly:
             return
-        self._sums = WeightedSum(self.pattern.flat)
-        for where, values in slots:
-            self._sums.add(where, values)
-        self._sums.freeze()
+        self._sums = WeightedSum(slots, self.pattern.flat)
         self._sides = np.concatenate(sides)
         if self._arranged is not None:
             self._sides = np.ascontiguousarray(self._sides[:, self._arranged])
         if effect is not None:
-            effect.pair_sums = self._sums.whole[-len(effect.nodes) :]  # held once: it may be large
-            self.coupling = _Coupling(effect, system.pattern.lead)
+            self.coupling, self.moments = Coupling(effect, system.pattern.lead), EffectMoments(system)
 
     def at(self, values: Batch, n: int) -> BatchConditional | ConditionalList:
         """Factorise at every psi of a batch.
@@ -206,20 +201,45 @@ class BatchConditional:
         """An exact draw of b at each psi, shape (n, coefficients), natural order; nonsense where the numbers break down."""
         return self.completed(rng.standard_normal((len(self.log_marginal), self._system.size)))
 
+    def moments(self, weights: np.ndarray, rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
+        """Sums over psi of E[b] and of E[b^2], both from `centre`, weighted: shape (2, coefficients), natural order.
+
+        What b scatters around its mean at one psi is told by a draw, that of an eliminated effect given the others in closed form. A psi of
+        weight zero may be one where the numbers break down.
+        """
+        if self.effect is None:
+            return drawn_moments(self, weights, rng, centre)
+        return self._many.moments.at(self, weights, rng, centre)
+
     def completed(self, b: np.ndarray) -> np.ndarray:
         """A draw at each psi from standard normals `b` of shape (n, coefficients), which it overwrites."""
         self.centred(b)
         return self._system.back(np.asarray(batch_kernels.natural(b, self._system.place, self._system.shift)))
 
+    def scattered(self, noise: np.ndarray) -> np.ndarray:
+        """Standard normals of the columns that are not eliminated by class, packed, as scatter about their mean: in place."""
+        with np.errstate(all="ignore"):
+            noise /= np.sqrt(self._pivots)
+        return self._solved(noise)
+
+    def middle(self) -> np.ndarray:
+        """The mean of these columns from b0, packed."""
+        with np.errstate(all="ignore"):
+            return self._solved(self._half / self._pivots)
+
+    def _solved(self, bs: np.ndarray) -> np.ndarray:
+        pattern = self._many.pattern
+        batch_kernels.backward(self.xs, bs, pattern.ptr, pattern.rows, pattern.lead, pattern.dense)
+        return bs
+
     def centred(self, b: np.ndarray) -> None:
         """Turn standard normals (n, coefficients) into draws of b - b0, in elimination order, in place."""
-        many, pattern = self._many, self._many.pattern
+        many = self._many
         with np.errstate(all="ignore"):
             bs = pack(b[:, many.order])
             bs /= np.sqrt(self._pivots)
             bs += self._half / self._pivots
-        batch_kernels.backward(self.xs, bs, pattern.ptr, pattern.rows, pattern.lead, pattern.dense)
-        rest = unpack(bs, len(b))
+        rest = unpack(self._solved(bs), len(b))
         b[:, many.order] = rest
         if many.leaves is not None and self._leaves is not None:
             many.leaves.complete(b, np.ascontiguousarray(rest.T), self._leaves)
@@ -254,6 +274,10 @@ class ConditionalList:
         """As `BatchConditional.draw`."""
         return np.array([np.full(self._system.size, np.nan) if one is None else one.draw(rng) for one in self.each])
 
+    def moments(self, weights: np.ndarray, rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
+        """As `BatchConditional.moments`."""
+        return drawn_moments(self, weights, rng, centre)
+
     def completed(self, b: np.ndarray) -> np.ndarray:
         """As `BatchConditional.completed`."""
         self.centred(b)
@@ -263,21 +287,3 @@ class ConditionalList:
         """As `BatchConditional.centred`."""
         for row, one in zip(b, self.each, strict=True):
             row[:] = np.nan if one is None else one.completed(row)
-
-
-class _Coupling:
-    """Coupling of the eliminated effect: sparse to columns eliminated one by one, dense to a trailing block that is full."""
-
-    def __init__(self, effect: EliminatedEffect, lead: int) -> None:
-        self._lead, self._side, self._kind = lead, effect.side, effect.class_of
-        trailing = effect.coupling[:, lead:]
-        self._dense = trailing.toarray().T if trailing.nnz > _NEARLY * np.prod(trailing.shape) else None
-        self._sparse = effect.coupling if self._dense is None else effect.coupling[:, :lead].tocsr()
-        self._rest = effect.coupling.shape[1]
-
-    def complete(self, b: np.ndarray, gain: np.ndarray, sd: np.ndarray) -> None:
-        """Turn the effect's standard normals behind the other columns of `b` into draws given these, in place."""
-        gram, side = self._sparse, self._side[None]
-        if self._dense is not None:
-            side = side - b[:, self._lead : self._rest] @ self._dense
-        batch_kernels.complete_effect(b, self._rest, gram.indptr, gram.indices, gram.data, side, self._kind, gain, sd)

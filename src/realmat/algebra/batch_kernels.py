@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from realmat.algebra.kernels import FAST, FLAGS, INT32, INT64, MATRIX, VECTOR
-from realmat.algebra.simd import LANES, add_product, set_product
+from realmat.algebra.simd import LANES, add_moments, add_product, set_dot, set_product
 
 Array = np.ndarray
 _BLAS = 48  # columns of the trailing block beyond which LAPACK is faster than loops
@@ -37,15 +37,13 @@ def pairs(
     return where, value
 
 
-@njit(f"({_BLOCKS}, {INT64}, {VECTOR}, {INT64}, {_BLOCKS})", **FAST)
-def scatter(xs: Array, where: Array, values: Array, ptr: Array, weights: Array) -> None:
-    """Add sums that stand at scattered places: slot s at ``where[ptr[s] : ptr[s + 1]]``, weights (blocks, slots, 8)."""
-    one = np.ones((1, LANES))
-    for b in range(len(xs)):
-        x, weight = xs[b], weights[b]
-        for s in range(len(ptr) - 1):
-            for t in range(ptr[s], ptr[s + 1]):
-                add_product(x, where[t], weight, s, one, 0, values[t])
+@njit(f"({INT64}, {INT32}, {VECTOR}, {_BLOCKS}, {_BLOCKS})", **FAST)
+def products(indptr: Array, indices: Array, data: Array, rows: Array, out: Array) -> None:
+    """A sparse matrix (csr) times `rows` of shape (blocks, columns, 8)."""
+    for b in range(len(out)):
+        x, own = out[b], rows[b]
+        for t in range(len(indptr) - 1):
+            set_dot(x, t, own, indices, data, indptr[t], indptr[t + 1])
 
 
 @njit(**FAST)
@@ -220,6 +218,36 @@ def complete_effect(
             for a in range(indptr[j], indptr[j + 1]):
                 total -= data[a] * own[indices[a]]
             own[rest + j] = mean[kind[j]] * total + spread[kind[j]] * own[rest + j]
+
+
+@njit(f"({_BLOCKS}, {_BLOCKS}, {INT32}, {INT32}, {VECTOR}, {VECTOR}, {INT64}, {_BLOCKS}, {_BLOCKS}, {VECTOR}, {VECTOR}, {VECTOR})", **FAST)
+def effect_moments(
+    means: Array,
+    noises: Array,
+    indptr: Array,
+    indices: Array,
+    data: Array,
+    side: Array,
+    kind: Array,
+    gain: Array,
+    weight: Array,
+    centre: Array,
+    first: Array,
+    second: Array,
+) -> None:
+    """Add up, over all psi, weighted moments of the eliminated effect about `centre`, all of shape (groups,).
+
+    `means` and `noises`, of shape (blocks, columns, 8), are those of the other columns, `gain` (blocks, classes, 8) is w / D, and
+    `weight` has shape (blocks, 1, 8). To `first` is added E[b], to `second` E[b]^2 and the square of what the others' noise makes of it.
+    """
+    sums = np.empty((2, LANES))
+    for j in range(len(side)):
+        sums[:] = 0.0
+        for b in range(len(means)):
+            add_moments(sums, means[b], noises[b], gain[b], kind[j], weight[b], side[j], centre[j], indices, data, indptr[j], indptr[j + 1])
+        for w in range(LANES):
+            first[j] += sums[0, w]
+            second[j] += sums[1, w]
 
 
 @njit(f"({MATRIX}, {INT64}, {VECTOR})", **FAST)

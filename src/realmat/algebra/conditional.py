@@ -107,7 +107,7 @@ class Conditional:
             return 0.0, 0.0
         w, pivots, at_nodes = effect.at(self.values)
         factor = w * w / at_nodes
-        x -= factor @ effect.pair_sums
+        x -= effect.pair_sums @ factor
         side -= factor @ effect.side_sums
         return float(factor @ effect.square_sums), float(effect.class_sizes @ np.log(pivots))
 

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
 
+from realmat.algebra.normal_equations import Slot
 from realmat.algebra.row_block import RowBlock
 from realmat.terms.term import Coefficients, Function, Values, evaluate
 
@@ -68,7 +70,7 @@ class EliminatedEffect:
         The class of each group, those with equally many measurements; a class has `class_counts` measurements and `class_sizes` groups.
     nodes : array of shape (nodes,)
         Numbers of measurements at which 1 / D is evaluated; `weights` of shape (nodes, classes) interpolates between them.
-    pair_sums : array of shape (nodes, flat)
+    pair_sums : csc, shape (flat, nodes)
         Weighted sums over the groups of G_j' G_j, at the flat positions of the factor.
     """
 
@@ -82,7 +84,7 @@ class EliminatedEffect:
     nodes: np.ndarray
     weights: np.ndarray
     rows: sparse.csr_matrix
-    pair_sums: np.ndarray
+    pair_sums: sparse.csc_matrix
     side_sums: np.ndarray
     square_sums: np.ndarray
     side: np.ndarray
@@ -97,6 +99,12 @@ class EliminatedEffect:
         )
         self.side_sums = self.weights @ np.asarray((classes @ self.coupling.multiply(self.side[:, None]).tocsr()).toarray())
         self.square_sums = self.weights @ (classes @ self.side**2)
+
+    @property
+    def slots(self) -> list[Slot]:
+        """The sums, one by one, as places and values."""
+        m = self.pair_sums
+        return [(m.indices[a:b], m.data[a:b]) for a, b in pairwise(m.indptr)]
 
     def at(self, p: Values) -> tuple[float, np.ndarray, np.ndarray]:
         """w, D by class and D at the nodes, at psi."""
@@ -127,12 +135,14 @@ def build(response: RowBlock, block: Coefficients, rest: int, positions: Positio
     rows, coupling, counts = structure(response, rest)
     class_counts, class_of, class_sizes = np.unique(counts, return_inverse=True, return_counts=True)
     nodes, weights = interpolation(class_counts)
-    pair_sums = np.zeros((len(nodes), flat))
-    for node, share in enumerate(weights[:, class_of]):
+    parts = []
+    for share in weights[:, class_of]:
         used = np.flatnonzero(share)
         mine = coupling[used]
-        where, values = positions(sparse.triu((mine.T @ mine.multiply(share[used, None]).tocsr()).tocsr()).tocoo())
-        pair_sums[node, where] = values
+        parts.append(positions(sparse.triu((mine.T @ mine.multiply(share[used, None]).tocsr()).tocsr()).tocoo()))
+    indptr = np.concatenate([[0], np.cumsum([len(where) for where, _ in parts])])
+    where, values = (np.concatenate(each) for each in zip(*parts, strict=True))
+    pair_sums = sparse.csc_matrix((values, where, indptr), shape=(flat, len(nodes)))
     empty = np.zeros(0)
     classes = class_of, class_counts, class_sizes
     effect = EliminatedEffect(response, block.sd, coupling, counts, *classes, nodes, weights, rows, pair_sums, empty, empty, empty)

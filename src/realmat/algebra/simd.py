@@ -9,12 +9,13 @@ touches `batch_kernels.py` and `blurred_kernels.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 8
@@ -66,6 +67,81 @@ def add_product(typingctx: Any, out: Any, p: Any, left: Any, i: Any, right: Any,
 def set_product(typingctx: Any, out: Any, p: Any, left: Any, i: Any, right: Any, j: Any, factor: Any) -> Any:
     """``out[p] = factor * left[i] * right[j]``, as `add_product`."""
     return _signature(out, left, right), _generator(add=False)
+
+
+def _sums(context: Any, builder: Any, kinds: Any, args: Any, matrices: Sequence[int]) -> list[Any]:
+    """``sum_k data[k] * rows[index[k]]`` for k from first to last, for several arrays of rows, whose places among the arguments are given.
+
+    The last four arguments are index, data, first and last.
+    """
+    last = len(args) - 1
+    columns, factors = (context.make_array(kinds[k])(context, builder, args[k]).data for k in (last - 3, last - 2))
+    totals = [cgutils.alloca_once(builder, _VECTOR) for _ in matrices]  # stay in registers
+    for total in totals:
+        builder.store(ir.Constant(_VECTOR, [0.0] * LANES), total)
+    with cgutils.for_range_slice(builder, args[last - 1], args[last], ir.Constant(args[last].type, 1)) as (k, _):
+        column = builder.sext(builder.load(builder.gep(columns, [k])), args[last].type)
+        factor = _splat(builder, builder.load(builder.gep(factors, [k])))
+        for total, m in zip(totals, matrices, strict=True):
+            row = builder.load(_row(context, builder, kinds[m], args[m], column), align=8)
+            builder.store(_added(builder, builder.load(total), factor, row), total)
+    return [builder.load(total) for total in totals]
+
+
+def _added(builder: Any, total: Any, left: Any, right: Any) -> Any:
+    return builder.fadd(total, builder.fmul(left, right, flags=_FUSED), flags=_FUSED)
+
+
+def _dot(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    (total,) = _sums(context, builder, signature.args, args, [2])
+    builder.store(total, _row(context, builder, signature.args[0], args[0], args[1]), align=8)
+    return context.get_dummy_value()
+
+
+@intrinsic
+def set_dot(typingctx: Any, out: Any, p: Any, rows: Any, index: Any, data: Any, first: Any, last: Any) -> Any:
+    """``out[p] = sum_k data[k] * rows[index[k]]`` for k from first to last: a row of a sparse matrix times rows of eight numbers."""
+    return types.void(out, types.intp, rows, index, data, types.intp, types.intp), _dot
+
+
+def _moments(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    kinds = signature.args
+    mean, scatter = _sums(context, builder, kinds, args, [1, 2])
+    gain = builder.load(_row(context, builder, kinds[3], args[3], args[4]), align=8)
+    weight = builder.load(_row(context, builder, kinds[5], args[5], ir.Constant(args[4].type, 0)), align=8)
+    places = [_row(context, builder, kinds[0], args[0], ir.Constant(args[4].type, k)) for k in (0, 1)]
+    away = builder.fsub(builder.fmul(gain, builder.fsub(_splat(builder, args[6]), mean)), _splat(builder, args[7]))
+    scatter = builder.fmul(gain, scatter)
+    heavy = builder.fmul(weight, away)
+    square = _added(builder, builder.fmul(heavy, away), builder.fmul(weight, scatter), scatter)
+    for place, value in zip(places, (heavy, square), strict=True):
+        builder.store(builder.fadd(builder.load(place, align=8), value), place, align=8)
+    return context.get_dummy_value()
+
+
+@intrinsic
+def add_moments(
+    typingctx: Any,
+    sums: Any,
+    means: Any,
+    noises: Any,
+    gain: Any,
+    k: Any,
+    weight: Any,
+    side: Any,
+    centre: Any,
+    index: Any,
+    data: Any,
+    first: Any,
+    last: Any,
+) -> Any:
+    """Add to ``sums[0]`` weight * e, and to ``sums[1]`` weight * (e^2 + s^2).
+
+    ``e = gain[k] * (side - row @ means) - centre`` and ``s = gain[k] * row @ noises``, for a row of a sparse matrix as in `set_dot`.
+    """
+    number = types.float64
+    given = sums, means, noises, gain, types.intp, weight, number, number, index, data, types.intp, types.intp
+    return types.void(*given), _moments
 
 
 def pack(x: np.ndarray) -> np.ndarray:

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from realmat.algebra import batch_kernels
-from realmat.algebra.normal_equations import Slot, laid_out
-from realmat.algebra.simd import pack
+from realmat.algebra.normal_equations import Slot
+from realmat.algebra.simd import LANES, pack
 
 
 class WeightedSum:
-    """Sums of known arrays (slots) with weights that depend on psi: some of all places, others at a few."""
+    """Sums of known arrays with weights that depend on psi.
 
-    def __init__(self, flat: int) -> None:
-        self._flat = flat
-        self._slots: list[Slot] = []
+    Parameters
+    ----------
+    slots : sequence of (places, values)
+        The arrays: values at flat places, 0 elsewhere.
+    flat : int
+        Number of places.
+    """
 
-    def add(self, where: np.ndarray | slice, values: np.ndarray) -> None:
-        """One more slot: `values` at flat places `where`."""
-        self._slots.append((where, values) if isinstance(where, slice) else laid_out(where, values, self._flat))
-
-    def freeze(self) -> None:
-        """Lay the slots out for `at`; attribute `whole` then has those of all places, shape (slots, flat)."""
-        few = [not isinstance(where, slice) for where, _ in self._slots]
-        self._few, self._all = np.flatnonzero(few), np.flatnonzero(np.logical_not(few))
-        self.whole = np.array([self._slots[k][1] for k in self._all]).reshape(len(self._all), self._flat)
-        self._where = np.concatenate([np.zeros(0, np.int64), *(np.asarray(self._slots[k][0], dtype=np.int64) for k in self._few)])
-        self._values = np.concatenate([np.zeros(0), *(self._slots[k][1] for k in self._few)])
-        self._ptr = np.concatenate([[0], np.cumsum([len(self._slots[k][1]) for k in self._few])]).astype(np.int64)
-        self._slots.clear()
+    def __init__(self, slots: Sequence[Slot], flat: int) -> None:
+        each = [(np.arange(flat)[where], values) for where, values in slots]
+        used = [values != 0 for _, values in each]
+        place = np.concatenate([np.zeros(0, dtype=np.int64), *(where[mine] for (where, _), mine in zip(each, used, strict=True))])
+        values = np.concatenate([np.zeros(0), *(own[mine] for (_, own), mine in zip(each, used, strict=True))])
+        slot = np.repeat(np.arange(len(each)), [np.count_nonzero(mine) for mine in used])
+        matrix = sparse.csr_matrix((values, (place, slot)), shape=(flat, max(len(each), 1)))  # by place: each is written once
+        self._arrays = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data
 
     def at(self, weights: np.ndarray) -> np.ndarray:
         """The sums at weights of shape (n, slots): shape (blocks, flat, 8)."""
-        xs = np.matmul(self.whole.T, pack(weights[:, self._all]))
-        if len(self._few):
-            batch_kernels.scatter(xs, self._where, self._values, self._ptr, pack(weights[:, self._few]))
-        return xs
+        rows = pack(weights)
+        out = np.empty((len(rows), len(self._arrays[0]) - 1, LANES))
+        batch_kernels.products(*self._arrays, rows, out)
+        return out
 
 
 @dataclass

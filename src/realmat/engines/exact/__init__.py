@@ -173,7 +173,7 @@ class _Run:
         if self.interrupted:
             facts["interrupted"] = f"interrupted after {thetas.shape[1]} of {asked.draws} draws"
         if self.times == 1:
-            store.choose(self.index, self.proposals.thetas, explored.density, asked.seed)
+            store.choose(self.index)
         else:
             store.fill(thetas, explored.density, asked.seed)
             facts["thinned"] = self.times
@@ -186,7 +186,7 @@ def _run(explored: Explored, asked: Asked, store: Store, seed: int, times: int, 
 
     Where a chain is not to be trusted draw by draw, or proposals are cheap and uneven, longer ones are thinned.
     """
-    keep = store.keep if times == 1 else None
+    keep = store.keep(explored.density, explored.thetas[np.argmax(explored.weights)]) if times == 1 else None
     proposals = chain.evaluate(explored, times * asked.draws, asked.chains, seed, keep, bar.advance)
     if proposals.done < 2 * times:
         raise KeyboardInterrupt  # too few to hand on

@@ -9,14 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
+from realmat.algebra.batch import BatchConditional, ConditionalList
 from realmat.algebra.batching import slices
 from realmat.engines.exact.explore import Explored
 from realmat.engines.exact.partly import Proposal
 
-Keep = Callable[[int, np.ndarray], None]
+
+class Keep(Protocol):
+    """What keeps coefficients with proposals."""
+
+    def made(self, first: int, solved: BatchConditional | ConditionalList, log_weight: np.ndarray, rng: np.random.Generator) -> Any:
+        """Of the proposals from draw `first` on, of log weights (draws, chains): in any order, on any thread."""
+
+    def take(self, made: Any) -> None:
+        """What was made, one after the other."""
 
 
 @dataclass
@@ -34,7 +44,7 @@ class Proposals:
 
 
 def evaluate(explored: Explored, draws: int, chains: int, seed: int, keep: Keep | None, tick: Callable[[int], None]) -> Proposals:
-    """Evaluate proposals draw by draw over all chains; `keep(first, b)` receives exact draws of b with them, shape (draws, chains, size).
+    """Evaluate proposals draw by draw over all chains; `keep` makes of them what is kept of the coefficients.
 
     An interrupt ends it early: `done` says how many draws of every chain are complete.
     """
@@ -48,17 +58,18 @@ def evaluate(explored: Explored, draws: int, chains: int, seed: int, keep: Keep 
     log_q[0] = explored.proposal.logpdf(thetas[0])
     log_weight = np.full((draws, chains), -np.inf)
 
-    def work(block: slice) -> int:
+    def work(block: slice) -> tuple[int, Any]:
         own = thetas[block]
         logs, solved = density.solve(own.reshape(-1, own.shape[-1]))
-        if keep is not None:
-            keep(block.start, solved.draw(np.random.default_rng([seed, 2, block.start])).reshape(*own.shape[:2], -1))
         log_weight[block] = logs.reshape(own.shape[:2]) - log_q[block]
-        return block.stop
+        made = None if keep is None else keep.made(block.start, solved, log_weight[block], np.random.default_rng([seed, 2, block.start]))
+        return block.stop, made
 
     done = 0
     try:
-        for stop in density.map(work, slices(draws, max(density.system.many.most // chains, 1))):
+        for stop, made in density.map(work, slices(draws, max(density.system.many.most // chains, 1))):
+            if keep is not None:
+                keep.take(made)
             fresh, done = stop - done, stop
             tick(fresh * chains)
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
+from realmat.algebra.batch import BatchConditional, ConditionalList
 from realmat.algebra.space import Space
 from realmat.engines.exact import chain
 from realmat.engines.exact.space import Density
@@ -31,27 +32,22 @@ class Store:
         if self.latents == "draws":
             self.b = np.empty((self.chains, self.size, self.system.size))
 
-    @property
-    def keep(self) -> chain.Keep | None:
-        """What the chain calls with draws of b."""
-        if self.latents != "draws":
-            return None
+    def keep(self, density: Density, theta: np.ndarray) -> chain.Keep:
+        """What is made of the coefficients with proposals; `theta` is one that is typical."""
+        if self.latents == "draws":
+            return _Draws(self.b)
+        self._moments = _Moments(density.solve(theta[None])[1].mean()[0])
+        return self._moments
 
-        def put(first: int, b: np.ndarray) -> None:
-            self.b[:, first : first + len(b)] = b.swapaxes(0, 1)
-
-        return put
-
-    def choose(self, index: np.ndarray, thetas: np.ndarray, density: Density, seed: int) -> None:
-        """Keep the draws that were accepted, repeated as often as the chain stayed."""
+    def choose(self, index: np.ndarray) -> None:
+        """Of what was kept, the draws that were accepted, repeated as often as the chain stayed; moments weigh all proposals."""
         if self.latents == "draws":
             for c, row in enumerate(index):
                 stayed = np.flatnonzero(row != np.arange(len(row)))  # what they repeat is in its place already
                 self.b[c, stayed] = self.b[c, row[stayed]]
             self.b = self.b[:, : index.shape[1]]
             return
-        pairs, times = np.unique(np.stack([np.repeat(np.arange(len(index)), index.shape[1]), index.ravel()]), axis=1, return_counts=True)
-        self._summarise(thetas[*pairs], times, density, seed)
+        self.mean, self.square = self._moments.found
 
     def put(self, b: np.ndarray) -> None:
         """Draws of shape (chains, draws, size), natural order."""
@@ -63,28 +59,21 @@ class Store:
     def fill(self, thetas: np.ndarray, density: Density, seed: int) -> None:
         """Draw b afresh at every theta of shape (chains, draws, size)."""
         flat = thetas.reshape(-1, thetas.shape[-1])
-        if self.latents != "draws":
-            self._summarise(flat, np.ones(len(flat)), density, seed)
+        if self.latents == "draws":
+            self.b = np.empty((*thetas.shape[:2], self.system.size))
+            for batch in density.batches(len(flat)):
+                drawn = density.solve(flat[batch])[1].draw(np.random.default_rng([seed, 2, batch.start]))
+                self.b.reshape(len(flat), -1)[batch] = drawn
             return
-        drawn = [density.solve(flat[batch])[1].draw(np.random.default_rng([seed, 2, batch.start])) for batch in density.batches(len(flat))]
-        self.b = np.concatenate(drawn).reshape(*thetas.shape[:2], -1)
+        keep = self.keep(density, flat[0])
 
-    def _summarise(self, thetas: np.ndarray, times: np.ndarray, density: Density, seed: int) -> None:
-        share = times / times.sum()
-        mean, square = np.zeros(self.system.size), np.zeros(self.system.size)
-        centre: np.ndarray | None = None
+        def work(batch: slice) -> Any:
+            logs, solved = density.solve(flat[batch])
+            return keep.made(batch.start, solved, np.zeros_like(logs), np.random.default_rng([seed, 2, batch.start]))
 
-        def work(batch: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            solved = density.solve(thetas[batch])[1]
-            return share[batch], solved.mean(), solved.draw(np.random.default_rng([seed, 2, batch.start]))
-
-        for weight, m, b in density.map(work, density.batches(len(thetas))):
-            centre = m[0] if centre is None else centre
-            mean += weight @ m
-            square += weight @ (b - centre) ** 2
-        assert centre is not None
-        self.mean = mean
-        self.square = square - (mean - centre) ** 2
+        for made in density.map(work, density.batches(len(flat))):
+            keep.take(made)
+        self.mean, self.square = self._moments.found
 
     def draws(self, thetas: np.ndarray, space: Space, stats: dict[str, np.ndarray], facts: dict[str, Any]) -> Draws:
         """Named draws."""
@@ -99,3 +88,51 @@ class Store:
         assert self.square is not None
         sd = np.sqrt(np.maximum(self.square, 0.0))
         return Draws(params, {}, {name: (self.mean[where], sd[where]) for name, where in columns.items()}, stats=stats, facts=facts)
+
+
+@dataclass
+class _Draws:
+    """An exact draw of b with each proposal."""
+
+    b: np.ndarray
+
+    def made(self, first: int, solved: BatchConditional | ConditionalList, log_weight: np.ndarray, rng: np.random.Generator) -> None:
+        """See `chain.Keep`."""
+        self.b[:, first : first + len(log_weight)] = solved.draw(rng).reshape(*log_weight.shape, -1).swapaxes(0, 1)
+
+    def take(self, made: None) -> None:
+        """It is in its place."""
+
+
+class _Moments:
+    """Weighted mean and variance of b about `centre`, by the importance weights of all proposals, which no chain has to choose among."""
+
+    def __init__(self, centre: np.ndarray) -> None:
+        self._centre, self._height, self._weight = centre, -np.inf, 0.0
+        self._sums = np.zeros((2, len(centre)))
+
+    def made(
+        self, first: int, solved: BatchConditional | ConditionalList, log_weight: np.ndarray, rng: np.random.Generator
+    ) -> tuple[float, float, np.ndarray]:
+        """See `chain.Keep`: the largest log weight, and sums of weights over that."""
+        log_weight = log_weight.ravel()
+        height = float(log_weight.max())
+        weights = np.exp(log_weight - height) if np.isfinite(height) else np.zeros(len(log_weight))
+        return height, float(weights.sum()), solved.moments(weights, rng, self._centre)
+
+    def take(self, made: tuple[float, float, np.ndarray]) -> None:
+        """Add up, whatever the size of the weights."""
+        height, weight, sums = made
+        if weight == 0:
+            return
+        most = max(height, self._height)
+        before, now = np.exp(self._height - most), np.exp(height - most)
+        self._weight, self._height = before * self._weight + now * weight, most
+        self._sums *= before
+        self._sums += now * sums
+
+    @property
+    def found(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance."""
+        away, square = self._sums / self._weight
+        return self._centre + away, square - away**2
