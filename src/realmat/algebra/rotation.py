@@ -112,9 +112,11 @@ def find(
         others = used[(used < where.start) | (used >= where.stop)]
         if len(others) >= block.size:  # all of them are coupled once it is turned
             continue
+        cost = _TRIANGLE * len(rows.y) * (block.size + len(others)) ** 2 + _DECOMPOSITION * float(block.size) ** 3
+        if _EVALUATIONS * pattern.time < cost:  # it would not pay if turned rows took no time
+            continue
         beside, size = [f.matrix for f in row_blocks if f is not rows], rows.matrix.shape[1]
         turned = Pattern.of([_structure(where, others, size), *beside], size)
-        cost = _TRIANGLE * len(rows.y) * (block.size + len(others)) ** 2 + _DECOMPOSITION * float(block.size) ** 3
         if _EVALUATIONS * (pattern.time - turned.time) > cost:
             rotation, made = _turned(rows, where, others)
             return rotation, [made if f is rows else f for f in row_blocks]

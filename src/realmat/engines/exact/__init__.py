@@ -33,6 +33,7 @@ _STORED_BYTES = 1_000_000_000
 _ATTEMPTS = 8
 _EVEN, _EVEN_BENT, _RETRIES = 0.2, 0.5, 3  # efficiency below which draws are worth little, and how often more is tried for
 _EVEN_LONG = 0.8  # below which cheap chains are made longer
+_LONGER = 3  # times that longer chains are tried
 _TIMES = 4  # as long are chains whose weights are trusted but not their draws
 _TOLD = 4000  # draws from which R-hat and the effective sample size of chains are judged
 _AGREED, _ENOUGH = 1.01, 400
@@ -133,13 +134,24 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
             explored = explored.refined(seen, logs, np.random.default_rng([seed, 6, attempt]))
     if not run.interrupted:
         if not why and (doubt or (cheap and run.efficiency < _EVEN_LONG)):
-            with Progress(asked.progress, "drawing longer chains", _TIMES * draws * chains) as bar:
-                run = _run(explored, asked, store, seed + _ATTEMPTS, _TIMES, bar)
-            facts["evaluations"] = explored.density.evaluations
-            doubt = "" if run.interrupted else _apart(run.thetas)
+            explored, run, doubt = _longer(explored, asked, store, run)
+            facts |= {"evaluations": explored.density.evaluations, "k_hat": run.k_hat, "efficiency": run.efficiency}
         if doubt:
             return _otherwise(system, asked, f"importance sampling was not trusted ({doubt})", explored, facts)
     return run.kept(explored, asked, store, facts)
+
+
+def _longer(explored: Explored, asked: Asked, store: Store, run: _Run) -> tuple[Explored, _Run, str]:
+    """Longer chains, thinned, from a proposal that learns from those that were not good enough; what is still wrong with them."""
+    for attempt in range(_LONGER):
+        with Progress(asked.progress, "drawing longer chains", _TIMES * asked.draws * asked.chains) as bar:
+            run = _run(explored, asked, store, asked.seed + _ATTEMPTS + attempt, _TIMES, bar)
+        doubt = "" if run.interrupted else distrust(run.k_hat, run.efficiency, run.index) or _apart(run.thetas)
+        if not doubt:
+            break
+        seen, logs = run.proposals.evaluated(explored.proposal)
+        explored = explored.refined(seen, logs, np.random.default_rng([asked.seed, 10, attempt]))
+    return explored, run, doubt
 
 
 @dataclass

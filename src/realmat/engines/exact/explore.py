@@ -152,6 +152,15 @@ def _skewness(x: np.ndarray, weights: np.ndarray) -> float:
     return float(weights @ centred**3) / variance**1.5 if variance > 0 else 0.0
 
 
+@dataclass
+class _Round:
+    """A proposal, how many draws came from it, and its log density at every draw of all rounds, what is drawn exactly left out."""
+
+    proposal: partly.Proposal
+    count: int
+    logs: np.ndarray
+
+
 class History:
     """Every draw of every round, weighted by the mixture of all rounds' proposals.
 
@@ -166,7 +175,7 @@ class History:
         self.logs = np.empty(0)
         self.weights = np.empty(0)
         self.log_evidence = -np.inf
-        self._rounds: list[tuple[partly.Proposal, int]] = []
+        self._rounds: list[_Round] = []
 
     @cached_property
     def around(self) -> mix.Mixture:
@@ -199,30 +208,28 @@ class History:
     def over(self, proposal: partly.Proposal) -> tuple[np.ndarray, np.ndarray]:
         """Log target over proposal at every draw so far, and the draws' normalised weights."""
         seen = np.isfinite(self.logs)
-        return (self.logs - self._log_density(proposal))[seen], self.weights[seen]
+        return (self.logs - proposal.of_rest(self.thetas) - self._given)[seen], self.weights[seen]
 
     def extend(self, proposal: partly.Proposal, rng: np.random.Generator, n: int) -> float:
         """One more round of `n` draws; returns their own efficiency (effective over nominal size)."""
         fresh = proposal.draw(rng, n)
         logs = self.density.many(fresh)
         self.absorb(proposal, fresh, logs)
-        own = normalised(logs - self._log_density(proposal)[-n:])
+        own = normalised(logs - (self._rounds[-1].logs + self._given)[-n:])
         return float(1 / np.sum(own**2) / n)
 
     def absorb(self, proposal: partly.Proposal, fresh: np.ndarray, logs: np.ndarray) -> None:
         """Add draws of a proposal with their log densities, and weight everything anew."""
         self.thetas, self.logs = np.concatenate([self.thetas, fresh]), np.concatenate([self.logs, logs])
         self._given = np.concatenate([self._given, self.given.logpdf(fresh)])
-        self._rounds.append((proposal, len(fresh)))
+        for earlier in self._rounds:
+            earlier.logs = np.concatenate([earlier.logs, earlier.proposal.of_rest(fresh)])
+        self._rounds.append(_Round(proposal, len(fresh), proposal.of_rest(self.thetas)))
         total = len(self.thetas)
-        mixed = np.logaddexp.reduce([np.log(m / total) + self._log_density(q) for q, m in self._rounds], axis=0)
-        ratio = self.logs - mixed
+        mixed = np.logaddexp.reduce([np.log(one.count / total) + one.logs for one in self._rounds], axis=0)
+        ratio = self.logs - mixed - self._given
         self.weights = normalised(ratio)
         self.log_evidence = float(np.logaddexp.reduce(ratio[np.isfinite(ratio)], initial=-np.inf) - np.log(total))
-
-    def _log_density(self, proposal: partly.Proposal) -> np.ndarray:
-        """Of a proposal, at every draw so far."""
-        return proposal.of_rest(self.thetas) + self._given
 
     def described(self, rng: np.random.Generator, most: int = 3, share: float = 0.1) -> partly.Proposal:
         """The proposal that describes all draws so far best, with a wide share."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from realmat.engines.exact import mixture_kernels as kernels
+
 _TAILS = (5.0, 12.0, 30.0, 100.0)
 _HEAVY = 4.0
 _SEEN = 0.999  # share of the weight that a mixture is fitted to: most draws of early rounds are the rest
@@ -17,6 +19,7 @@ _NARROWEST = 1e-14  # variance of the narrowest direction, in those of coordinat
 _PLENTY = 150  # points by dimension, and for ten more, from which a mixture is found; all draws polish it
 _POLISHED = 3  # steps of that
 _PATIENCE = 2  # further components that do not pay for themselves, after which no more are tried
+_EMPTY = 0.02  # mass of a component that is dropped: it would collapse on a point
 _SETTLED = 1e-3  # gain in mean log density below which EM has settled
 
 
@@ -35,21 +38,16 @@ class Mixture:
         which = rng.choice(k, size=n, p=self.weights)
         nu = self.nu[which]
         z = rng.standard_normal((n, d)) / np.sqrt(rng.chisquare(nu) / nu)[:, None]
-        return self.locations[which] + np.einsum("nij,nj->ni", self.factors[which], z)
+        return np.asarray(kernels.placed(which, z, self.locations, self.factors))
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
         """Log density at x of shape (n, d)."""
-        return np.logaddexp.reduce(self.parts(x)[0], axis=0)
+        return np.asarray(kernels.log_density(np.ascontiguousarray(x.T), *self.arrays))
 
-    def parts(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log of each component's weighted density, and squared distances, both of shape (k, n)."""
-        d, nu = self.locations.shape[1], self.nu
-        constants = [math.lgamma((v + d) / 2) - math.lgamma(v / 2) - 0.5 * d * math.log(v * math.pi) for v in nu]
-        log_det = np.sum(np.log(np.diagonal(self.factors, axis1=1, axis2=2)), axis=1)
-        whitened = (x - self.locations[:, None]) @ np.linalg.inv(self.factors).swapaxes(1, 2)
-        squares = np.einsum("knd,knd->kn", whitened, whitened)
-        height = np.log(self.weights) + constants - log_det
-        return height[:, None] - 0.5 * (nu + d)[:, None] * np.log1p(squares / nu[:, None]), squares
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Locations, factors, weights and degrees of freedom, as compiled loops take them."""
+        return self.locations, self.factors, self.weights, self.nu
 
 
 def single(location: np.ndarray, covariance: np.ndarray, nu: float = 5.0) -> Mixture:
@@ -142,7 +140,7 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
             break
         tails = tails[int(np.argmax(scored)) :][:2]  # several components need no heavier tails than one
     if known is not None and len(known.weights) > 1:
-        locations = np.linalg.solve(root, (known.locations - centre).T).T
+        locations = np.ascontiguousarray(np.linalg.solve(root, (known.locations - centre).T).T)
         candidate = _climb(x, weights, Mixture(known.weights, locations, np.linalg.solve(root, known.factors), known.nu))
         if best is None or float(weights @ candidate.logpdf(x)) > float(weights @ best.logpdf(x)):
             best = candidate
@@ -191,29 +189,18 @@ def _climb(x: np.ndarray, weights: np.ndarray, current: Mixture, steps: int = 20
     """EM from a mixture; none of its components becomes much narrower than it was, as one that collapses on a point would."""
     own = (current.nu / (current.nu - 2))[:, None, None] * (current.factors @ current.factors.swapaxes(1, 2))
     floors = _NARROWER**2 * own + _RIDGE * own * np.eye(x.shape[1])
-    before = -math.inf
+    points, before = np.ascontiguousarray(x.T), -math.inf
     for _ in range(steps):
-        log, squares = current.parts(x)
-        density = np.logaddexp.reduce(log, axis=0)
-        score = float(weights @ density)
+        score, masses, tails, first, second = kernels.moments(points, weights, *current.arrays)
         if score < before + _SETTLED:
             break
         before = score
-        current, floors = _step(current, x, np.exp(log - density) * weights, squares, floors)
+        kept = masses >= _EMPTY
+        if not kept.any():
+            break
+        masses, tails, floors = masses[kept], tails[kept], floors[kept]
+        moved = first[kept] / tails[:, None]
+        spread = (second[kept] - tails[:, None, None] * moved[:, :, None] * moved[:, None]) / masses[:, None, None]
+        factors = np.linalg.cholesky(spread + floors)
+        current = Mixture(masses / masses.sum(), current.locations[kept] + moved, factors, current.nu[kept])
     return current
-
-
-def _step(
-    mixture: Mixture, x: np.ndarray, responsibility: np.ndarray, squares: np.ndarray, floors: np.ndarray
-) -> tuple[Mixture, np.ndarray]:
-    """One step of EM from weighted responsibilities and squared distances, both of shape (k, n), with the floors of what is left."""
-    masses = responsibility.sum(axis=1)
-    kept = masses >= 0.02  # an empty component would collapse on a point
-    if not kept.any():
-        return mixture, floors
-    r, masses, nu = responsibility[kept], masses[kept], mixture.nu[kept]
-    tail = r * (nu + x.shape[1])[:, None] / (nu[:, None] + squares[kept])
-    locations = tail @ x / tail.sum(axis=1)[:, None]
-    centred = x - locations[:, None]
-    spread = (centred * tail[..., None]).swapaxes(1, 2) @ centred / masses[:, None, None]
-    return Mixture(masses / masses.sum(), locations, np.linalg.cholesky(spread + floors[kept]), nu), floors[kept]
