@@ -80,9 +80,7 @@ def log_density(points: np.ndarray, locations: np.ndarray, factors: np.ndarray, 
     return out
 
 
-@njit(
-    f"Tuple((float64, {VECTOR}, {VECTOR}, {MATRIX}, {_STACK}))({MATRIX}, {VECTOR}, {MATRIX}, {_STACK}, {VECTOR}, {VECTOR})", **FAST
-)
+@njit(f"Tuple((float64, {VECTOR}, {VECTOR}, {MATRIX}, {_STACK}))({MATRIX}, {VECTOR}, {MATRIX}, {_STACK}, {VECTOR}, {VECTOR})", **FAST)
 def moments(
     points: np.ndarray, share: np.ndarray, locations: np.ndarray, factors: np.ndarray, weights: np.ndarray, nu: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
