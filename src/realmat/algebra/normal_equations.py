@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-from scipy import sparse
 
 from realmat.algebra import kernels
 from realmat.algebra.ordering import Pattern
@@ -49,13 +48,15 @@ class NormalEquations:
         f = self.row_block
         self.grams, self.sides = [], []
         for k in range(len(f.key_u2)):
-            rows = np.flatnonzero(f.key == k)
-            sub = f.matrix[rows][:, : self.pattern.size]
-            weighted = sub.multiply(f.count[rows][:, None]).tocsr()
-            where, values = self.pattern.positions(sparse.triu((sub.T @ weighted).tocsr()).tocoo())
+            where, values = self.pattern.gram(f.matrix, np.flatnonzero(f.key == k), f.count)
             self.grams.append(laid_out(where, values, self.pattern.flat))
-            self.sides.append(weighted.T @ f.y[rows])
+            self.sides.append(self._side(k))
         self._totals()
+
+    def _side(self, key: int) -> np.ndarray:
+        f = self.row_block
+        weighted = np.where(f.key == key, f.count * f.y, 0.0)
+        return np.asarray(f.matrix.T @ weighted)[: self.pattern.size]
 
     def _totals(self) -> None:
         f = self.row_block
@@ -66,11 +67,8 @@ class NormalEquations:
     def recentred(self) -> None:
         """The rows' values have moved: refresh what was computed from them."""
         if self.few:
-            f = self.row_block
             self._totals()
-            for k in range(len(self.sides)):
-                rows = np.flatnonzero(f.key == k)
-                self.sides[k] = (f.matrix[rows].T @ (f.count[rows] * f.y[rows]))[: self.pattern.size]
+            self.sides = [self._side(k) for k in range(len(self.sides))]
 
     def add(self, p: Values, x: np.ndarray, side: np.ndarray) -> float:
         """Add A' W A to the flat array `x` and A' W (y - offset) to `side`, both in elimination order.

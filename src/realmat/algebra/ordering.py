@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from realmat.algebra import kernels
+from realmat.algebra import gram_kernels, kernels
 from realmat.errors import FitError
 
 _MOST_PAIRS = 400_000_000
@@ -75,6 +75,14 @@ class Pattern:
         return kernels.pair_places(
             matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), self.ptr, self.rows, self.lead, self.size
         )
+
+    def gram(self, matrix: sparse.csr_matrix, which: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Flat positions and values of ``sum_r weight[r] a_r a_r'`` over some rows of a matrix with columns in elimination order."""
+        arrays = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data.astype(float)
+        out, factor = np.zeros(self.flat), np.ascontiguousarray(weight, dtype=float)
+        gram_kernels.gram(*arrays, which, factor, self.ptr, self.rows, self.lead, self.size, out)
+        where = np.flatnonzero(out)
+        return where, out[where]
 
     def positions(self, upper: sparse.coo_matrix) -> tuple[np.ndarray, np.ndarray]:
         """Flat positions and values of an upper-triangular matrix in elimination order."""

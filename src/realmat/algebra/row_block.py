@@ -68,12 +68,8 @@ class RowBlock:
 
     def placed(self, place: np.ndarray) -> RowBlock:
         """The same rows with their columns in another order: `place` says where each column goes."""
-        m = self.matrix
-        row = np.repeat(np.arange(m.shape[0]), np.diff(m.indptr))
-        columns = place[m.indices]
-        order = np.lexsort((columns, row))
-        columns = columns[order].astype(np.int32)
-        matrix = sparse.csr_matrix((m.data[order], columns, m.indptr), shape=m.shape)
+        columns, order = by_column(place[self.matrix.indices].astype(np.int32), self.matrix.indptr, self.matrix.shape)
+        matrix = sparse.csr_matrix((self.matrix.data[order], columns, self.matrix.indptr), shape=self.matrix.shape)
         return replace(self, matrix=matrix, scale_of=self.scale_of[order])
 
     @property
@@ -156,6 +152,13 @@ class RowBlock:
         return sparse.csr_matrix((scaled, self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape)
 
 
+def by_column(columns: np.ndarray, indptr: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of the entries of a csr matrix, ascending in each row, and where each entry stood; equal ones stay in their order."""
+    stood = sparse.csr_matrix((np.arange(len(columns)), columns, indptr), shape=shape)
+    sorted_rows = stood.tocsc().tocsr()  # two passes over the entries
+    return sorted_rows.indices, sorted_rows.data
+
+
 def of_rows(rows: Rows, places: Mapping[str, np.ndarray], size: int) -> RowBlock:
     """From declared rows; `places` gives the position of each coefficient of each block."""
     noise = rows.noise
@@ -207,13 +210,20 @@ def _build(
     size: int,
 ) -> RowBlock:
     matrix, scale_of, scales = _stack(len(y), pieces, places, size)
-    keys, key = np.unique(np.column_stack([noise.u**2, noise.group.astype(float)]), axis=0, return_inverse=True)
+    key, key_u2, key_group = _keys(noise.u**2, noise.group)
     known = sum((f.values for f in offsets if isinstance(f, Known)), 0.0)
     rest = tuple(f for f in offsets if not isinstance(f, Known))
     values = np.asarray(y, dtype=float) - known
-    return RowBlock(
-        name, values, count, within, matrix, scale_of, scales, rest, known, noise, key.ravel(), keys[:, 0], keys[:, 1].astype(int), noise
-    )
+    return RowBlock(name, values, count, within, matrix, scale_of, scales, rest, known, noise, key, key_u2, key_group, noise)
+
+
+def _keys(u2: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The key of each row, and u^2 and group of each key: distinct pairs, ascending."""
+    levels, first = np.unique(u2, return_inverse=True)
+    groups, second = np.unique(group, return_inverse=True)
+    pairs, key = np.unique(first * len(groups) + second, return_inverse=True)
+    of_u2, of_group = np.divmod(pairs, max(len(groups), 1))
+    return key, levels[of_u2], groups[of_group].astype(int)
 
 
 def _stack(
@@ -235,8 +245,8 @@ def _stack(
         scale_parts.append(np.full(int(keep.sum()), which))
     if not row_parts:
         return sparse.csr_matrix((n, size)), np.zeros(0, dtype=int), scales
-    row, column = np.concatenate(row_parts), np.concatenate(column_parts)
-    order = np.lexsort((column, row))
+    row, column = np.concatenate(row_parts).astype(np.int64), np.concatenate(column_parts)
+    order = np.argsort(row * size + column, kind="stable")  # pieces are in order: they are merged
     indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n))]).astype(np.int32)
     data = np.concatenate(data_parts)[order].astype(float)
     matrix = sparse.csr_matrix((data, column[order].astype(np.int32), indptr), shape=(n, size))

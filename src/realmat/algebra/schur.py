@@ -14,7 +14,7 @@ points are enough for any interval whose ends differ by a factor of two (Trefeth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -22,10 +22,10 @@ import numpy as np
 from scipy import sparse
 
 from realmat.algebra.normal_equations import Slot
-from realmat.algebra.row_block import RowBlock
+from realmat.algebra.ordering import Pattern
+from realmat.algebra.row_block import RowBlock, by_column
 from realmat.terms.term import Coefficients, Function, Values, evaluate
 
-Positions = Callable[[sparse.coo_matrix], tuple[np.ndarray, np.ndarray]]
 _MOST_NUMBERS = 40_000_000
 _SCATTERED = 4.0  # a scattered multiply-add costs as much as so many in a row
 _FEWEST = 8
@@ -113,41 +113,56 @@ class EliminatedEffect:
         return w, w * self.class_counts + q, w * self.nodes + q
 
 
-def structure(response: RowBlock, rest: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix, np.ndarray]:
-    """Rows of the effect (rows x groups), coupling to the others (groups x rest) and counts, from the ordered response matrix."""
-    rows = response.matrix[:, rest:].tocsr()
-    weighted = rows.multiply(response.count[:, None]).tocsr()
-    coupling = (weighted.T @ response.matrix[:, :rest]).tocsr()
-    counts = np.asarray(rows.multiply(weighted).sum(axis=0)).ravel()
-    return rows, coupling, counts
+@dataclass(frozen=True)
+class Structure:
+    """An effect beside the other coefficients: its rows (rows x groups), coupling to the others (groups x others), and counts by group."""
+
+    block: Coefficients
+    rows: sparse.csr_matrix
+    coupling: sparse.csr_matrix
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, response: RowBlock, block: Coefficients, where: slice) -> Structure:
+        """Of a block of coefficients, at `where` among the columns, in natural order."""
+        rows = response.matrix[:, where].tocsr()
+        weighted = rows.multiply(response.count[:, None]).tocsr()
+        coupling = (weighted.T @ without(response.matrix, where)).tocsr()
+        return cls(block, rows, coupling, np.asarray(rows.multiply(weighted).sum(axis=0)).ravel())
+
+    def too_large(self, flat: int) -> bool:
+        """Whether sums by class would cost more, each evaluation, than eliminating the groups one by one."""
+        classes = len(interpolation(np.unique(self.counts))[0])
+        height = np.diff(self.coupling.indptr).astype(float)
+        one_by_one = _SCATTERED * float(np.sum((height + 1) * (height + 2) / 2))
+        return classes * flat > min(one_by_one, _MOST_NUMBERS)
+
+    def effect(self, response: RowBlock, pattern: Pattern) -> EliminatedEffect:
+        """The eliminated effect of an ordered system: of its response, and the pattern of the other coefficients."""
+        columns, order = by_column(pattern.place[self.coupling.indices].astype(np.int32), self.coupling.indptr, self.coupling.shape)
+        coupling = sparse.csr_matrix((self.coupling.data[order], columns, self.coupling.indptr), shape=self.coupling.shape)
+        class_counts, class_of, class_sizes = np.unique(self.counts, return_inverse=True, return_counts=True)
+        nodes, weights = interpolation(class_counts)
+        parts = [pattern.gram(coupling, np.flatnonzero(share), share) for share in weights[:, class_of]]
+        indptr = np.concatenate([[0], np.cumsum([len(where) for where, _ in parts])])
+        where, values = (np.concatenate(each) for each in zip(*parts, strict=True))
+        pair_sums = sparse.csc_matrix((values, where, indptr), shape=(pattern.flat, len(nodes)))
+        classes, empty = (class_of, class_counts, class_sizes), np.zeros(0)
+        effect = EliminatedEffect(
+            response, self.block.sd, coupling, self.counts, *classes, nodes, weights, self.rows, pair_sums, empty, empty, empty
+        )
+        effect.refresh()
+        return effect
 
 
-def too_large(coupling: sparse.csr_matrix, counts: np.ndarray, flat: int) -> bool:
-    """Whether sums by class would cost more, each evaluation, than eliminating the groups one by one."""
-    classes = len(interpolation(np.unique(counts))[0])
-    height = np.diff(coupling.indptr).astype(float)
-    one_by_one = _SCATTERED * float(np.sum((height + 1) * (height + 2) / 2))
-    return classes * flat > min(one_by_one, _MOST_NUMBERS)
-
-
-def build(response: RowBlock, block: Coefficients, rest: int, positions: Positions, flat: int) -> EliminatedEffect:
-    """The eliminated effect of an ordered system; `positions` gives flat positions of an upper-triangular matrix."""
-    rows, coupling, counts = structure(response, rest)
-    class_counts, class_of, class_sizes = np.unique(counts, return_inverse=True, return_counts=True)
-    nodes, weights = interpolation(class_counts)
-    parts = []
-    for share in weights[:, class_of]:
-        used = np.flatnonzero(share)
-        mine = coupling[used]
-        parts.append(positions(sparse.triu((mine.T @ mine.multiply(share[used, None]).tocsr()).tocsr()).tocoo()))
-    indptr = np.concatenate([[0], np.cumsum([len(where) for where, _ in parts])])
-    where, values = (np.concatenate(each) for each in zip(*parts, strict=True))
-    pair_sums = sparse.csc_matrix((values, where, indptr), shape=(flat, len(nodes)))
-    empty = np.zeros(0)
-    classes = class_of, class_counts, class_sizes
-    effect = EliminatedEffect(response, block.sd, coupling, counts, *classes, nodes, weights, rows, pair_sums, empty, empty, empty)
-    effect.refresh()
-    return effect
+def without(matrix: sparse.csr_matrix, where: slice) -> sparse.csr_matrix:
+    """A matrix less some columns that stand together."""
+    behind = matrix.indices >= where.stop
+    kept = behind | (matrix.indices < where.start)
+    indices = matrix.indices - np.where(behind, matrix.indices.dtype.type(where.stop - where.start), 0)
+    indptr = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr].astype(matrix.indptr.dtype)
+    shape = matrix.shape[0], matrix.shape[1] - (where.stop - where.start)
+    return sparse.csr_matrix((matrix.data[kept], indices[kept], indptr), shape=shape)
 
 
 def interpolation(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -86,8 +85,8 @@ class System:
             framed = self._turn(framed)
         self.row_blocks = [row_block.placed(self.place) for row_block in framed]
         self.eliminated = None
-        if self._eliminated_block is not None:
-            self.eliminated = schur.build(self.row_blocks[0], self._eliminated_block, self.rest, self.pattern.positions, self.pattern.flat)
+        if self._structure is not None:
+            self.eliminated = self._structure.effect(self.row_blocks[0], self.pattern)
         self.shift = np.zeros(self.size)
         self._fix_moments()
         self.parts = [NormalEquations(row_block, self.pattern) for row_block in self.row_blocks]
@@ -107,25 +106,21 @@ class System:
     def _order(self, row_blocks: list[RowBlock], blocks: list[Coefficients]) -> None:
         """Elimination order; one of `blocks` that is eliminated in closed form stands last and goes first; the pattern is of the rest."""
         block = schur.find(row_blocks, blocks, self.columns, self.example) if self._may_eliminate else None
-        while True:
-            mine = np.zeros(self.size, dtype=bool)
-            if block is not None:
-                mine[self.columns[block.name]] = True
-            others = np.flatnonzero(~mine)
-            matrices = [f.matrix[:, others] for f in row_blocks]
-            if block is not None:
-                order = np.concatenate([others, np.flatnonzero(mine)])
-                response = replace(row_blocks[0], matrix=row_blocks[0].matrix[:, order])
-                _, coupling, counts = schur.structure(response, len(others))
-                matrices.append(coupling)
-            pattern = Pattern.of(matrices, len(others))
-            if block is None or not schur.too_large(coupling, counts, pattern.flat):
-                break
-            block = None
-        self._eliminated_block, self.pattern, self.rest = block, pattern, len(others)
+        self._structure: schur.Structure | None = None
+        mine, matrices = np.zeros(self.size, dtype=bool), [f.matrix for f in row_blocks]
+        if block is not None:
+            where = self.columns[block.name]
+            found = schur.Structure.of(row_blocks[0], block, where)
+            self.pattern = Pattern.of([*(schur.without(m, where) for m in matrices), found.coupling], self.size - block.size)
+            if not found.too_large(self.pattern.flat):
+                self._structure, mine[where] = found, True
+        if self._structure is None:
+            self.pattern = Pattern.of(matrices, self.size)
+        others = np.flatnonzero(~mine)
+        self.rest = len(others)
         self.place = np.empty(self.size, dtype=np.int64)
-        self.place[others] = pattern.place
-        self.place[mine] = len(others) + np.arange(int(mine.sum()))
+        self.place[others] = self.pattern.place
+        self.place[mine] = self.rest + np.arange(self.size - self.rest)
 
     def _turn(self, row_blocks: list[RowBlock]) -> list[RowBlock]:
         """The rows once a dense block is turned, where that pays."""
