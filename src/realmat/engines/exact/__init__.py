@@ -31,9 +31,9 @@ STAY_LIMIT = 0.05
 _FEW = 200  # draws of a chain of which a short stay is already a large part
 _STORED_BYTES = 1_000_000_000
 _ATTEMPTS = 8
-_EVEN, _EVEN_BENT, _RETRIES = 0.2, 0.5, 3  # efficiency below which draws are worth little, and how often more is tried for
+_EVEN, _RETRIES = 0.2, 3  # efficiency below which draws are worth little, and how often more is tried for
 _EVEN_LONG = 0.8  # below which cheap chains are made longer
-_LONGER = 3  # times that longer chains are tried
+_LONGER = 6  # times that longer chains are tried
 _TIMES = 4  # as long are chains whose weights are trusted but not their draws
 _TOLD = 4000  # draws from which R-hat and the effective sample size of chains are judged
 _AGREED, _ENOUGH = 1.01, 400
@@ -126,7 +126,7 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
             facts |= {"evaluations": facts["evaluations"] + run.proposals.log_weight.size, "k_hat": run.k_hat, "efficiency": run.efficiency}
             why = distrust(run.k_hat, run.efficiency, run.index)
             doubt = why or _apart(run.thetas)
-            poor = why or (attempt < _RETRIES and (run.efficiency < (_EVEN_BENT if cheap else _EVEN) or doubt))
+            poor = why or (attempt < _RETRIES and (run.efficiency < _EVEN or (doubt and not cheap)))
             if not poor or run.interrupted or attempt == _ATTEMPTS - 1:
                 break
             # what failed as draws is still a large weighted sample: learn from it

@@ -71,5 +71,6 @@ class Density:
         return np.where(np.isfinite(total), total, -np.inf), solved
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
-        """`map`, over all cores where the work is large enough for that to pay."""
-        return map(function, items) if self._pool is None else self._pool.map(function, items)
+        """`map`, over all cores where the work is large enough for that to pay, and more than one piece."""
+        pieces = list(items)
+        return map(function, pieces) if self._pool is None or len(pieces) == 1 else self._pool.map(function, pieces)
