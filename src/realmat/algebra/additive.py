@@ -44,6 +44,10 @@ def _codes(part: Problem, level: str) -> np.ndarray | None:
 
 def _apart(fine: np.ndarray, coarse: np.ndarray) -> bool:
     """Whether effects of two levels, nested or crossed, are told apart by many values of the finer, or many pairs."""
-    pairs = len(np.unique(fine.astype(np.int64) * (int(coarse.max()) + 1) + coarse))
-    values, others = len(np.unique(fine)), len(np.unique(coarse))
+    pairs, values, others = (_distinct(x) for x in (fine.astype(np.int64) * (int(coarse.max()) + 1) + coarse, fine, coarse))
     return pairs - others - (values if pairs > values else 0) >= _FREEDOM
+
+
+def _distinct(codes: np.ndarray) -> int:
+    """How many different ones there are."""
+    return int(np.count_nonzero(np.diff(np.sort(codes)))) + (len(codes) > 0)

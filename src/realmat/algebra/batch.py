@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _LOG_2PI = float(np.log(2 * np.pi))
 _NUMBERS = 2_000_000  # held at once by a batch
 _MOST = 256  # psi of a batch
+_FEWEST, _NUMBERS_OF_FEW = 32, 8_000_000  # which share what is done once a batch, though their numbers leave the cache
 _LARGE = 2_000_000  # numbers of one psi from which it fills a processor by itself
 _LOST = 1e14  # log density at the reference of which doubles keep no digit behind the point: what is left of such numbers is rounding
 
@@ -69,7 +70,9 @@ class BatchSystem:
         self._stack(own, shared)
         largest = max(self.pattern.flat, system.size, 1)
         longest = max((len(part.row_block.y) for part in rows if not part.part.few), default=0)
-        self.most = 1 if self._singly else int(np.clip(_NUMBERS // max(largest, longest), LANES, _MOST)) // LANES * LANES
+        numbers = max(largest, longest)
+        most = max(_NUMBERS // numbers, min(_FEWEST, _NUMBERS_OF_FEW // numbers))
+        self.most = 1 if self._singly else int(np.clip(most, LANES, _MOST)) // LANES * LANES
 
     @property
     def small(self) -> bool:
@@ -216,16 +219,13 @@ class BatchConditional:
         self.centred(b)
         return self._system.back(np.asarray(batch_kernels.natural(b, self._system.place, self._system.shift)))
 
-    def scattered(self, noise: np.ndarray) -> np.ndarray:
-        """Standard normals of the columns that are not eliminated by class, packed, as scatter about their mean: in place."""
-        with np.errstate(all="ignore"):
-            noise /= np.sqrt(self._pivots)
-        return self._solved(noise)
+    def apart(self, noise: np.ndarray) -> np.ndarray:
+        """Of the columns that are not eliminated by class, their mean from b0, and standard normals as scatter about it, both packed.
 
-    def middle(self) -> np.ndarray:
-        """The mean of these columns from b0, packed."""
+        Shape (2, blocks, columns, 8), from normals of shape (n, columns).
+        """
         with np.errstate(all="ignore"):
-            return self._solved(self._half / self._pivots)
+            return self._solved(np.stack([self._half / self._pivots, pack(noise) / np.sqrt(self._pivots)]))
 
     def _solved(self, bs: np.ndarray) -> np.ndarray:
         pattern = self._many.pattern
@@ -239,7 +239,7 @@ class BatchConditional:
             bs = pack(b[:, many.order])
             bs /= np.sqrt(self._pivots)
             bs += self._half / self._pivots
-        rest = unpack(self._solved(bs), len(b))
+        rest = unpack(self._solved(bs[None])[0], len(b))
         b[:, many.order] = rest
         if many.leaves is not None and self._leaves is not None:
             many.leaves.complete(b, np.ascontiguousarray(rest.T), self._leaves)

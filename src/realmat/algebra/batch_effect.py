@@ -40,11 +40,15 @@ class EffectMoments:
     """Moments of all coefficients of a system with an eliminated effect: only the others are drawn."""
 
     def __init__(self, system: System) -> None:
-        assert system.eliminated is not None
-        self._effect, self._size, self._rest = system.eliminated, system.size, system.rest
+        effect = system.eliminated
+        assert effect is not None
+        self._size, self._rest = system.size, system.rest
         mine = system.place >= system.rest
-        self._own, self._others = np.flatnonzero(mine), np.flatnonzero(~mine)
-        self._own = self._own[np.argsort(system.place[self._own])]
+        own, self._others = np.flatnonzero(mine), np.flatnonzero(~mine)
+        first = np.append(effect.coupling.indices, 0)[effect.coupling.indptr[:-1]]
+        groups = np.argsort(first, kind="stable")  # one after the other they read what lies side by side
+        self._own = own[np.argsort(system.place[own])][groups]
+        self._coupling, self._side, self._kind = effect.coupling[groups], effect.side[groups], effect.class_of[groups]
         self._place, self._shift = system.place[self._others], system.shift[system.place[self._others]]
         among = np.cumsum(~mine) - 1  # the others alone
         self._frame = replace(system.frame, intercepts=among[system.frame.intercepts], columns=among[system.frame.columns])
@@ -52,8 +56,8 @@ class EffectMoments:
     def at(self, solved: BatchConditional, weights: np.ndarray, rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
         """As `BatchConditional.moments`."""
         assert solved.effect is not None
-        n, effect, lost = len(weights), self._effect, weights == 0
-        means, noises = solved.middle(), solved.scattered(pack(rng.standard_normal((n, self._rest))))
+        n, lost = len(weights), weights == 0
+        means, noises = solved.apart(rng.standard_normal((n, self._rest)))
         gain, sd = solved.effect
         if lost.any():
             means, noises = (pack(np.where(lost[:, None], 0.0, unpack(x, n))) for x in (means, noises))
@@ -64,11 +68,10 @@ class EffectMoments:
         out[:, self._others] = weights @ mean, weights @ (mean**2 + scatter**2)
         lanes = np.zeros((len(means), 1, means.shape[-1]))
         lanes.reshape(-1)[:n] = weights  # what stands in for missing psi weighs nothing
-        first, second = np.zeros(len(self._own)), (weights @ sd**2)[effect.class_of]
-        gram, about = effect.coupling, centre[self._own]
-        batch_kernels.effect_moments(
-            means, noises, gram.indptr, gram.indices, gram.data, effect.side, effect.class_of, pack(gain), lanes, about, first, second
-        )
+        first, second = np.zeros(len(self._own)), (weights @ sd**2)[self._kind]
+        gram, about = self._coupling, centre[self._own]
+        given = (gram.indptr, gram.indices, gram.data, self._side, self._kind, pack(gain), lanes, about)
+        batch_kernels.effect_moments(means, noises, *given, first, second)
         out[:, self._own] = first, second
         return out
 

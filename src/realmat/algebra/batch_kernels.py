@@ -9,10 +9,11 @@ import numpy as np
 from numba import njit
 
 from realmat.algebra.kernels import FAST, FLAGS, INT32, INT64, MATRIX, VECTOR
-from realmat.algebra.simd import LANES, add_moments, add_product, set_dot, set_product
+from realmat.algebra.simd import LANES, TOGETHER, add_moments, add_outer, add_product, set_dot, set_paired, set_product
 
 Array = np.ndarray
 _BLAS = 48  # columns of the trailing block beyond which LAPACK is faster than loops
+_PIECE = 256  # rows of a sparse matrix
 _BLOCKS = "float64[:, :, ::1]"
 
 
@@ -40,10 +41,12 @@ def pairs(
 @njit(f"({INT64}, {INT32}, {VECTOR}, {_BLOCKS}, {_BLOCKS})", **FAST)
 def products(indptr: Array, indices: Array, data: Array, rows: Array, out: Array) -> None:
     """A sparse matrix (csr) times `rows` of shape (blocks, columns, 8)."""
-    for b in range(len(out)):
-        x, own = out[b], rows[b]
-        for t in range(len(indptr) - 1):
-            set_dot(x, t, own, indices, data, indptr[t], indptr[t + 1])
+    n = len(indptr) - 1
+    for start in range(0, n, _PIECE):  # which stays near while the blocks pass by
+        for b in range(len(out)):
+            x, own = out[b], rows[b]
+            for t in range(start, min(start + _PIECE, n)):
+                set_dot(x, t, own, indices, data, indptr[t], indptr[t + 1])
 
 
 @njit(**FAST)
@@ -88,13 +91,43 @@ def _invert(x: Array, start: int, inverse: Array) -> None:
 
 
 @njit(**FAST)
+def _alike(ptr: Array, full: Array, j: int, lead: int, d: int) -> bool:
+    """Whether some columns from `j` on reach nothing but the trailing block."""
+    if j + TOGETHER > lead:
+        return False
+    alike = True
+    for k in range(j, j + TOGETHER):
+        alike &= full[k] and ptr[k + 1] - ptr[k] == d
+    return alike
+
+
+@njit(**FAST)
+def _together(x: Array, z: Array, j: int, start: int, lead: int, base: int, d: int, inverse: Array, ratio: Array) -> None:
+    """Eliminate columns that reach nothing but the trailing block: what they take from it, all at once."""
+    for k in range(TOGETHER):
+        for w in range(LANES):
+            inverse[k, w] = 1.0 / x[start + k * (d + 1), w]
+    for c in range(d):
+        for k in range(TOGETHER):
+            set_product(ratio, k, x, start + k * (d + 1) + 1 + c, inverse, k, -1.0)
+        add_outer(z, lead + c, ratio, z, j, 1, 1)
+        add_outer(x, base + c * (d + 1), ratio, x, start + 1 + c, d + 1, d - c)
+
+
+@njit(**FAST)
 def _lead(x: Array, z: Array, ptr: Array, rows: Array, target: Array, lead: int, full: Array, d: int, inside: bool) -> None:
     """Eliminate the lead columns; `inside`: full columns take their part from the trailing block here, one by one."""
     base = ptr[lead] + lead
-    inverse, ratio = np.empty((1, LANES)), np.empty((1, LANES))
-    t = 0
+    inverse, ratio = np.empty((TOGETHER, LANES)), np.empty((TOGETHER, LANES))
+    t, skipped = 0, 0
     for j in range(lead):
+        if j < skipped:
+            continue
         start, stop = ptr[j] + j, ptr[j + 1] + j + 1
+        if inside and _alike(ptr, full, j, lead, d):
+            _together(x, z, j, start, lead, base, d, inverse, ratio)
+            skipped = j + TOGETHER
+            continue
         reached = stop - d if full[j] else stop
         _invert(x, start, inverse)
         for a in range(start + 1, stop):
@@ -179,27 +212,29 @@ def solve(xs: Array, sides: Array, ptr: Array, rows: Array, target: Array, lead:
             _trailing_blas(x, z, ptr, lead, full, d)
 
 
-@njit(f"({_BLOCKS}, {_BLOCKS}, {INT64}, {INT32}, int64, int64)", **FAST)
+@njit(f"({_BLOCKS}, float64[:, :, :, ::1], {INT64}, {INT32}, int64, int64)", **FAST)
 def backward(xs: Array, bs: Array, ptr: Array, rows: Array, lead: int, d: int) -> None:
-    """Turn D^-1 z (blocks, columns, 8) into L^-T D^-1 z in place."""
+    """Turn D^-1 z, several of shape (blocks, columns, 8), into L^-T D^-1 z in place."""
     base = ptr[lead] + lead
     total = np.zeros((1, LANES))
     for k in range(len(xs)):
-        x, b = xs[k], bs[k]
+        x = xs[k]
         for c in range(d - 1, -1, -1):
             start = base + c * (d + 1)
-            total[:] = 0.0
-            for r in range(1, d - c):
-                add_product(total, 0, x, start + r, b, lead + c + r, 1.0)
-            for w in range(LANES):
-                b[lead + c, w] -= total[0, w] / x[start, w]
+            for s in range(len(bs)):
+                b = bs[s, k]
+                total[:] = 0.0
+                for r in range(1, d - c):
+                    add_product(total, 0, x, start + r, b, lead + c + r, 1.0)
+                for w in range(LANES):
+                    b[lead + c, w] -= total[0, w] / x[start, w]
         for j in range(lead - 1, -1, -1):
             start = ptr[j] + j
-            total[:] = 0.0
-            for r in range(ptr[j + 1] - ptr[j]):
-                add_product(total, 0, x, start + 1 + r, b, rows[ptr[j] + r], 1.0)
-            for w in range(LANES):
-                b[j, w] -= total[0, w] / x[start, w]
+            for s in range(len(bs)):
+                b = bs[s, k]
+                set_paired(total, 0, x, start + 1, b, rows, ptr[j], ptr[j + 1])
+                for w in range(LANES):
+                    b[j, w] -= total[0, w] / x[start, w]
 
 
 @njit(f"({MATRIX}, int64, {INT32}, {INT32}, {VECTOR}, {MATRIX}, {INT64}, {MATRIX}, {MATRIX})", **FAST)

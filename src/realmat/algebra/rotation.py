@@ -108,7 +108,7 @@ def find(
         if len(touching) != 1 or not row_blocks[touching[0]].uniform:
             continue
         rows = row_blocks[touching[0]]
-        used = np.unique(rows.matrix.indices)
+        used = np.flatnonzero(np.bincount(rows.matrix.indices, minlength=rows.matrix.shape[1]))
         others = used[(used < where.start) | (used >= where.stop)]
         if len(others) >= block.size:  # all of them are coupled once it is turned
             continue

@@ -38,11 +38,12 @@ def find(row_blocks: Sequence[RowBlock], blocks: Sequence[Coefficients], columns
     response = row_blocks[0]
     if not response.uniform:
         return None
-    elsewhere = [np.unique(f.matrix.indices) for f in row_blocks[1:]]
-    touched = np.unique(np.concatenate(elsewhere)) if elsewhere else np.zeros(0, dtype=int)
+    touched = np.zeros(response.matrix.shape[1], dtype=bool)
+    for other in row_blocks[1:]:
+        touched[other.matrix.indices] = True
     for block in sorted(blocks, key=lambda b: -b.size):
         where = columns[block.name]
-        if block.size < _FEWEST or not one_scale(block, example) or np.any((touched >= where.start) & (touched < where.stop)):
+        if block.size < _FEWEST or not one_scale(block, example) or touched[where].any():
             continue
         sub = response.matrix[:, where.start : where.stop]
         if np.diff(sub.indptr).max(initial=0) <= 1:

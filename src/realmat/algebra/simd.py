@@ -19,6 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 8
+TOGETHER = 4  # columns whose updates share a load and a store
 _NUMBER = ir.DoubleType()
 _VECTOR = ir.VectorType(_NUMBER, LANES)
 _FUSED = ("contract",)  # a multiplication and an addition may be one instruction
@@ -102,6 +103,53 @@ def _dot(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 def set_dot(typingctx: Any, out: Any, p: Any, rows: Any, index: Any, data: Any, first: Any, last: Any) -> Any:
     """``out[p] = sum_k data[k] * rows[index[k]]`` for k from first to last: a row of a sparse matrix times rows of eight numbers."""
     return types.void(out, types.intp, rows, index, data, types.intp, types.intp), _dot
+
+
+def _paired(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    kinds = signature.args
+    out, p, left, start, right, index, first, last = args
+    columns = context.make_array(kinds[5])(context, builder, index).data
+    total = cgutils.alloca_once(builder, _VECTOR)  # stays in a register
+    builder.store(ir.Constant(_VECTOR, [0.0] * LANES), total)
+    with cgutils.for_range_slice(builder, first, last, ir.Constant(first.type, 1)) as (k, _):
+        column = builder.sext(builder.load(builder.gep(columns, [k])), first.type)
+        own = _row(context, builder, kinds[2], left, builder.add(start, builder.sub(k, first)))
+        other = _row(context, builder, kinds[4], right, column)
+        builder.store(_added(builder, builder.load(total), builder.load(own, align=8), builder.load(other, align=8)), total)
+    builder.store(builder.load(total), _row(context, builder, kinds[0], out, p), align=8)
+    return context.get_dummy_value()
+
+
+@intrinsic
+def set_paired(typingctx: Any, out: Any, p: Any, left: Any, start: Any, right: Any, index: Any, first: Any, last: Any) -> Any:
+    """``out[p] = sum_k left[start + k - first] * right[index[k]]`` for k from first to last."""
+    return types.void(out, types.intp, left, types.intp, right, index, types.intp, types.intp), _paired
+
+
+def _outer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    kinds = signature.args
+    out, p, ratio, rows, first, stride, count = args
+    zero, one = ir.Constant(first.type, 0), ir.Constant(first.type, 1)
+    ratios, starts = [], []
+    for k in range(TOGETHER):
+        number = ir.Constant(first.type, k)
+        ratios.append(builder.load(_row(context, builder, kinds[2], ratio, number), align=8))
+        starts.append(builder.add(first, builder.mul(stride, number)))
+    with cgutils.for_range_slice(builder, zero, count, one) as (i, _):
+        target = _row(context, builder, kinds[0], out, builder.add(p, i))
+        total = builder.load(target, align=8)
+        for own, start in zip(ratios, starts, strict=True):
+            row = builder.load(_row(context, builder, kinds[3], rows, builder.add(start, i)), align=8)
+            total = _added(builder, total, own, row)
+        builder.store(total, target, align=8)
+    return context.get_dummy_value()
+
+
+@intrinsic
+def add_outer(typingctx: Any, out: Any, p: Any, ratio: Any, rows: Any, first: Any, stride: Any, count: Any) -> Any:
+    """``out[p + i] += sum_k ratio[k] * rows[first + k stride + i]`` for i below count, over `TOGETHER` k one after the other."""
+    index = types.intp
+    return types.void(out, index, ratio, rows, index, index, index), _outer
 
 
 def _moments(context: Any, builder: Any, signature: Any, args: Any) -> Any:
