@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realmat.algebra.leaves import Leaves
+from realmat.algebra import leaf_kernels
+from realmat.algebra.leaves import LeafClass, Leaves
 
 
 @dataclass
@@ -25,57 +26,55 @@ class Eliminated:
     log: np.ndarray
 
 
+@dataclass
+class _Class:
+    """A class of groups as compiled loops take it."""
+
+    shape: tuple[int, int]
+    kinds: int
+    columns: np.ndarray
+    block: tuple[np.ndarray, ...]
+    coupling: tuple[np.ndarray, ...]
+    pairs: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, leaf: LeafClass, pairs: np.ndarray, mine: np.ndarray) -> _Class:
+        """`mine` are the places of its pairs among all."""
+        used, matrix = np.flatnonzero(leaf.block.any(axis=(1, 2))), leaf.coupling
+        return cls(
+            leaf.columns.shape,
+            matrix.shape[0] // len(leaf.columns),
+            np.ascontiguousarray(leaf.columns.ravel()),
+            (used, np.ascontiguousarray(leaf.block[used]), leaf.slot, leaf.member, leaf.kind, leaf.factor),
+            (matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data),
+            (mine, *np.ascontiguousarray(pairs[mine, 1:].T)),
+        )
+
+
 class BatchLeaves:
     """Evaluates classes of groups at batches of psi."""
 
     def __init__(self, leaves: Leaves) -> None:
-        self.classes = leaves.classes
-        self._pairs = leaves.pairs
-        self._rest = len(leaves.rest)
-        self._back = [leaf.coupling.T.tocsr() for leaf in self.classes]
+        self.classes, pairs = leaves.classes, leaves.pairs
+        self._size = len(pairs), len(leaves.rest)
+        self._each = [_Class.of(leaf, pairs, np.flatnonzero(pairs[:, 0] == c)) for c, leaf in enumerate(leaves.classes)]
 
     def eliminate(self, weights: np.ndarray, side: np.ndarray) -> Eliminated:
         """At weights of all slots, shape (n, slots), and the right-hand side, shape (n, coefficients), group after group, then the rest."""
-        n, start = len(weights), 0
-        out = Eliminated([], [], [], np.empty((n, len(self._pairs))), np.zeros((self._rest, n)), np.zeros(n))
-        for c, (leaf, back) in enumerate(zip(self.classes, self._back, strict=True)):
-            count, k = leaf.columns.shape
-            used = np.flatnonzero(leaf.block.any(axis=(1, 2)))
-            root, log_det = _inverse_roots(weights[:, used] @ leaf.block[used].reshape(len(used), -1), k)
-            half = side[:, start : start + count * k].reshape(n, count, k) @ root
-            start += count * k
-            v = np.zeros((n, leaf.coupling.shape[0] // count, k))
-            for slot, member, kind, factor in zip(leaf.slot, leaf.member, leaf.kind, leaf.factor, strict=True):
-                v[:, kind, member] += factor * weights[:, slot]
-            coupling = v @ root
-            out.log += 0.5 * (np.einsum("ngk,ngk->n", half, half) - count * log_det)
-            given = coupling @ half.swapaxes(1, 2)  # (n, kinds, groups)
-            out.side -= back @ np.ascontiguousarray(given.reshape(n, -1).T)
-            mine = self._pairs[:, 0] == c
-            out.taken[:, mine] = -(coupling @ coupling.swapaxes(1, 2))[:, self._pairs[mine, 1], self._pairs[mine, 2]]
-            for kept, value in zip((out.couplings, out.halves, out.roots), (coupling, half, root), strict=True):
+        weights, side = np.ascontiguousarray(weights), np.ascontiguousarray(side)
+        n, start, (pairs, rest) = len(weights), 0, self._size
+        taken, side_taken, log = np.empty((n, pairs)), np.zeros((n, rest)), np.zeros(n)
+        out = Eliminated([], [], [], taken, side_taken.T, log)
+        for one in self._each:
+            groups, k = one.shape
+            made = np.empty((n, one.kinds, k)), np.empty((n, groups, k)), np.empty((n, k, k))
+            leaf_kernels.eliminate(weights, *one.block, side, start, *one.coupling, *one.pairs, *made, taken, side_taken, log)
+            start += groups * k
+            for kept, value in zip((out.couplings, out.halves, out.roots), made, strict=True):
                 kept.append(value)
         return out
 
     def complete(self, b: np.ndarray, rest: np.ndarray, at: Eliminated) -> None:
         """Turn standard normals of the groups in `b` (n, coefficients) into draws given the others, `rest` (rest, n), in place."""
-        for leaf, coupling, half, root in zip(self.classes, at.couplings, at.halves, at.roots, strict=True):
-            reached = (leaf.coupling @ rest).T.reshape(len(b), -1, len(leaf.columns))  # (n, kinds, groups)
-            white = half - reached.swapaxes(1, 2) @ coupling + b[:, leaf.columns]
-            b[:, leaf.columns] = white @ root.swapaxes(1, 2)
-
-
-def _inverse_roots(flat: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """L'^-1 and log determinants of symmetric matrices L L', shape (n, k * k); nan where they are not positive."""
-    lower = np.zeros((k, k, len(flat)))
-    given = flat.T.reshape(k, k, -1)
-    for j in range(k):
-        column = given[j:, j] - np.einsum("irn,rn->in", lower[j:, :j], lower[j, :j])
-        lower[j:, j] = column / np.sqrt(column[0])
-    inverse = np.zeros_like(lower)
-    for j in range(k):
-        inverse[j, j] = 1 / lower[j, j]
-        for i in range(j + 1, k):
-            inverse[i, j] = -np.einsum("rn,rn->n", lower[i, j:i], inverse[j:i, j]) / lower[i, i]
-    log_det = 2 * np.sum(np.log(lower[np.arange(k), np.arange(k)]), axis=0)
-    return np.ascontiguousarray(inverse.transpose(2, 1, 0)), log_det
+        for one, *made in zip(self._each, at.couplings, at.halves, at.roots, strict=True):
+            leaf_kernels.complete(b, rest, one.columns, *one.coupling, *made)
