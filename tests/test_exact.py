@@ -172,19 +172,20 @@ def test_others_take_over_when_weights_are_not_trusted(few, method, monkeypatch)
         assert abs(a.mean() - b.mean()) < 4.5 * error
 
 
-def test_even_weights_in_chains_that_are_too_short_get_longer_ones(dyestuff_fit, monkeypatch):
-    """The first four looks at the draws find them wanting; those of chains four times as long tell the same as a fit of before."""
+@pytest.mark.parametrize("wanting", [4, 6])
+def test_even_weights_in_chains_that_are_too_short_get_longer_ones(dyestuff_fit, monkeypatch, wanting):
+    """Four looks at the draws find them wanting, or two more at longer ones; chains four times as long tell the same as a fit of before."""
     looks: list[int] = []
 
-    def apart(thetas):
+    def apart(thetas, density):
         looks.append(thetas.shape[1])
-        return "R-hat 1.02" if len(looks) <= 4 else ""
+        return "R-hat 1.02" if len(looks) <= wanting else ""
 
     monkeypatch.setattr(exact, "_apart", apart)
     fit = dyestuff_fit.model.fit(dyestuff(), draws=1000, seed=2, progress=False)
     assert fit.facts["thinned"] == 4
     assert fit.facts["method"] == dyestuff_fit.facts["method"]
-    assert looks == [1000] * 5
+    assert looks == [1000] * (wanting + 1)
     for name in ("unresolved_batch_scale", "noise_scale", "unresolved_batch"):
         ours, before = (f.tree["posterior"][name].values.reshape(4, f.facts["draws"], -1) for f in (fit, dyestuff_fit))
         for k in range(ours.shape[-1]):

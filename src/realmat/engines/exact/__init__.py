@@ -17,6 +17,7 @@ from realmat.engines.chains import agreement
 from realmat.engines.exact import chain, chained, ensemble, fields, modes, walked
 from realmat.engines.exact.asked import Asked
 from realmat.engines.exact.explore import Explored, explore
+from realmat.engines.exact.space import Density
 from realmat.engines.exact.store import Store
 from realmat.errors import FitError
 from realmat.posterior.draws import Draws
@@ -125,7 +126,7 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
             run = _run(explored, asked, store, seed + attempt, 1, bar)
             facts |= {"evaluations": facts["evaluations"] + run.proposals.log_weight.size, "k_hat": run.k_hat, "efficiency": run.efficiency}
             why = distrust(run.k_hat, run.efficiency, run.index)
-            doubt = why or _apart(run.thetas)
+            doubt = why or _apart(run.thetas, explored.density)
             poor = why or (attempt < _RETRIES and (run.efficiency < _EVEN or (doubt and not cheap)))
             if not poor or run.interrupted or attempt == _ATTEMPTS - 1:
                 break
@@ -146,7 +147,7 @@ def _longer(explored: Explored, asked: Asked, store: Store, run: _Run) -> tuple[
     for attempt in range(_LONGER):
         with Progress(asked.progress, "drawing longer chains", _TIMES * asked.draws * asked.chains) as bar:
             run = _run(explored, asked, store, asked.seed + _ATTEMPTS + attempt, _TIMES, bar)
-        doubt = "" if run.interrupted else distrust(run.k_hat, run.efficiency, run.index) or _apart(run.thetas)
+        doubt = "" if run.interrupted else distrust(run.k_hat, run.efficiency, run.index) or _apart(run.thetas, explored.density)
         if not doubt:
             break
         seen, logs = run.proposals.evaluated(explored.proposal)
@@ -241,11 +242,15 @@ def distrust(k_hat: float, efficiency: float, index: np.ndarray) -> str:
     return f"a chain stayed at one point for {stay:.0%} of its draws" if stay > STAY_LIMIT and index.shape[1] >= _FEW else ""
 
 
-def _apart(thetas: np.ndarray) -> str:
-    """What is wrong with chains of shape (chains, draws, size) as a sample; empty where nothing is, or where there are too few to tell."""
+def _apart(thetas: np.ndarray, density: Density) -> str:
+    """What is wrong with chains of shape (chains, draws, size) as a sample; empty where nothing is, or where there are too few to tell.
+
+    They are judged in the users' own units: the tail R-hat of a power of a scale is not that of the scale.
+    """
     if thetas.shape[0] < 2 or thetas.shape[0] * thetas.shape[1] < _TOLD:
         return ""
-    x = thetas.transpose(2, 0, 1)
+    named = density.space.named(thetas).values()
+    x = np.concatenate([v.reshape(*thetas.shape[:2], -1) for v in named], axis=2).transpose(2, 0, 1)
     apart, ess = float(agreement.r_hat(x).max()), float(agreement.bulk_ess(x).min())
     return f"R-hat {apart:.3f}, effective sample size {ess:.0f}" if apart > _AGREED or ess < _ENOUGH else ""
 
