@@ -217,8 +217,8 @@ class Normal(Component):
         def noise(other: Table, own: np.ndarray | None = None) -> Noise:
             u = stated(other)
             group, new = scales.group(other)
-            group = np.where(group >= scales.size, group - scales.size + known, group)
-            group = np.where(u == 0, scales.size, group) if rest_of else group
+            if rest_of:
+                group = np.where(u == 0, scales.size, np.where(group >= scales.size, group - scales.size + known, group))
             more: Function = lambda p, xp: np.concatenate([every(p, xp), scales.unseen(p, new)])  # noqa: E731
             grown = trend.on(other, group, more if new else every)
             return self._limits.noise(other, Noise(u if own is None else own, *grown, nu, self._censoring(other)))

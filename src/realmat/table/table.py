@@ -19,9 +19,6 @@ ROW = "row"
 RESPONSE = "\0response"
 """For `Column.like`: the response, whichever column that is."""
 _SHOWN = 6
-_TOGETHER = 16_384  # rows
-_MIX = tuple((np.uint64(factor), np.uint64(shift)) for factor, shift in ((0xBF58476D1CE4E5B9, 29), (0x94D049BB133111EB, 32)))
-"""A multiplication and a shift that spread each bit over the others, twice (Steele, Lea & Flood, OOPSLA 2014)."""
 
 
 @dataclass(frozen=True)
@@ -338,16 +335,10 @@ def _free_labels(taken: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def statistics(table: Table, g: np.ndarray, code: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Number, mean and centred sum of squares of a response g of shape (rows,) in groups, all rows counted for which a row stands."""
-    single = bool((table.count == 1).all())
+    from realmat.table import row_kernels
 
-    def total(values: np.ndarray) -> np.ndarray:
-        return np.bincount(code, weights=values if single else table.count * values, minlength=size)
-
-    count = np.bincount(code, weights=None if single else table.count, minlength=size).astype(float)
-    mean = total(g) / np.maximum(count, 1)
-    mean += total(g - mean[code]) / np.maximum(count, 1)  # what rounding has left
-    away = g - mean[code]
-    squares = total(np.square(away, out=away))
+    numbers = (np.ascontiguousarray(x, dtype=float) for x in (table.count, g))
+    count, mean, squares = row_kernels.moments(np.ascontiguousarray(code, dtype=np.int64), *numbers, size)
     return count, mean, squares if table.within is None else squares + np.bincount(code, weights=table.within, minlength=size)
 
 
@@ -367,24 +358,16 @@ def cells(table: Table, apart: Iterable[str] = ()) -> tuple[np.ndarray, np.ndarr
 
 def alike(columns: Iterable[np.ndarray], rows: int) -> tuple[np.ndarray, np.ndarray]:
     """`cells` of rows that are alike in every bit of some arrays of shape (rows,), told from each other by 64 bits of all of them."""
-    plain = [_bits(values) for values in columns]
+    from realmat.table import row_kernels
+
     key = np.zeros(rows, dtype=np.uint64)
-    spare = np.empty(min(rows, _TOGETHER), dtype=np.uint64)
-    for start in range(0, rows, _TOGETHER):  # in pieces that stay near the processor
-        own = key[start : start + _TOGETHER]
-        moved = spare[: len(own)]
-        for values in plain:
-            np.bitwise_xor(own, values[start : start + _TOGETHER], out=own)
-            for factor, shift in _MIX:
-                np.multiply(own, factor, out=own)
-                np.right_shift(own, shift, out=moved)
-                np.bitwise_xor(own, moved, out=own)
-    cell, _ = pd.factorize(key)
-    return np.flatnonzero(np.diff(np.maximum.accumulate(cell), prepend=-1)), cell
+    for values in columns:
+        row_kernels.mix(key, _bits(values))
+    return row_kernels.alike(key)
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
     """Values that are told apart as whole numbers of 64 bits."""
     if values.dtype.kind in "fiu" and values.dtype.itemsize == 8:
-        return values.view(np.uint64)
+        return np.ascontiguousarray(values).view(np.uint64)
     return (pd.factorize(values)[0] if values.dtype == object else values).astype(np.int64).view(np.uint64)

@@ -344,10 +344,10 @@ def _others(frame: pd.DataFrame, used: set[str]) -> dict[str, np.ndarray]:
 
 def _nested(frame: pd.DataFrame, columns: Mapping[str, np.ndarray], levels: Mapping[str, str], reader: _Reader) -> None:
     """A specimen is one piece of one material: the same specimen label under two materials is a mistake in the labels."""
+    from realmat.table import row_kernels
+
     specimen, material = (_numbered(columns[levels[level]]) for level in ("specimen", "material"))
-    first = np.full(int(specimen.max(initial=0)) + 1, -1)  # a level without labels is one nobody named
-    first[specimen[::-1]] = material[::-1]
-    bad = (first[specimen] != material) & (specimen >= 0)
+    bad = row_kernels.elsewhere(specimen, material, int(specimen.max(initial=-1)) + 1)
     if bad.any():
         reader.say(
             levels["specimen"],
@@ -359,8 +359,8 @@ def _nested(frame: pd.DataFrame, columns: Mapping[str, np.ndarray], levels: Mapp
 
 def _numbered(labels: np.ndarray) -> np.ndarray:
     """A number from 0 for each label, -1 where it is missing."""
-    if labels.dtype.kind in "iu" and len(labels):
+    if labels.dtype == np.int64 and len(labels):
         least, most = int(labels.min()), int(labels.max())
         if most - least <= len(labels):  # they are such numbers themselves
-            return labels - least
-    return pd.factorize(labels)[0]
+            return np.ascontiguousarray(labels - least if least else labels)
+    return pd.factorize(labels)[0].astype(np.int64)
