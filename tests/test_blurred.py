@@ -198,3 +198,20 @@ def test_the_start_of_chains_is_no_place_of_endless_density():
     start = chained._mode(system, System(system.problem, eliminate=False), space)
     assert np.isfinite(start.root).all()
     assert np.abs(start.centre).max() < 5
+
+
+def test_a_table_of_the_density_is_worth_the_density():
+    """Of many rows alike, from the core to far tails, beside a few of another size: sums to 1e-6 a row, slopes to 1e-5 of the largest."""
+    rng, n = np.random.default_rng(11), 420
+    y = np.concatenate([0.3 * rng.standard_normal(n), 20 * rng.standard_normal(20), rng.standard_normal(30)])
+    eta, one = 0.1 * rng.standard_normal((len(y), 10)), np.ones(len(y))
+    of_row = np.r_[np.zeros(n + 20, dtype=int), np.ones(30, dtype=int)]
+    groups = {"sd": Groups(of_row, 2), "spread": Groups(np.zeros(len(y)), 1), "nu": Groups(np.zeros(len(y)), 1)}
+    sd, spread = np.exp(0.2 * rng.standard_normal((2, 10))) * np.array([[0.3], [0.5]]), np.geomspace(0.01, 1, 10)[None]
+    own, density = {"sd": sd, "spread": spread, "nu": np.full((1, 1), 3.5)}, Blurred(one, 0 * one)
+    found, truth = (way(y, eta, own, groups) for way in (density.summed, super(Blurred, density).summed))
+    assert density._kinds(groups)[0]
+    assert found.log == pytest.approx(truth.log, abs=1e-6 * len(y))
+    assert found.eta == pytest.approx(truth.eta, abs=1e-5 * np.abs(truth.eta).max())
+    for name in own:
+        assert found.own[name] == pytest.approx(truth.own[name], rel=1e-5, abs=1e-5 * np.abs(truth.own[name]).max())

@@ -77,7 +77,8 @@ def targeted(problem, seed: int = 1):
     system, space, rng = System(problem, eliminate=False), Space(problem.params), np.random.default_rng(seed)
     start = space.start()
     target = Target(system, space, start + 0.3 * rng.standard_normal((8, space.size)))
-    target.refer(start, target.informed(start, np.zeros((system.size, 1)), 0.3 * rng.standard_normal((system.size, 50))))
+    draws = 0.3 / np.sqrt(50) * rng.standard_normal((system.size, 50))
+    target.refer(start, target.informed(start, np.zeros((system.size, 1)), lambda sums: sums @ draws))
     return target, start[:, None] + 0.4 * rng.standard_normal((space.size, 3)), 0.3 * rng.standard_normal((system.size, 3))
 
 
@@ -146,15 +147,13 @@ def test_what_rows_tell_of_an_intercept_stays_where_its_biases_widen():
 
 
 def test_what_rows_tell_of_few_effects_is_a_matrix():
-    """Draws of covariance (T + I / sd^2)^-1 give T back: effects of which rows tell all differences, and nothing of the sum."""
+    """A root of the covariance (T + I / sd^2)^-1 gives T back: effects of which rows tell all differences, and nothing of the sum."""
     target, _, _ = targeted(bound("limits and tails"))
     block = target.blocks[-1]
     k, sd = len(block.where), 0.7
     assert k > 1
     told = 50 * (np.eye(k) - np.ones((k, k)) / k)
-    n = 4 * k
-    white = np.sqrt(n) * np.linalg.qr(np.random.default_rng(1).standard_normal((n, k)))[0].T  # of covariance one, exactly
-    block.inform(np.linalg.cholesky(np.linalg.inv(told + np.eye(k) / sd**2)) @ white, np.full((1, 1), sd))
+    block.inform(np.linalg.cholesky(np.linalg.inv(told + np.eye(k) / sd**2)), np.full((1, 1), sd))
     assert block.axes is not None
     assert (block.axes * block.told[:, 0]) @ block.axes.T == pytest.approx(told, abs=1e-8)
 
@@ -213,8 +212,11 @@ def test_a_metric_is_learnt_from_draws_and_slopes(apart):
     root = np.linalg.cholesky(0.5 * np.eye(d) + 0.5)
     white = rng.standard_normal((d, 40_000))
     plain = target.populations.plain(coordinates.centre[:, None] + 1e-3 * apart * coordinates.root @ root @ white)[0]
-    passed = Passed(coordinates.root, plain, -1e3 * apart * np.linalg.solve(root.T, white), thetas, np.zeros((target.system.size, 3)))
-    found = np.linalg.solve(coordinates.root, coordinates._learnt(passed))
+    slopes = -1e3 * apart * np.linalg.solve((coordinates.root @ root).T, white)
+    before = coordinates.root
+    coordinates._learn(Passed(before, plain, slopes, thetas, np.zeros((target.system.size, 3))))
+    found = np.linalg.solve(before, coordinates.covered)
+    assert coordinates.bend is None
     assert found @ found.T == pytest.approx(1e-6 * root @ root.T, abs=3e-8)
 
 

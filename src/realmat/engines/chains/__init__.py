@@ -25,7 +25,7 @@ from realmat.support.progress import Progress
 from realmat.support.threads import workers
 
 TOGETHER = 32
-_STAGES = (15, 20, 30)
+_STAGES, _BENT = (15, 15, 30), 50  # iterations of warm-up, and more of them where hyperparameters bend
 _SPREAD = 0.7
 _ENOUGH, _AGREED, _NEAR = 400, 1.01, 1.03  # R-hat of the user's chains, and of those that they are made of
 _APART, _AGAIN = 1.1, 2  # R-hat from which a stage is taken for warm-up, and how often
@@ -145,25 +145,29 @@ class Sampler:
         with Progress(progress, "warming up", sum(self._lengths)) as bar, self._pool or nullcontext():
             for length in self._lengths:
                 self._stage(length, bar)
+            if self.coordinates.bend is not None:
+                bar.restart("learning how hyperparameters bend", _BENT)
+                self._stage(_BENT, bar, settled=True)
             return self._draw(draws, each, goal, bar)
 
-    def _stage(self, length: int, bar: Progress) -> None:
+    def _stage(self, length: int, bar: Progress, settled: bool = False) -> None:
         """Some iterations that learn the step, then new coordinates."""
         for _ in range(length):
             self.running.move(adapt=True)
             self._pass(self.coordinates.psi(self.running.q))
             bar.advance()
         self.stages.append(length)
-        self._learn()
+        self._learn(settled)
 
     def _pass(self, theta: np.ndarray) -> None:
-        self._passed.append((theta, self.running.slope[: self.target.space.size].copy()))  # a view would keep the slopes of all effects
+        d = self.target.space.size
+        self._passed.append((theta, self.coordinates.slopes(self.running.q[:d], self.running.slope[:d])))
 
-    def _learn(self) -> None:
-        """New coordinates from the later half of where chains have been since they had these."""
+    def _learn(self, settled: bool = False) -> None:
+        """New coordinates from where chains have been since they had these: from the later half if they had not settled before."""
         theta, b = self.coordinates.effects(self.running.q)
-        thetas, slopes = (np.concatenate(x, axis=1) for x in zip(*self._passed[len(self._passed) // 2 :], strict=True))
-        passed = Passed(self.coordinates.root, thetas, slopes, theta, b)
+        thetas, slopes = (np.concatenate(x, axis=1) for x in zip(*self._passed[0 if settled else len(self._passed) // 2 :], strict=True))
+        passed = Passed(self.coordinates.covered, thetas, slopes, theta, b)
         self.coordinates = Coordinates(self.target, thetas.mean(axis=1), b.mean(axis=1, keepdims=True), passed=passed)
         self.running = self._chains(self.coordinates.find(theta, b), self.running.step)
         self._passed = []

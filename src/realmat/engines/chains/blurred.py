@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from realmat.terms.density import Array, Density, Derivatives, Groups, Own, plain
+from realmat.terms.density import Array, Density, Derivatives, Groups, Own, Summed, filled, plain
 from realmat.terms.standard import NORMAL, STUDENT
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _STEPS = np.linspace(-2.6, 2.5, 32)
+_TABLED = 400  # rows of one noise and one spread from which their density is tabled
 _NARROWED = 1.5  # steps are as much shorter as the Gamma variable is narrow
 
 
@@ -50,6 +51,47 @@ class Blurred(Density):
     def derivatives(self, y: Array, eta: Array, own: Own) -> Derivatives:
         """Log density and its first derivatives."""
         return self._mixed(y, eta, own, np.arange(len(y)), np.arange(len(y)))
+
+    def summed(self, y: Array, eta: Array, own: Own, groups: Mapping[str, Groups]) -> Summed:
+        """What `grouped` says of all rows together; where many of them are single readings alike, by a table for each chain."""
+        from realmat.engines.chains.tabled_kernels import tabled
+
+        alike, rest = self._kinds(groups)
+        if not alike:
+            return super().summed(y, eta, own, groups)
+        n = eta.shape[1]
+        log, in_eta, y, eta = np.zeros(n), np.empty(eta.shape), plain(y), plain(eta)
+        in_own = {name: np.zeros((groups[name].count, n)) for name in self.names}
+        if rest is not None:
+            one = self.take(rest).summed(y[rest], eta[rest], own, {name: group.take(rest) for name, group in groups.items()})
+            in_eta[rest] = one.eta
+            log += one.log
+            for name, x in one.own.items():
+                in_own[name] += x
+        every, nodes = {name: filled(x, n) for name, x in own.items()}, self._nodes(own["nu"], n)
+        for rows in alike:
+            where = {name: groups[name].of_row[rows[0]] for name in self.names}
+            sd, spread, _ = (every[name][where[name]] for name in self.names)
+            sums = tabled(y, eta, rows, sd * sd, spread * spread, *nodes, in_eta)
+            log += sums[0] - 0.5 * _LOG_2PI * len(rows)
+            for name, x in zip(self.names, (2 * sd * sums[1], 2 * spread * sums[2], sums[3]), strict=True):
+                in_own[name][where[name]] += x
+        return Summed(log, in_eta, in_own)
+
+    def _kinds(self, groups: Mapping[str, Groups]) -> tuple[list[Array], Array | None]:
+        """Rows of each kind of which there are many, and the rest, if there is one."""
+        key = tuple(id(groups[name].of_row) for name in ("sd", "spread"))
+        if key not in self._known:
+            code = groups["sd"].of_row * groups["spread"].count + groups["spread"].of_row
+            _, kind, count = np.unique(code, return_inverse=True, return_counts=True)
+            many = np.flatnonzero(count >= _TABLED) if self._single else []
+            rest = np.flatnonzero(~np.isin(kind, many))
+            self._known[key] = [np.flatnonzero(kind == k) for k in many], rest if len(rest) else None
+        return self._known[key]
+
+    @cached_property
+    def _known(self) -> dict[tuple[int, ...], tuple[list[Array], Array | None]]:
+        return {}
 
     def grouped(self, y: Array, eta: Array, own: Own, groups: Mapping[str, Groups]) -> Derivatives:
         """As `derivatives`; what nodes have in common is computed once for all rows of one noise and one spread."""

@@ -83,9 +83,11 @@ class Shear:
         direct[self.columns] += self.there * own
         self.scale.pull(slopes, -np.sum(own * (b[self.columns] + self.shift), axis=0, keepdims=True), into)
 
-    def whole(self, b: np.ndarray, share: sparse.csr_matrix) -> np.ndarray:
-        """Deviations of the effects with what they take up, at the reference, from deviations b of all coefficients."""
-        return np.asarray(b[self.where] + share @ (self.there * b[self.columns]))
+    def whole(self, share: sparse.csr_matrix, size: int) -> sparse.csr_matrix:
+        """What the effects take up of deviations of all coefficients, at the reference: to be added, shape (size, size)."""
+        entries = share.tocoo()
+        taken = entries.data * float(np.ravel(self.there)[0])
+        return sparse.csr_matrix((taken, (self.where[entries.row], self.columns[entries.col])), shape=(size, size))
 
 
 @dataclass

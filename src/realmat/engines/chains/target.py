@@ -10,6 +10,7 @@ says what takes up what hyperparameters add.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy import sparse
 
 from realmat.algebra import System
 from realmat.algebra.batching import Batch
+from realmat.algebra.conditional import Conditional
 from realmat.algebra.slopes import Slopes
 from realmat.algebra.space import Space
 from realmat.engines.chains import block_kernels as loops
@@ -28,6 +30,7 @@ from realmat.terms.density import filled, plain
 from realmat.terms.term import Coefficients
 
 STEP = 1e-4  # of differences of the gradient
+_ROUNDED = 1e-6  # of a precision
 
 
 @dataclass
@@ -47,16 +50,18 @@ class _Block:
     axes: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def inform(self, away: np.ndarray | None, sd: np.ndarray) -> None:
-        """Take what rows tell from draws of distances, shape (size, n), at prior standard deviations sd; nothing where there are none."""
+        """Take what rows tell from a root of the covariance of distances, shape (size, n), at prior standard deviations sd, or nothing."""
         self.told, self.axes = np.zeros((len(self.where), 1)), np.zeros((0, 0))
         if away is None:
             return
         if self.sd.scalar and 1 < len(self.where) <= shears.FEW:
-            variance, axes = np.linalg.eigh(away @ away.T / away.shape[1])
-            self.axes = np.ascontiguousarray(axes)
-            self.told = np.maximum(1 / variance - 1 / np.square(sd[0]), 0.0)[:, None]
+            variance, axes = np.linalg.eigh(away @ away.T)
+            self.axes, least = np.ascontiguousarray(axes), _ROUNDED
         else:
-            self.told = np.maximum(1 / np.square(away).mean(axis=1) - 1 / np.square(sd[:, 0]), 0.0)[:, None]
+            variance, least = np.square(away).sum(axis=1), _ROUNDED if len(self.where) <= shears.FEW else 2 * np.sqrt(2 / away.shape[1])
+        # what is no more than the error of the variance is nothing: far from here it would count for much
+        told, prior = 1 / variance, 1 / np.square(sd[:, 0])
+        self.told = np.where(told > (1 + least) * prior, told - prior, 0.0)[:, None]
 
     def along(self, x: np.ndarray) -> np.ndarray:
         """From effects to the axes along which rows tell."""
@@ -93,7 +98,7 @@ class Centring:
     Attributes
     ----------
     effects : list of arrays of shape (size, n)
-        Draws of the distances of each block from its prior mean, given psi.
+        A root of the covariance of the distances of each block from its prior mean, given psi.
     populations : list of arrays of shape (size,), optional
         c of hyperparameters with a population.
     shears, balances
@@ -254,23 +259,27 @@ class Target:
         for rows in self.rows:
             rows.learn(draws)
 
-    def gaussian(self, values: Batch, b: np.ndarray, guessed: bool = False) -> dict[str, np.ndarray]:
+    def gaussian(self, values: Batch, b: np.ndarray, guessed: bool = False, secant: bool = False) -> dict[str, np.ndarray]:
         """Local factors and latent values of the normal rows that stand for all rows near one (psi, b)."""
-        return {name: x for rows in self.rows for name, x in rows.gaussian(values, b, guessed).items()}
+        return {name: x for rows in self.rows for name, x in rows.gaussian(values, b, guessed, secant).items()}
 
-    def informed(self, theta: np.ndarray, b: np.ndarray, draws: np.ndarray) -> Centring:
+    def conditional(self, values: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray]) -> Conditional:
+        """The effects given one psi, arrays with a last axis of one, and the normal rows that stand for rows that are not normal."""
+        return self.system.at({**{name: v[..., 0] for name, v in values.items()}, **rows})
+
+    def informed(self, theta: np.ndarray, b: np.ndarray, root: Callable[[sparse.csr_matrix], np.ndarray]) -> Centring:
         """What rows tell of the effects, the share that they have in each hyperparameter with a population, and what takes up what.
 
-        At plain coordinates theta and at b of shape (coefficients, 1), with theta as reference and no centring chosen; `draws`, shape
-        (coefficients, n), are deviations of the coefficients given theta, from which it is seen how well each is known.
+        At plain coordinates theta and at b of shape (coefficients, 1), with theta as reference and no centring chosen; of sums of
+        coefficients, the rows of a matrix, `root` gives a root of the covariance given theta.
         """
         values = self.space.many(theta[None])[0]
         sds = {name: block.sd.at(values, 1)[0] for block, name in zip(self.blocks, self._names, strict=True)}
         moved = [shear.shares(values, b, sds[shear.block]) for shear in self.shears]
-        draws = draws.copy()
+        every = sparse.identity(len(b), format="csr")
         for shear, share in zip(self.shears, moved, strict=True):
-            draws[shear.where] = shear.whole(draws, share)
-        effects = [draws[x.where] - sum(matrix @ draws[at] for at, matrix in x.parents) for x in self.blocks]
+            every = every + shear.whole(share, len(b))
+        effects = [root(every[x.where] - sum(matrix @ every[at] for at, matrix in x.parents)) for x in self.blocks]
         balanced = [balance.shares(values, b) for balance in self.balances]
         return Centring(effects, self.populations.shares(theta, self._bend(theta, b)), moved, balanced)
 

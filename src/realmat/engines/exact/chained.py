@@ -11,6 +11,7 @@ import numpy as np
 from realmat.algebra import System
 from realmat.algebra.space import Space
 from realmat.engines.chains import Sampler, Start, errors, private, unmeasured
+from realmat.engines.chains.climbing import climb
 from realmat.engines.chains.target import Target
 from realmat.engines.exact import members, modes
 from realmat.engines.exact.asked import Asked
@@ -156,8 +157,12 @@ def _standing(
     Their weights are Fisher information: squared distances of the values that stand for readings agree with it on average, so that
     scales found from them are those of the density itself (Huber & Ronchetti, Robust Statistics, 2009, section 7.8).
     """
-    target = Target(joint, space, np.tile(space.theta(values), (_TRIED, 1)))
+    theta = space.theta(values)
+    target = Target(joint, space, np.tile(theta, (_TRIED, 1)))
     b = joint.at({**values, **aux}).centred[:, None]
+    if not guessed:
+        target.refer(theta)
+        b = climb(target, theta, b)
     return target.gaussian({name: np.asarray(value)[..., None] for name, value in values.items()}, b, guessed)
 
 
