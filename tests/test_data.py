@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat.table.table import cells
+from realmat.table import row_kernels
+from realmat.table.table import cells, statistics
 
 MODEL = rm.Model(
     "y",
@@ -131,6 +132,22 @@ def test_cells_are_rows_alike_in_all_but_the_response():
     assert len(first) == 8
     assert np.array_equal(np.bincount(cell), np.full(8, 3))
     assert np.array_equal(cell, np.tile(np.arange(8), 3))
+
+
+def test_rows_alike_and_their_moments():
+    """Groups of many rows, some alike in one column only, and what is summed over them, as pandas has them."""
+    rng = np.random.default_rng(2)
+    df = pd.DataFrame({"a": rng.integers(0, 60, 5000) * 0.1, "b": rng.integers(0, 60, 5000), "y": 1e6 + rng.normal(size=5000)})
+    table = rm.Model("y", theory=rm.theory.Calibrated("a"), material=rm.material.Unresolved("b")).table(df)
+    first, cell = cells(table, ("y",))
+    groups = df.groupby(["a", "b"], sort=False)
+    assert np.array_equal(cell, groups.ngroup())
+    assert np.array_equal(first, np.unique(cell, return_index=True)[1])
+    count, mean, squares = statistics(table, table.numeric("y"), cell, len(first))
+    assert np.array_equal(count, groups.size())
+    np.testing.assert_allclose(mean, groups["y"].mean(), rtol=1e-15)
+    np.testing.assert_allclose(squares, groups["y"].var(ddof=0) * count, rtol=1e-8, atol=1e-12)
+    assert list(row_kernels.elsewhere(np.array([0, 1, -1, 0, 1]), np.array([2, 0, 1, 2, 1]), 2)) == [False, False, False, False, True]
 
 
 def test_magnitudes_for_default_priors_are_those_of_all_rows():

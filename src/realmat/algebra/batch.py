@@ -8,6 +8,7 @@ compare with.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +75,11 @@ class BatchSystem:
         most = max(_NUMBERS // numbers, min(_FEWEST, _NUMBERS_OF_FEW // numbers))
         self.most = 1 if self._singly else int(np.clip(most, LANES, _MOST)) // LANES * LANES
 
+    @cached_property
+    def moments(self) -> EffectMoments:
+        """Of an eliminated effect."""
+        return EffectMoments(self.system)
+
     @property
     def small(self) -> bool:
         """Whether a batch is bounded by the numbers of psi, not by those of the system."""
@@ -107,7 +113,7 @@ class BatchSystem:
         if self._arranged is not None:
             self._sides = np.ascontiguousarray(self._sides[:, self._arranged])
         if effect is not None:
-            self.coupling, self.moments = Coupling(effect, system.pattern.lead), EffectMoments(system)
+            self.coupling = Coupling(effect, system.pattern.lead)
 
     def at(self, values: Batch, n: int) -> BatchConditional | ConditionalList:
         """Factorise at every psi of a batch.

@@ -337,6 +337,8 @@ def statistics(table: Table, g: np.ndarray, code: np.ndarray, size: int) -> tupl
     """Number, mean and centred sum of squares of a response g of shape (rows,) in groups, all rows counted for which a row stands."""
     from realmat.table import row_kernels
 
+    if code.min(initial=0) < 0 or code.max(initial=-1) >= size:
+        raise ValueError(f"groups are numbered from 0 to {size - 1}.")
     numbers = (np.ascontiguousarray(x, dtype=float) for x in (table.count, g))
     count, mean, squares = row_kernels.moments(np.ascontiguousarray(code, dtype=np.int64), *numbers, size)
     return count, mean, squares if table.within is None else squares + np.bincount(code, weights=table.within, minlength=size)

@@ -62,8 +62,10 @@ def evaluate(explored: Explored, draws: int, chains: int, seed: int, keep: Keep 
         own = thetas[block]
         logs, solved = density.solve(own.reshape(-1, own.shape[-1]))
         log_weight[block] = logs.reshape(own.shape[:2]) - log_q[block]
-        made = None if keep is None else keep.made(block.start, solved, log_weight[block], np.random.default_rng([seed, 2, block.start]))
-        return block.stop, made
+        if keep is None:
+            return block.stop, None
+        of_proposals = np.where(np.arange(block.start, block.stop)[:, None] > 0, log_weight[block], -np.inf)  # the starts are none
+        return block.stop, keep.made(block.start, solved, of_proposals, np.random.default_rng([seed, 2, block.start]))
 
     done = 0
     try:
