@@ -81,7 +81,7 @@ def sample(
             start = _mode(system, joint, space) if explored is None else _of(explored, space)
         systems, without = [joint], []
         for find in (unmeasured.find, private.find):
-            if (found := find(systems[-1].problem)) is not None:
+            while (found := find(systems[-1].problem)) is not None:
                 without.append(found)
                 systems.append(System(found.reduced, eliminate=False))
         run = Sampler(systems[-1], space, start, asked.seed, asked.chains, keep=not afresh).run(asked.draws, asked.progress)
