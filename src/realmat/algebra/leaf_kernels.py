@@ -35,6 +35,34 @@ def _inverse_root(lower: Array, root: Array) -> float:
     return log_det
 
 
+@njit(**FAST)
+def _couple(weight: Array, slot: Array, member: Array, kind: Array, factor: Array, root: Array, v: Array, coupling: Array) -> None:
+    """The couplings of one class at one psi, L^-1 v."""
+    v[:] = 0.0
+    for c in range(len(slot)):
+        v[kind[c], member[c]] += factor[c] * weight[slot[c]]
+    for m in range(len(v)):
+        for a in range(len(root)):
+            total = 0.0
+            for b in range(a + 1):
+                total += v[m, b] * root[b, a]
+            coupling[m, a] = total
+
+
+@njit(**FAST)
+def _take(coupling: Array, halves: Array, indptr: Array, indices: Array, data: Array, side: Array) -> None:
+    """Subtract what the groups of one class take from the right-hand side at one psi."""
+    groups, k = halves.shape
+    for m in range(len(coupling)):
+        for g in range(groups):
+            given = 0.0
+            for a in range(k):
+                given += coupling[m, a] * halves[g, a]
+            row = m * groups + g
+            for t in range(indptr[row], indptr[row + 1]):
+                side[indices[t]] -= data[t] * given
+
+
 @njit(
     f"({MATRIX}, {INT64}, {_STACK}, {INT64}, {INT64}, {INT64}, {VECTOR}, {MATRIX}, int64, {INT32}, {INT32}, {VECTOR}, {INT64}, {INT64},"
     f" {INT64}, {_STACK}, {_STACK}, {_STACK}, {MATRIX}, {MATRIX}, {VECTOR})",
@@ -88,15 +116,7 @@ def eliminate(
         for s in range(len(used)):
             lower += weight[used[s]] * block[s]
         log_det = _inverse_root(lower, root)
-        v[:] = 0.0
-        for c in range(len(slot)):
-            v[kind[c], member[c]] += factor[c] * weight[slot[c]]
-        for m in range(kinds):
-            for a in range(k):
-                total = 0.0
-                for b in range(a + 1):
-                    total += v[m, b] * root[b, a]
-                coupling[m, a] = total
+        _couple(weight, slot, member, kind, factor, root, v, coupling)
         square = 0.0
         for g in range(groups):
             for a in range(k):
@@ -106,14 +126,7 @@ def eliminate(
                 halves[i, g, a] = total
                 square += total * total
         log[i] += 0.5 * (square - groups * log_det)
-        for m in range(kinds):
-            for g in range(groups):
-                given = 0.0
-                for a in range(k):
-                    given += coupling[m, a] * halves[i, g, a]
-                row = m * groups + g
-                for t in range(indptr[row], indptr[row + 1]):
-                    side_taken[i, indices[t]] -= data[t] * given
+        _take(coupling, halves[i], indptr, indices, data, side_taken[i])
         for p in range(len(pair)):
             total = 0.0
             for a in range(k):
