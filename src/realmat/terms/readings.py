@@ -85,28 +85,36 @@ def read(table: Table, column: str, u: str | float | None, below: str | float | 
         Where a value has no image on the state's scale (the logarithm of zero), or a limit of zero has no u.
     """
     raw, limit = table.numeric(column).copy(), table.limit(column).copy()
-    bound = _given(table, below)
+    bound, given = _given(table, below), _given(table, u)
     if bound is not None:
         with np.errstate(invalid="ignore"):
             under = np.isfinite(bound) & ((raw < bound) | (np.isnan(raw) & isinstance(below, str))) & (limit == 0)
         raw[under] = bound[under]
         limit[under] = -1
-    given = _given(table, u)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = transform.forward(raw)
+    seen = np.isfinite(value)
+    if not seen.all() and (lost := np.isfinite(raw) & ~seen).any():
+        raise DataError(
+            f"column {column!r}: {rows_text(table.index[lost])}: a value at the end of its range, where the effect is infinite."
+        )
+    spread = np.zeros(len(table))
+    if given is not None or limit.any():
+        spread = np.where(seen, _spread(table, column, raw, limit, given, transform), 0.0)
+    return Readings(value, spread, -limit.astype(int) if transform.falling else limit.astype(int))
+
+
+def _spread(table: Table, column: str, raw: np.ndarray, limit: np.ndarray, given: np.ndarray | None, transform: Transform) -> np.ndarray:
+    """Standard uncertainty on the state's scale, shape (rows,); 0 where none is stated, or none follows from a limit."""
     stated = np.zeros(len(table)) if given is None else np.nan_to_num(given, nan=0.0)
     unstated = (limit != 0) & (stated == 0)
     stated[unstated] = np.abs(raw[unstated]) / LIMIT_PER_U
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = transform.forward(raw)
         spread = np.where(stated == 0, 0.0, np.abs(transform.derivative(raw)) * stated)
-    lost = np.isfinite(raw) & ~np.isfinite(value)
-    if lost.any():
-        raise DataError(
-            f"column {column!r}: {rows_text(table.index[lost])}: a value at the end of its range, where the effect is infinite."
-        )
     bare = (limit != 0) & (spread == 0)
     if bare.any():
         raise DataError(f"column {column!r}: {rows_text(table.index[bare])}: a limit of zero needs a stated u.")
-    return Readings(value, np.where(np.isfinite(value), spread, 0.0), -limit.astype(int) if transform.falling else limit.astype(int))
+    return spread
 
 
 def _given(table: Table, what: str | float | None) -> np.ndarray | None:
