@@ -13,9 +13,10 @@ import numpy as np
 from realmat.engines.chains.target import Target
 
 _NEWTON, _HALVINGS, _SETTLED = 30, 6, 1e-3
+_AGAIN = 3  # steps of one kind until both are tried
 
 
-def climb(target: Target, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
+def climb(target: Target, theta: np.ndarray, b: np.ndarray, settled: float = _SETTLED) -> np.ndarray:
     """The mode that is reached from b, shape (coefficients, 1), or from where densities guess it from their readings.
 
     Parameters
@@ -24,6 +25,8 @@ def climb(target: Target, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
         With theta as reference, and no centring chosen.
     theta : array of shape (theta size,)
     b : array of shape (coefficients, 1)
+    settled : float
+        Rise of the log density below which it is the mode.
     """
     if not b.size:
         return b
@@ -33,14 +36,16 @@ def climb(target: Target, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
     there = _height(target, theta, near)
     if there > height:
         b, height = near, there
-    for _ in range(_NEWTON):
-        ends = [_uphill(target, theta, values, b, height, secant) for secant in (False, True)]
-        there, best = max(ends, key=lambda end: end[0])
+    kinds: tuple[bool, ...] = (False, True)
+    for k in range(_NEWTON):
+        ends = [(*_uphill(target, theta, values, b, height, secant), secant) for secant in kinds]
+        there, best, kind = max(ends, key=lambda end: end[0])
         if not there >= height:
             break
         rise, b, height = there - height, best, there
-        if rise < _SETTLED:
+        if rise < settled and len(kinds) == 2:
             break
+        kinds = (kind,) if rise >= settled and k % _AGAIN else (False, True)
     return b
 
 

@@ -15,7 +15,8 @@ from realmat.algebra.simd import decay
 Array = np.ndarray
 _PLAIN = {**FAST, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 _STEP = 0.02  # of q
-_LANES = 8  # chains whose tables are in use together
+_LANES, _TOGETHER = 8, 64  # chains whose tables are in use together, and rows of which logarithms are taken together
+_LANE = "float64[:]"
 _PARTS = 5
 
 
@@ -43,6 +44,28 @@ def _table(noise: float, spread: float, stretch: Array, weight: Array, bend: Arr
         out[i, 2], out[i, 3], out[i, 4] = of_noise / total, of_spread / total, bends / total
 
 
+@njit(f"void({MATRIX}, int64, {INT64}, {_LANE}, {_LANE}, {_LANE}, {_LANE})", **_PLAIN)
+def _between(table: Array, most: int, rows: Array, away: Array, place: Array, in_eta: Array, sums: Array) -> None:
+    """Add what a table says at some places, by cubics through four neighbours; slopes go into `in_eta`."""
+    log, of_noise, of_spread, bends = 0.0, 0.0, 0.0, 0.0
+    for r in range(len(rows)):
+        k = max(min(int(place[r]), most - 3), 1)
+        t = place[r] - k
+        first, last = t * (t - 1) / 6, t * (t + 1) / 6
+        w0, w3 = -first * (t - 2), last * (t - 1)
+        w1, w2 = (t * t - 1) * (t - 2) / 2, -3 * last * (t - 2)
+        log += w0 * table[k - 1, 0] + w1 * table[k, 0] + w2 * table[k + 1, 0] + w3 * table[k + 2, 0]
+        pull = w0 * table[k - 1, 1] + w1 * table[k, 1] + w2 * table[k + 1, 1] + w3 * table[k + 2, 1]
+        in_eta[rows[r]] = away[r] * pull
+        of_noise += w0 * table[k - 1, 2] + w1 * table[k, 2] + w2 * table[k + 1, 2] + w3 * table[k + 2, 2]
+        of_spread += w0 * table[k - 1, 3] + w1 * table[k, 3] + w2 * table[k + 1, 3] + w3 * table[k + 2, 3]
+        bends += w0 * table[k - 1, 4] + w1 * table[k, 4] + w2 * table[k + 1, 4] + w3 * table[k + 2, 4]
+    sums[0] += log
+    sums[1] += of_noise
+    sums[2] += of_spread
+    sums[3] += bends
+
+
 @njit(f"{MATRIX}({VECTOR}, {MATRIX}, {INT64}, {VECTOR}, {VECTOR}, {', '.join([MATRIX] * 4)})", **_PLAIN)
 def tabled(
     y: Array, eta: Array, rows: Array, noise: Array, spread: Array, stretch: Array, weight: Array, bend: Array, in_eta: Array
@@ -61,7 +84,7 @@ def tabled(
         reach = np.log(1 + farthest[c] * farthest[c] / (noise[c] + spread[c]))
         most = max(most, int(min(reach, 200.0) / _STEP) + 5)
     tables, work = np.empty((_LANES, most, _PARTS)), np.empty(2 * stretch.shape[1])
-    scale, found = np.empty(_LANES), np.empty(_PARTS)
+    scale, away, place = np.empty(_LANES), np.empty((_TOGETHER, _LANES)), np.empty((_TOGETHER, _LANES))
     for start in range(0, n, _LANES):
         lanes = min(_LANES, n - start)
         for j in range(lanes):
@@ -69,21 +92,16 @@ def tabled(
             scale[j] = 1 / (noise[c] + spread[c])
             points = min(int(np.log(1 + farthest[c] * farthest[c] * scale[j]) / _STEP) + 5, most)
             _table(noise[c], spread[c], stretch[c], weight[c], bend[c], work, points, tables[j])
-        for i in rows:
+        for first in range(0, len(rows), _TOGETHER):
+            some = rows[first : first + _TOGETHER]
+            for r in range(len(some)):
+                i = some[r]
+                for j in range(lanes):
+                    away[r, j] = y[i] - eta[i, start + j]
+                    place[r, j] = 1 + away[r, j] * away[r, j] * scale[j]
+            for r in range(len(some)):
+                for j in range(lanes):
+                    place[r, j] = np.log(place[r, j]) / _STEP
             for j in range(lanes):
-                c = start + j
-                away = y[i] - eta[i, c]
-                x = np.log(1 + away * away * scale[j]) / _STEP
-                at = max(min(int(x), most - 3), 1)
-                t = x - at
-                first, last = t * (t - 1) / 6, t * (t + 1) / 6
-                w0, w3 = -first * (t - 2), last * (t - 1)
-                w1, w2 = (t * t - 1) * (t - 2) / 2, -3 * last * (t - 2)
-                for p in range(_PARTS):
-                    found[p] = w0 * tables[j, at - 1, p] + w1 * tables[j, at, p] + w2 * tables[j, at + 1, p] + w3 * tables[j, at + 2, p]
-                sums[0, c] += found[0]
-                in_eta[i, c] = away * found[1]
-                sums[1, c] += found[2]
-                sums[2, c] += found[3]
-                sums[3, c] += found[4]
+                _between(tables[j], most, some, away[:, j], place[:, j], in_eta[:, start + j], sums[:, start + j])
     return sums

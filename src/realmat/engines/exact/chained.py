@@ -29,6 +29,7 @@ _NARROWEST, _WIDEST = 1e-4, 1.0  # sd of a coordinate at the mode
 _LOOKED_AT = 400  # draws to go on from
 _STARTS = 100.0  # effective draws, at least, that chains start from
 _STEP = 1e-4  # of differences between coordinates
+_ROUGHLY = 1.0  # of a log density, to which effects are found at psi that are not what is looked for
 _ROUNDS, _STILL = 4, 0.3  # of the search for a mode with heavy tails and limits, and what is left of its steps in sd of the posterior
 _PLACES = 50  # draws that say where the true values of a column may lie
 _TRIED = 4  # psi on which functions of it are tried
@@ -162,7 +163,7 @@ def _standing(
     b = joint.at({**values, **aux}).centred[:, None]
     if not guessed:
         target.refer(theta)
-        b = climb(target, theta, b)
+        b = climb(target, theta, b, settled=_ROUGHLY)
     return target.gaussian({name: np.asarray(value)[..., None] for name, value in values.items()}, b, guessed)
 
 
