@@ -93,12 +93,26 @@ def scales() -> Problem:
     ).bind(df)
 
 
+def once() -> Problem:
+    """Student t noise; most pieces measured once, so that their effects are integrated out, a few four times."""
+    rng = np.random.default_rng(6)
+    piece = np.concatenate([np.arange(22), np.repeat(np.arange(22, 26), 4)])
+    return rm.Model(
+        "y",
+        levels={"specimen": "piece"},
+        theory=rm.theory.Constant(P("Normal", mu=0, sigma=1)),
+        material=rm.material.Unresolved(by="specimen", scale=P("HalfNormal", sigma=0.6)),
+        observation=rm.observation.StudentT(nu=3, scale=P("Gamma", alpha=4, beta=20)),
+    ).bind(pd.DataFrame({"y": rng.normal(0, 1, len(piece)), "piece": piece}))
+
+
 # problem, draws of each of two chains, and how many of them all are close to independent
 MODELS: dict[str, tuple[Callable[[], Problem], int, int]] = {
     "laboratories": (laboratories, 150, 100),
     "states": (states, 150, 100),
     "limits": (limits, 500, 24),
     "censored": (censored, 500, 24),
+    "once": (once, 500, 24),
     "scales": (scales, 300, 60),
 }
 

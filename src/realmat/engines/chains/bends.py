@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _REACH = 4.0  # standard deviations at which quadratics and widths level off: those that go on overshoot in tails, where little is learnt
+_MOST = 16  # coordinates: the regressions grow with their fifth power
 _EACH = 3.0  # independent draws for each number that is learnt
 _GAIN = 0.2  # of the log density, beyond what chance gives, from which a bend is worth it
 _EVIDENT = 4.0  # of a log likelihood, from which something is skewed
@@ -141,7 +142,7 @@ def learn(x: np.ndarray, effective: float) -> Bend | None:
     size, n = x.shape
     first, second = np.triu_indices(size)
     terms = 1 + size + len(first)
-    if size < 2 or effective < _EACH * terms:
+    if not 2 <= size <= _MOST or effective < _EACH * terms:
         return None
     mean, sd = x.mean(axis=1), x.std(axis=1)
     if not np.all(sd > 0):
@@ -152,17 +153,18 @@ def learn(x: np.ndarray, effective: float) -> Bend | None:
     uses = np.array([0] + [1 << k for k in range(size)] + [(1 << i) | (1 << j) for i, j in zip(first, second, strict=True)], dtype=object)
     parts = [_Regression(features, soft, z[k], effective) for k in range(size)]
     order = _order(parts, uses)
-    found = Bend(mean, sd, tuple(order), *np.zeros((3, size)), *np.zeros((2, size, size)), np.zeros((size, size, size)))
+    (level, log_width, skew), (linear, fan), square = np.zeros((3, size)), np.zeros((2, size, size)), np.zeros((size, size, size))
+    found = Bend(mean, sd, tuple(order), level, log_width, skew, linear, fan, square)
     for place, k in enumerate(order):
         before = sorted(order[:place])
-        weights, found.fan[k, before], found.log_width[k] = parts[k].fitted(_inside(uses, before), before)
-        found.level[k], found.linear[k] = weights[0], weights[1 : 1 + size]
-        found.square[k, first, second] = weights[1 + size :]
-        found.square[k] = 0.5 * (found.square[k] + found.square[k].T)
+        weights, fan[k, before], log_width[k] = parts[k].fitted(_inside(uses, before), before)
+        level[k], linear[k] = weights[0], weights[1 : 1 + size]
+        square[k, first, second] = weights[1 + size :]
+        square[k] = 0.5 * (square[k] + square[k].T)
     away = found.straight(x)[0]
     for k in order:
-        found.skew[k], log_width = _asymmetry(away[k], effective)
-        found.log_width[k] += log_width
+        skew[k], wider = _asymmetry(away[k], effective)
+        log_width[k] += wider
     v, passage = found.straight(x)
     score = float(np.mean(np.sum(-0.5 * v * v - np.log(passage.width * passage.rise), axis=0)))
     gain = score + 0.5 * size + 0.5 * float(np.linalg.slogdet(np.corrcoef(z).reshape(size, size))[1])

@@ -84,7 +84,7 @@ class Blurred(Density):
         if key not in self._known:
             code = groups["sd"].of_row * groups["spread"].count + groups["spread"].of_row
             _, kind, count = np.unique(code, return_inverse=True, return_counts=True)
-            many = np.flatnonzero(count >= _TABLED) if self._single else []
+            many = np.flatnonzero((count >= _TABLED) & self._single)
             rest = np.flatnonzero(~np.isin(kind, many))
             self._known[key] = [np.flatnonzero(kind == k) for k in many], rest if len(rest) else None
         return self._known[key]
