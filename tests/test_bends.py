@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_chains import EIGHTH, bound, targeted
 
-from realmat.engines.chains import bends
+from realmat.engines.chains import bends, following
 from realmat.engines.chains.coordinates import Coordinates
 
 
@@ -77,6 +77,8 @@ def test_chains_of_bent_coordinates_have_the_gradient_of_their_density():
     around = thetas.mean(axis=1, keepdims=True) + 0.3 * (white + 0.5 * np.roll(white, 1, axis=0) ** 2)
     coordinates.bend, coordinates.root = bends.learn(around, 3000), np.linalg.cholesky(0.2 + 0.8 * np.eye(d))
     assert coordinates.bend is not None
+    u = np.random.default_rng(8).standard_normal((d, 200))
+    coordinates.following = following.fitted(u, 0.3 * np.random.default_rng(9).standard_normal((len(b), 200)))
     q, step = coordinates.find(thetas, b), 0.01
     theta, again = coordinates.effects(q)
     assert theta == pytest.approx(thetas, abs=1e-9)

@@ -32,6 +32,7 @@ _APART, _AGAIN = 1.1, 2  # R-hat from which a stage is taken for warm-up, and ho
 _FEWEST, _MOST = 40, 3000  # iterations of a chain
 _PATIENCE = 160  # times as many iterations as the draws that were asked for, 400 at least, before a posterior is given up
 _LARGE = 200_000  # rows times chains from which these are evaluated in halves
+_LOOKED_AT = 2000  # draws, at most, from which it is seen before the first iteration how hyperparameters bend
 _WATCHED = 32  # effects whose R-hat and effective sample size are looked at
 
 
@@ -95,6 +96,13 @@ class Start:
     known: bool = True
     warm: bool = False
 
+    def drawn(self, rng: np.random.Generator) -> np.ndarray | None:
+        """As many draws, shape (theta size, n), as their weights are worth; None without."""
+        if self.thetas is None or self.weights is None:
+            return None
+        worth = int(1 / np.sum(np.square(self.weights)))
+        return self.thetas[rng.choice(len(self.thetas), size=min(worth, _LOOKED_AT), p=self.weights)].T
+
 
 class Sampler:
     """Chains over psi and effects.
@@ -120,7 +128,7 @@ class Sampler:
         around = start.centre + 0.3 * rng.standard_normal((8, space.size)) @ start.root.T
         self.target = Target(system, space, around)
         root = start.root if start.known else None
-        self.coordinates = Coordinates(self.target, start.centre, np.zeros((system.size, 1)), root)
+        self.coordinates = Coordinates(self.target, start.centre, np.zeros((system.size, 1)), root, draws=start.drawn(rng))
         q = _SPREAD * rng.standard_normal((space.size + system.size, self.count))
         if start.thetas is not None:
             some = start.thetas[rng.choice(len(start.thetas), size=self.count, p=start.weights)]
@@ -167,7 +175,7 @@ class Sampler:
         """New coordinates from where chains have been since they had these: from the later half if they had not settled before."""
         theta, b = self.coordinates.effects(self.running.q)
         thetas, slopes = (np.concatenate(x, axis=1) for x in zip(*self._passed[0 if settled else len(self._passed) // 2 :], strict=True))
-        passed = Passed(self.coordinates.covered, thetas, slopes, theta, b)
+        passed = Passed(self.coordinates.covered, thetas, slopes, theta, b, self.coordinates.bend)
         self.coordinates = Coordinates(self.target, thetas.mean(axis=1), b.mean(axis=1, keepdims=True), passed=passed)
         self.running = self._chains(self.coordinates.find(theta, b), self.running.step)
         self._passed = []
@@ -190,7 +198,7 @@ class Sampler:
                 apart, joined, ess = trace.judge(self.chains)
                 if (ess >= goal and apart < _NEAR and joined < _AGREED) or length >= most:
                     break
-                if apart > _APART and again < _AGAIN:
+                if apart > _APART and again < (_AGAIN if self.coordinates.bend is None else 2 * _AGAIN):
                     again += 1
                     self.stages.append(length)
                     self._learn()

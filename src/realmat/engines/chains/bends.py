@@ -68,14 +68,14 @@ class Bend:
         for k in self.order:
             width[k] = np.exp(self.log_width[k] + self.fan[k] @ soft)
             z[k] = self._middle(k, z, soft) + width[k] * away[k]
-            soft[k], slope[k] = _soft(z[k])
+            soft[k], slope[k] = softened(z[k])
         passage = Passage(soft, slope, width, away, rise, turn)
         return self.mean[:, None] + self.sd[:, None] * z, np.log(width * rise).sum(axis=0), passage
 
     def straight(self, x: np.ndarray) -> tuple[np.ndarray, Passage]:
         """The inverse of `bent`."""
         z = (x - self.mean[:, None]) / self.sd[:, None]
-        soft, slope = _soft(z)
+        soft, slope = softened(z)
         width = np.exp(self.log_width[:, None] + self.fan @ soft)
         away = np.array([(z[k] - self._middle(k, z, soft)) / width[k] for k in range(len(z))])
         v = _even(away, self.skew[:, None])
@@ -106,7 +106,7 @@ class Bend:
         return np.asarray(whole * of_mean + (whole * passage.width[k] * passage.away[k] + 1) * of_width)
 
 
-def _soft(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def softened(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """z, levelling off at its reach, and its slope."""
     inverse = 1 / np.sqrt(1 + (z / _REACH) ** 2)
     return z * inverse, inverse**3
@@ -148,7 +148,7 @@ def learn(x: np.ndarray, effective: float) -> Bend | None:
     if not np.all(sd > 0):
         return None
     z = (x - mean[:, None]) / sd[:, None]
-    soft = _soft(z)[0]
+    soft = softened(z)[0]
     features = np.concatenate([np.ones((1, n)), z, soft[first] * soft[second]])
     uses = np.array([0] + [1 << k for k in range(size)] + [(1 << i) | (1 << j) for i, j in zip(first, second, strict=True)], dtype=object)
     parts = [_Regression(features, soft, z[k], effective) for k in range(size)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from realmat.engines.chains import bends
+from realmat.engines.chains import agreement, bends, following
 from realmat.engines.chains.climbing import climb
 from realmat.engines.chains.shears import FEW
 from realmat.engines.chains.target import STEP, Target
@@ -21,6 +21,7 @@ from realmat.engines.chains.target import STEP, Target
 _PROBES = 256  # draws of the effects, from which it is seen how well each of many is known
 _WIDEST, _NARROWEST = 1.0, 1e-6  # sd of a hyperparameter before there are chains
 _SHRINK = 0.1  # few chains, many psi: their covariance shrunk towards its diagonal
+_STEPS = 4  # towards modes of effects, where normal rows stand for others
 _WORTH = 0.2  # independent draws that one of a chain is, roughly
 
 
@@ -36,6 +37,8 @@ class Passed:
         Where they were, and the slopes of the log density in z there.
     theta, b : arrays of shape (theta size, chains) and (coefficients, chains)
         Where they are.
+    bend : Bend, optional
+        What was known before of how z bends.
     """
 
     root: np.ndarray
@@ -43,6 +46,7 @@ class Passed:
     slopes: np.ndarray
     theta: np.ndarray
     b: np.ndarray
+    bend: bends.Bend | None = None
 
 
 class Coordinates:
@@ -59,10 +63,18 @@ class Coordinates:
         A square root of the covariance of theta. Without, and without `passed`, that of the curvature of the density where effects follow.
     passed : Passed, optional
         What chains in the coordinates before these have seen.
+    draws : array of shape (theta size, n), optional
+        Independent draws much like those that are looked for: how they bend is known before there are chains.
     """
 
     def __init__(
-        self, target: Target, centre: np.ndarray, b: np.ndarray, root: np.ndarray | None = None, passed: Passed | None = None
+        self,
+        target: Target,
+        centre: np.ndarray,
+        b: np.ndarray,
+        root: np.ndarray | None = None,
+        passed: Passed | None = None,
+        draws: np.ndarray | None = None,
     ) -> None:
         self.target, self.centre = target, centre
         self.size = (target.space.size, target.system.size)
@@ -83,10 +95,18 @@ class Coordinates:
         target.refer(centre, target.informed(centre, self.mode, root_of))
         self._follow = self._followed(rows)
         self.bend: bends.Bend | None = None
+        self.following: following.Following | None = None
         if passed is not None:
             self._learn(passed)
         else:
             self.root = self.covered = self._curved() if root is None else self._turned(root)
+            if draws is not None:
+                self._bend(draws)
+        if self.bend is not None:
+            u = following.places(self.whitened(draws if passed is None else passed.thetas))
+            z = self._bent(u)[0]
+            left = self._modes(rows, z, _STEPS) - self.mode - self._follow @ (z - self.centre[:, None])
+            self.following = following.fitted(u, np.nan_to_num(left))
 
     def _turned(self, root: np.ndarray) -> np.ndarray:
         """A square root of the covariance of z, to first order about the centre."""
@@ -97,12 +117,23 @@ class Coordinates:
 
     def _followed(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """How the mode of the effects follows psi, the normal rows held: shape (coefficients, theta size)."""
-        target, d = self.target, self.size[0]
+        d = self.size[0]
         ends = self.centre[:, None] + STEP * np.concatenate([np.eye(d), -np.eye(d)], axis=1)
-        values = target.space.many(target.populations.plain(ends)[0].T)[0]
-        each = [{name: v[..., k : k + 1] for name, v in values.items()} for k in range(2 * d)]
-        beta = [target.unplace(one, target.conditional(one, rows).centred[:, None])[:, 0] for one in each]
-        return np.nan_to_num((np.array(beta[:d]) - np.array(beta[d:])) / (2 * STEP)).T.reshape(self.size[::-1])
+        beta = self._modes(rows, ends)
+        return np.nan_to_num((beta[:, :d] - beta[:, d:]) / (2 * STEP)).reshape(self.size[::-1])
+
+    def _modes(self, rows: Mapping[str, np.ndarray], z: np.ndarray, steps: int = 1) -> np.ndarray:
+        """Modes of the effects at z of shape (theta size, n), shape (coefficients, n): some steps, normal rows held in the first."""
+        target, n = self.target, z.shape[1]
+        values, out = target.space.many(target.populations.plain(z)[0].T)[0], np.empty((len(self.mode), n))
+        for k in range(n):
+            one, own = {name: v[..., k : k + 1] for name, v in values.items()}, rows
+            for step in range(steps):
+                b = target.conditional(one, own).centred[:, None]
+                if step < steps - 1:
+                    own = target.gaussian(one, b)
+            out[:, k] = target.unplace(one, b)[:, 0]
+        return out
 
     def _curved(self) -> np.ndarray:
         """A square root of the covariance of z, from the curvature of the log density where the effects follow."""
@@ -119,10 +150,20 @@ class Coordinates:
         z = self.target.populations.coordinates(passed.thetas)
         u = np.linalg.solve(passed.root, z - self.centre[:, None])
         self.root = self.covered = passed.root @ _between(u, passed.root.T @ passed.slopes)
-        self.bend = bends.learn(z, _WORTH * z.shape[1])
+        worth = _WORTH * z.shape[1]
+        if passed.bend is not None:  # chains that have not gone all ways know less of it
+            worth = min(worth, float(agreement.bulk_ess(z.reshape(len(z), -1, passed.theta.shape[1]).swapaxes(1, 2)).min()))
+        self.bend = bends.learn(z, worth) or passed.bend
         if self.bend is not None:
             v, passage = self.bend.straight(z)
             self.root = _between(v, self.bend.pull(passage, passed.slopes))
+
+    def _bend(self, draws: np.ndarray) -> None:
+        """How z bends, from independent draws of theta."""
+        z = self.target.populations.coordinates(draws)
+        self.bend = bends.learn(z, z.shape[1])
+        if self.bend is not None:
+            self.root = np.linalg.cholesky(np.cov(self.bend.straight(z)[0]).reshape(self.root.shape))
 
     def _bent(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray | float, bends.Passage | None]:
         """z at u, the log volume of a bend, and what its `pull` needs."""
@@ -134,8 +175,12 @@ class Coordinates:
         return self._placed(q, self._bent(q[: self.size[0]])[0])
 
     def _placed(self, q: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        follow = self._follow @ (z - self.centre[:, None])
-        return z, self.mode + follow + self._conditional.coloured(q[self.size[0] :])
+        return z, self._middle(q[: self.size[0]], z) + self._conditional.coloured(q[self.size[0] :])
+
+    def _middle(self, u: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Where the mode of the effects is thought to be."""
+        middle = self.mode + self._follow @ (z - self.centre[:, None])
+        return middle if self.following is None else middle + self.following.at(u)
 
     def whitened(self, thetas: np.ndarray) -> np.ndarray:
         """u of theta, shape (theta size, n)."""
@@ -146,8 +191,8 @@ class Coordinates:
         """q of theta and b, shapes (theta size, n) and (coefficients, n)."""
         target, z = self.target, self.target.populations.coordinates(theta)
         beta = target.unplace(target.slopes.values(theta.T), b)
-        away = beta - self.mode - self._follow @ (z - self.centre[:, None])
-        return np.concatenate([self.whitened(theta), self._conditional.raised(away)])
+        u = self.whitened(theta)
+        return np.concatenate([u, self._conditional.raised(beta - self._middle(u, z))])
 
     def at(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log density, up to a constant, and its gradient at q."""
@@ -156,7 +201,10 @@ class Coordinates:
         in_z = in_z + self._follow.T @ in_beta
         if self.bend is not None and passage is not None:
             in_z = self.bend.pull(passage, in_z)
-        return log + volume, np.concatenate([self.root.T @ in_z, self._conditional.whitened(in_beta)])
+        in_u = self.root.T @ in_z
+        if self.following is not None:
+            in_u += self.following.pull(q[: self.size[0]], in_beta)
+        return log + volume, np.concatenate([in_u, self._conditional.whitened(in_beta)])
 
     def slopes(self, u: np.ndarray, slope: np.ndarray) -> np.ndarray:
         """Slopes of the log density in z from those in u, both of shape (theta size, n)."""

@@ -13,7 +13,7 @@ from realmat.algebra.space import Space
 from realmat.engines.chains import Sampler, Start, errors, private, unmeasured
 from realmat.engines.chains.climbing import climb
 from realmat.engines.chains.target import Target
-from realmat.engines.exact import members, modes
+from realmat.engines.exact import members, modes, plain
 from realmat.engines.exact.asked import Asked
 from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.space import Density
@@ -79,7 +79,8 @@ def sample(
         if explored is None and known and space.size:
             start = _near(known, space)
         else:
-            start = _mode(system, joint, space) if explored is None else _of(explored, space)
+            explored_as = plain.explored(system.problem, np.random.default_rng([asked.seed, 15])) if explored is None else explored
+            start = _mode(system, joint, space) if explored_as is None else _of(explored_as, space)
         systems, without = [joint], []
         for find in (unmeasured.find, private.find):
             while (found := find(systems[-1].problem)) is not None:
