@@ -9,6 +9,7 @@ import pytest
 import realmat as rm
 from realmat.engines.chains import following
 from realmat.engines.exact import plain
+from realmat.engines.exact.explore import explore
 
 
 def decay(x, a, b):
@@ -31,8 +32,9 @@ def curve(**observation: object) -> tuple[rm.Model, pd.DataFrame]:
 def test_what_lies_beyond_a_limit_is_left_out_and_the_rest_is_what_the_model_of_the_rest_explores():
     """Means of the same posterior explored twice, within 4.5 standard errors."""
     model, df = curve()
-    found = plain.explored(model.bind(df), np.random.default_rng(1))
-    assert found is not None
+    normal = plain.system(model.bind(df))
+    assert normal is not None
+    found = explore(normal, np.random.default_rng(1))
     measured = df[df["low"] == 0]
     assert 0 < len(measured) < len(df)
     theory = model.theory
@@ -51,9 +53,10 @@ def test_what_lies_beyond_a_limit_is_left_out_and_the_rest_is_what_the_model_of_
 def test_nothing_is_explored_where_no_theory_bends_or_hardly_a_reading_is_left():
     _, df = curve()
     straight = rm.Model("y", theory=rm.theory.Calibrated("x"), observation=rm.observation.Normal(below="low"))
-    assert plain.explored(straight.bind(df), np.random.default_rng(1)) is None
+    assert plain.system(straight.bind(df)) is None
     model, _ = curve()
-    assert plain.explored(model.bind(df.assign(low=(np.arange(20) > 1).astype(int))), np.random.default_rng(1)) is None
+    for left in (2, 0):
+        assert plain.system(model.bind(df.assign(low=(np.arange(20) >= left).astype(int)))) is None
 
 
 def test_effects_that_follow_a_quadratic_are_followed_exactly():

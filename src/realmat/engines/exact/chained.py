@@ -18,6 +18,7 @@ from realmat.engines.exact.asked import Asked
 from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.space import Density
 from realmat.engines.exact.store import Store
+from realmat.errors import FitError
 from realmat.posterior.draws import Draws
 from realmat.terms.problem import native
 
@@ -78,9 +79,10 @@ def sample(
     with np.errstate(all="ignore"):  # where a step ends in a place that no posterior has
         if explored is None and known and space.size:
             start = _near(known, space)
+        elif seen := explored or _as_normal(system, asked.seed):
+            start = _of(seen, space)
         else:
-            explored_as = plain.explored(system.problem, np.random.default_rng([asked.seed, 15])) if explored is None else explored
-            start = _mode(system, joint, space) if explored_as is None else _of(explored_as, space)
+            start = _mode(system, joint, space)
         systems, without = [joint], []
         for find in (unmeasured.find, private.find):
             while (found := find(systems[-1].problem)) is not None:
@@ -98,6 +100,17 @@ def sample(
     else:
         store.put(b)
     return store.draws(run.thetas, space, {}, facts)
+
+
+def _as_normal(system: System, seed: int) -> Explored | None:
+    """What importance sampling sees of a curve read with heavy tails or limits as if noise were normal; None where it is not for it."""
+    straight = plain.system(system.problem) if system.augmented else None
+    if straight is None or reason(straight):
+        return None
+    try:
+        return explore(straight, np.random.default_rng([seed, 15]))
+    except FitError:  # readings within limits may lie on a curve
+        return None
 
 
 def _at_places(read: errors.Errors, system: System, asked: Asked, why: str) -> Draws | None:

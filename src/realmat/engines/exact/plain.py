@@ -14,27 +14,20 @@ import numpy as np
 
 from realmat.algebra import System
 from realmat.engines.exact.curve import Curve
-from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.space import Density
-from realmat.errors import FitError
 from realmat.terms.problem import Problem, native
 from realmat.terms.term import Function, Rows, Values, evaluate
 
 _FEWEST = 2  # readings for each parameter of a curve, below which they do not say where it lies
 
 
-def explored(problem: Problem, rng: np.random.Generator) -> Explored | None:
-    """What importance sampling sees of a problem taken as normal; None where no theory bends, or too few readings would be left."""
-    if len(problem.every) > 1 or any(native(rows.noise) for rows in problem.rows):
+def system(problem: Problem) -> System | None:
+    """A problem taken as normal; None where no theory bends, or too few readings would be left."""
+    if len(problem.every) > 1 or any(native(rows.noise) for rows in problem.rows) or not len(_kept(problem.response_rows)):
         return None
-    system = System(_normal(problem))
-    bent = len(Curve(Density(system)).index)
-    if not bent or len(system.problem.response_rows.y) < _FEWEST * bent:
-        return None
-    try:
-        return explore(system, rng)
-    except FitError:  # what is left may lie on a curve
-        return None
+    made = System(_normal(problem))
+    bent = len(Curve(Density(made)).index)
+    return made if bent and len(made.problem.response_rows.y) >= _FEWEST * bent else None
 
 
 def _normal(problem: Problem) -> Problem:
@@ -44,17 +37,21 @@ def _normal(problem: Problem) -> Problem:
 
 def _measured(rows: Rows) -> Rows:
     """The rows that were measured, with normal noise."""
-    noise = rows.noise
-    kept = np.arange(len(rows.y)) if noise.censored is None else np.flatnonzero(noise.censored == 0)
+    kept = _kept(rows)
     return Rows(
         rows.name,
         rows.y[kept],
         tuple((owner, replace(piece, matrix=piece.matrix.tocsr()[kept])) for owner, piece in rows.pieces),
         tuple((owner, _some(offset, kept, len(rows.y))) for owner, offset in rows.offsets),
-        replace(noise.take(kept), nu=None, censored=None),
+        replace(rows.noise.take(kept), nu=None, censored=None),
         rows.count[kept],
         rows.within[kept],
     )
+
+
+def _kept(rows: Rows) -> np.ndarray:
+    """Which are no limits, int array."""
+    return np.arange(len(rows.y)) if rows.noise.censored is None else np.flatnonzero(rows.noise.censored == 0)
 
 
 def _some(offset: Function, kept: np.ndarray, rows: int) -> Callable[[Values, Any], Any]:
