@@ -210,7 +210,7 @@ def test_a_table_of_the_density_is_worth_the_density():
     sd, spread = np.exp(0.2 * rng.standard_normal((2, 10))) * np.array([[0.3], [0.5]]), np.geomspace(0.01, 1, 10)[None]
     own, density = {"sd": sd, "spread": spread, "nu": np.full((1, 1), 3.5)}, Blurred(one, 0 * one)
     found, truth = (way(y, eta, own, groups) for way in (density.summed, super(Blurred, density).summed))
-    assert density._kinds(groups)[0]
+    assert density._kinds(groups).many
     assert found.log == pytest.approx(truth.log, abs=1e-6 * len(y))
     assert found.eta == pytest.approx(truth.eta, abs=1e-5 * np.abs(truth.eta).max())
     for name in own:

@@ -19,6 +19,18 @@ _FEW = 64
 INT32, INT64, FLAGS, VECTOR, MATRIX = "int32[::1]", "int64[::1]", "boolean[::1]", "float64[::1]", "float64[:, ::1]"
 
 
+@njit(f"({MATRIX}, {MATRIX})", **FAST)
+def invert(lower: Array, inverse: Array) -> None:
+    """The transposed inverse of a lower triangular matrix, into the upper triangle of `inverse`."""
+    for j in range(len(lower)):
+        inverse[j, j] = 1.0 / lower[j, j]
+        for i in range(j + 1, len(lower)):
+            total = 0.0
+            for m in range(j, i):
+                total += lower[i, m] * inverse[j, m]
+            inverse[j, i] = -total / lower[i, i]
+
+
 @njit(f"({INT32}, {INT32}, int64)", **FAST)
 def symbolic(indptr: Array, indices: Array, n: int) -> tuple[Array, Array]:
     """Pattern of the Cholesky factor, column by column, from the strict lower pattern (csc, sorted) of the matrix.

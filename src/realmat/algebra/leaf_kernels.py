@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from realmat.algebra.kernels import FAST, INT32, INT64, MATRIX, VECTOR
+from realmat.algebra.kernels import FAST, INT32, INT64, MATRIX, VECTOR, invert
 
 Array = np.ndarray
 _STACK = "float64[:, :, ::1]"
@@ -25,13 +25,7 @@ def _inverse_root(lower: Array, root: Array) -> float:
                 total -= lower[i, m] * lower[j, m]
             lower[i, j] = total / lower[j, j] if i > j else math.sqrt(total) if total > 0 else math.nan
         log_det += 2.0 * math.log(lower[j, j])
-    for j in range(k):
-        root[j, j] = 1.0 / lower[j, j]
-        for i in range(j + 1, k):
-            total = 0.0
-            for m in range(j, i):
-                total += lower[i, m] * root[j, m]
-            root[j, i] = -total / lower[i, i]
+    invert(lower, root)
     return log_det
 
 

@@ -8,6 +8,7 @@ of mean zero, all learnt from where chains have been, it is round. The map is tr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,6 +113,12 @@ def softened(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return z * inverse, inverse**3
 
 
+def quadratic(z: np.ndarray, soft: np.ndarray) -> np.ndarray:
+    """1, coordinates z of shape (size, n), and products of two soft ones: shape (terms, n)."""
+    first, second = np.triu_indices(len(z))
+    return np.concatenate([np.ones((1, z.shape[1])), z, soft[first] * soft[second]])
+
+
 def _skewed(v: np.ndarray, skew: np.ndarray | float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """h of v, its slope, and the slope of the logarithm of that."""
     root = np.sqrt(1 + v * v)
@@ -139,7 +146,7 @@ def _asymmetry(z: np.ndarray, effective: float) -> tuple[float, float]:
 
 def learn(x: np.ndarray, effective: float) -> Bend | None:
     """The map that suits draws x of shape (size, n), worth `effective` independent ones; None where it is not worth it, or they are few."""
-    size, n = x.shape
+    size = len(x)
     first, second = np.triu_indices(size)
     terms = 1 + size + len(first)
     if not 2 <= size <= _MOST or effective < _EACH * terms:
@@ -149,10 +156,10 @@ def learn(x: np.ndarray, effective: float) -> Bend | None:
         return None
     z = (x - mean[:, None]) / sd[:, None]
     soft = softened(z)[0]
-    features = np.concatenate([np.ones((1, n)), z, soft[first] * soft[second]])
+    features = quadratic(z, soft)
     uses = np.array([0] + [1 << k for k in range(size)] + [(1 << i) | (1 << j) for i, j in zip(first, second, strict=True)], dtype=object)
     parts = [_Regression(features, soft, z[k], effective) for k in range(size)]
-    order = _order(parts, uses)
+    order = greedy(size, lambda k, before: parts[k].left(_inside(uses, before)))
     (level, log_width, skew), (linear, fan), square = np.zeros((3, size)), np.zeros((2, size, size)), np.zeros((size, size, size))
     found = Bend(mean, sd, tuple(order), level, log_width, skew, linear, fan, square)
     for place, k in enumerate(order):
@@ -178,17 +185,16 @@ def _inside(uses: np.ndarray, before: list[int]) -> np.ndarray:
     return np.array([not (use & outside) for use in uses])
 
 
-def _order(parts: list[_Regression], uses: np.ndarray) -> list[int]:
-    """The coordinate that tells most of the others first, and so on."""
+def greedy(size: int, left: Callable[[int, list[int]], float]) -> list[int]:
+    """The coordinate that tells most of the others first, and so on; `left(k, before)` is the log of what is left of a variance."""
     order: list[int] = []
-    while len(order) < len(parts):
-        rest = [k for k in range(len(parts)) if k not in order]
+    while len(order) < size:
+        rest = [k for k in range(size) if k not in order]
 
-        def left(k: int, rest: list[int] = rest) -> float:
-            own = _inside(uses, [*order, k])
-            return sum(parts[j].left(own) for j in rest if j != k) + parts[k].left(_inside(uses, order))
+        def after(k: int, rest: list[int] = rest) -> float:
+            return sum(left(j, [*order, k]) for j in rest if j != k) + left(k, order)
 
-        order.append(min(rest, key=left))
+        order.append(min(rest, key=after))
     return order
 
 

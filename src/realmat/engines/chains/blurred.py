@@ -35,6 +35,30 @@ def _nodes(nu: Any) -> tuple[Array, Array, Array]:
 
 
 @dataclass(frozen=True)
+class _Kinds:
+    """Which rows have one noise, one spread and as many readings.
+
+    Attributes
+    ----------
+    groups : tuple of Groups
+        Of noise and spread, kept so that no others have their place in memory.
+    first, kind : int arrays
+        The first row of each kind, and the kind of each row.
+    many : list of int arrays
+        Rows of each kind that is tabled.
+    rest, others
+        The other rows, and their density; None where there are none beside tabled ones.
+    """
+
+    groups: tuple[Groups, Groups]
+    first: Array
+    kind: Array
+    many: list[Array]
+    rest: Array
+    others: Blurred | None
+
+
+@dataclass(frozen=True)
 class Blurred(Density):
     """Own parameters `sd` of the noise, and `spread` and `nu` of the effect; a row may be a mean of several readings of one effect.
 
@@ -56,20 +80,21 @@ class Blurred(Density):
         """What `grouped` says of all rows together; where many of them are single readings alike, by a table for each chain."""
         from realmat.engines.chains.tabled_kernels import tabled
 
-        alike, rest = self._kinds(groups)
-        if not alike:
+        kinds = self._kinds(groups)
+        if not kinds.many:
             return super().summed(y, eta, own, groups)
         n = eta.shape[1]
         log, in_eta, y, eta = np.zeros(n), np.empty(eta.shape), plain(y), plain(eta)
         in_own = {name: np.zeros((groups[name].count, n)) for name in self.names}
-        if rest is not None:
-            one = self.take(rest).summed(y[rest], eta[rest], own, {name: group.take(rest) for name, group in groups.items()})
+        if kinds.others is not None:
+            rest, others = kinds.rest, kinds.others
+            one = others.summed(y[rest], eta[rest], own, {name: group.take(rest) for name, group in groups.items()})
             in_eta[rest] = one.eta
             log += one.log
             for name, x in one.own.items():
                 in_own[name] += x
         every, nodes = {name: filled(x, n) for name, x in own.items()}, self._nodes(own["nu"], n)
-        for rows in alike:
+        for rows in kinds.many:
             where = {name: groups[name].of_row[rows[0]] for name in self.names}
             sd, spread, _ = (every[name][where[name]] for name in self.names)
             sums = tabled(y, eta, rows, sd * sd, spread * spread, *nodes, in_eta)
@@ -78,25 +103,27 @@ class Blurred(Density):
                 in_own[name][where[name]] += x
         return Summed(log, in_eta, in_own)
 
-    def _kinds(self, groups: Mapping[str, Groups]) -> tuple[list[Array], Array | None]:
-        """Rows of each kind of which there are many, and the rest, if there is one."""
-        key = tuple(id(groups[name].of_row) for name in ("sd", "spread"))
+    def _kinds(self, groups: Mapping[str, Groups]) -> _Kinds:
+        """Of rows with these groups; they are looked up once."""
+        noise, spread = groups["sd"], groups["spread"]
+        key = id(noise.of_row), id(spread.of_row)
         if key not in self._known:
-            code = groups["sd"].of_row * groups["spread"].count + groups["spread"].of_row
-            _, kind, count = np.unique(code, return_inverse=True, return_counts=True)
+            code = (noise.of_row * spread.count + spread.of_row) * len(noise.of_row) + self._alike
+            _, first, kind, count = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
             many = np.flatnonzero((count >= _TABLED) & self._single)
             rest = np.flatnonzero(~np.isin(kind, many))
-            self._known[key] = [np.flatnonzero(kind == k) for k in many], rest if len(rest) else None
+            others = self.take(rest) if len(many) and len(rest) else None
+            self._known[key] = _Kinds((noise, spread), first, kind, [np.flatnonzero(kind == k) for k in many], rest, others)
         return self._known[key]
 
     @cached_property
-    def _known(self) -> dict[tuple[int, ...], tuple[list[Array], Array | None]]:
+    def _known(self) -> dict[tuple[int, int], _Kinds]:
         return {}
 
     def grouped(self, y: Array, eta: Array, own: Own, groups: Mapping[str, Groups]) -> Derivatives:
         """As `derivatives`; what nodes have in common is computed once for all rows of one noise and one spread."""
-        code = (groups["sd"].of_row * groups["spread"].count + groups["spread"].of_row) * len(y) + self._alike
-        _, first, kind = np.unique(code, return_index=True, return_inverse=True)
+        kinds = self._kinds(groups)
+        first, kind = kinds.first, kinds.kind
         return self._mixed(y, eta, {name: x if name == "nu" else x[groups[name].of_row[first]] for name, x in own.items()}, first, kind)
 
     def _mixed(self, y: Array, eta: Array, own: Own, first: Array, kind: Array) -> Derivatives:

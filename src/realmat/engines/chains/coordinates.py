@@ -208,8 +208,8 @@ class Coordinates:
 
     def slopes(self, u: np.ndarray, slope: np.ndarray) -> np.ndarray:
         """Slopes of the log density in z from those in u, both of shape (theta size, n)."""
-        inside = np.linalg.solve(self.root.T, slope)
-        return inside if self.bend is None else self.bend.push(self.bend.straight(self._bent(u)[0])[1], inside)
+        inside, passage = np.linalg.solve(self.root.T, slope), self._bent(u)[2]
+        return inside if self.bend is None or passage is None else self.bend.push(passage, inside)
 
     def psi(self, q: np.ndarray) -> np.ndarray:
         """theta of shape (size, n)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realmat.engines.chains.bends import softened
+from realmat.engines.chains.bends import quadratic, softened
 
 _EACH = 3  # places of either kind for each number that is fitted to each effect
 
@@ -19,7 +19,7 @@ class Following:
 
     def at(self, u: np.ndarray) -> np.ndarray:
         """Shape (coefficients, n), at u of shape (size, n)."""
-        return np.asarray(self.weights @ _features(softened(u)[0]))
+        return np.asarray(self.weights @ _features(u))
 
     def pull(self, u: np.ndarray, in_effects: np.ndarray) -> np.ndarray:
         """The gradient in u from that in the effects, shape (coefficients, n)."""
@@ -41,9 +41,9 @@ def places(u: np.ndarray) -> np.ndarray:
 
 def fitted(u: np.ndarray, left: np.ndarray) -> Following:
     """What is left of modes, shape (coefficients, n), at places u, by least squares."""
-    return Following(np.linalg.lstsq(_features(softened(u)[0]).T, left.T, rcond=None)[0].T)
+    return Following(np.linalg.lstsq(_features(u).T, left.T, rcond=None)[0].T)
 
 
-def _features(s: np.ndarray) -> np.ndarray:
-    first, second = np.triu_indices(len(s))
-    return np.concatenate([np.ones((1, s.shape[1])), s, s[first] * s[second]])
+def _features(u: np.ndarray) -> np.ndarray:
+    soft = softened(u)[0]
+    return quadratic(soft, soft)

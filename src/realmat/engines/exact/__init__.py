@@ -131,8 +131,7 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
             if not poor or run.interrupted or attempt == _ATTEMPTS - 1:
                 break
             # what failed as draws is still a large weighted sample: learn from it
-            seen, logs = run.proposals.evaluated(explored.proposal)
-            explored = explored.refined(seen, logs, np.random.default_rng([seed, 6, attempt]))
+            explored = run.taught(explored, np.random.default_rng([seed, 6, attempt]))
     if not run.interrupted:
         if not why and (doubt or (cheap and run.efficiency < _EVEN_LONG)):
             explored, run, doubt = _longer(explored, asked, store, run)
@@ -150,8 +149,7 @@ def _longer(explored: Explored, asked: Asked, store: Store, run: _Run) -> tuple[
         doubt = "" if run.interrupted else distrust(run.k_hat, run.efficiency, run.index) or _apart(run.thetas, explored.density)
         if not doubt:
             break
-        seen, logs = run.proposals.evaluated(explored.proposal)
-        explored = explored.refined(seen, logs, np.random.default_rng([asked.seed, 10, attempt]))
+        explored = run.taught(explored, np.random.default_rng([asked.seed, 10, attempt]))
     return explored, run, doubt
 
 
@@ -179,6 +177,10 @@ class _Run:
     def interrupted(self) -> bool:
         """Whether there are fewer than were asked for."""
         return self.proposals.done < self.times * self.asked
+
+    def taught(self, explored: Explored, rng: np.random.Generator) -> Explored:
+        """What is explored with all proposals learnt from."""
+        return explored.refined(*self.proposals.evaluated(explored.proposal), rng)
 
     def kept(self, explored: Explored, asked: Asked, store: Store, facts: Mapping[str, Any]) -> Draws:
         """The draws, with coefficients."""

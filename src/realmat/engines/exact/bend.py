@@ -12,6 +12,8 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
+from realmat.engines.chains.bends import greedy
+
 _REACH = 3.0  # standard deviations beyond which squares go on along their tangents, and other products stay as they are
 _LEAST = 3  # effective draws for each number that is learnt
 _MOST = 3000  # draws to learn from
@@ -106,10 +108,7 @@ def learn(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> Bend 
         found = np.linalg.solve(between[np.ix_(own, own)], with_each[own, k])
         return max(float(squares[k] - found @ with_each[own, k]), 1e-12), own, found
 
-    order: list[int] = []
-    while len(order) < size:
-        rest = [k for k in range(size) if k not in order]
-        order.append(min(rest, key=lambda k: sum(np.log(left(j, [*order, k])[0]) for j in rest if j != k) + np.log(left(k, order)[0])))
+    order = greedy(size, lambda k, before: np.log(left(k, before)[0]))
     told = np.zeros((len(products), size))
     for place, k in enumerate(order):
         _, own, found = left(k, order[:place])

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from realmat.algebra.kernels import FAST, INT64, MATRIX, VECTOR
+from realmat.algebra.kernels import FAST, INT64, MATRIX, VECTOR, invert
 
 _STACK = "float64[:, :, ::1]"
 
@@ -18,16 +18,10 @@ def _components(locations: np.ndarray, factors: np.ndarray, weights: np.ndarray,
     k, d = locations.shape
     inverses, heights = np.zeros((k, d, d)), np.empty(k)
     for c in range(k):
-        factor, inverse = factors[c], inverses[c]
         height = math.log(weights[c]) + math.lgamma((nu[c] + d) / 2) - math.lgamma(nu[c] / 2) - 0.5 * d * math.log(nu[c] * math.pi)
         for j in range(d):
-            height -= math.log(factor[j, j])
-            inverse[j, j] = 1.0 / factor[j, j]
-            for i in range(j + 1, d):
-                total = 0.0
-                for m in range(j, i):
-                    total += factor[i, m] * inverse[j, m]
-                inverse[j, i] = -total / factor[i, i]
+            height -= math.log(factors[c, j, j])
+        invert(factors[c], inverses[c])
         heights[c] = height
     return inverses, heights
 
