@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import realmat as rm
-from realmat.engines.exact import bend, members_kernels
+from realmat.engines.exact import members_kernels
 from realmat.engines.exact.explore import clipped
 
 FIRST, STEP, NODES = -6.0, 0.1, 121
@@ -78,24 +78,6 @@ def test_a_population_of_scales_against_quadrature() -> None:
         truth = float((weight * values).sum())
         assert float(az.rhat(x)) < 1.01
         assert x.mean() == pytest.approx(truth, abs=4 * x.std() / np.sqrt(float(az.ess(x))) + 0.003)
-
-
-def test_a_bend_is_straight_and_back_again() -> None:
-    """A parabola with noise: the map finds it, keeps volumes but for its units, and its inverse is one to rounding."""
-    rng = np.random.default_rng(4)
-    x = rng.normal(size=(4000, 3))
-    x[:, 1] = 5 + 2 * x[:, 0] ** 2 - x[:, 0] + 0.1 * x[:, 1]
-    x[:, 2] += 0.5 * x[:, 1]
-    found = bend.learn(x, np.full(4000, 1 / 4000), rng)
-    assert found is not None
-    y = found.straight(x)
-    np.testing.assert_allclose(found.bent(y), x, atol=1e-9)
-    inside = np.abs(x[:, 0]) < 2.5
-    assert np.linalg.det(np.cov(y[inside].T)) < 0.02 * np.linalg.det(np.corrcoef(x[inside].T))
-    step, at = 1e-6, x[:5]
-    slopes = np.stack([(found.straight(at + step * e) - found.straight(at - step * e)) / (2 * step) for e in np.eye(3)], axis=-1)
-    np.testing.assert_allclose(np.log(np.abs(np.linalg.det(slopes))), found.log_volume, atol=1e-6)
-    assert bend.learn(x[:20], np.full(20, 1 / 20), rng) is None
 
 
 def test_no_draw_counts_for_more_than_its_share() -> None:

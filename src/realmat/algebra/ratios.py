@@ -26,16 +26,20 @@ class Ratios(Space):
     ----------
     problem : Problem
     powers : array of shape (size,), optional
-        As of `Space`; the coordinates of scales that add up keep their logarithms.
+        As of `Space`; of scales that add up, powers of their total and of their ratios.
     """
 
     def __init__(self, problem: Problem, powers: np.ndarray | None = None) -> None:
-        super().__init__(problem.params, powers)
+        super().__init__(problem.params)
         start = {q.name: where.start for q, where in zip(self.params, self.slices, strict=True)}
         lines = [names for part in problem.every for names in additive(part) if len(names) > 1]
         self._chains = [[start[name] for name in names] for names in lines]
-        self._chains = [chain for chain in self._chains if not np.any(self.powers[chain])]
+        self._chained = np.unique(np.concatenate([np.zeros(0, dtype=int), *self._chains]))
         self._unit = self._units()  # of each scale, in that of the first of its chain
+        self._own = np.zeros(len(self._chained))
+        if powers is not None:
+            self._own, self.powers = powers[self._chained], powers.copy()
+            self.powers[self._chained] = 0.0
 
     def _units(self) -> dict[int, float]:
         """Logarithm of the value at which a scale's own logarithm is zero, less that of the first scale it adds up with."""
@@ -47,9 +51,14 @@ class Ratios(Space):
         }
         return {place: log[place] - log[chain[0]] for chain in self._chains for place in chain}
 
-    def _plain(self, thetas: np.ndarray) -> np.ndarray:
-        """Logarithms of the scales in the places of their total and ratios."""
-        out = np.array(thetas, dtype=float)
+    def _plain(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray | float]:
+        """Logarithms of the scales in the places of their total and ratios, and the log volume of powers of these."""
+        out, volume = np.array(thetas, dtype=float), 0.0
+        if self._own.any():
+            some, power = self._chained[self._own != 0], self._own[self._own != 0]
+            seen = np.where(out[..., some] > 0, out[..., some], np.nan)
+            out[..., some] = np.log(seen) / power
+            volume = -np.log(np.abs(power) * seen).sum(axis=-1)
         for first, *others in self._chains:
             total = out[..., first].copy()
             for place in reversed(others):
@@ -57,7 +66,7 @@ class Ratios(Space):
                 out[..., place] = total - 0.5 * np.logaddexp(0.0, -2 * ratio) - self._unit[place]
                 total = total - 0.5 * np.logaddexp(0.0, 2 * ratio)
             out[..., first] = total - self._unit[first]
-        return out
+        return out, volume
 
     def _turned(self, theta: np.ndarray) -> np.ndarray:
         """Inverse of `_plain`."""
@@ -68,11 +77,15 @@ class Ratios(Space):
                 scale = out[..., place] + self._unit[place]
                 out[..., place], total = scale - total, 0.5 * np.logaddexp(2 * scale, 2 * total)
             out[..., first] = total
+        out[..., self._chained] = np.where(self._own != 0, np.exp(self._own * out[..., self._chained]), out[..., self._chained])
         return out
 
     def many(self, thetas: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Parameters by name and log prior densities at thetas of shape (n, size); values have the batch as last axis."""
-        return super().many(self._plain(thetas))
+        with np.errstate(all="ignore"):
+            plain, volume = self._plain(thetas)
+        values, log = super().many(plain)
+        return values, log + volume
 
     def thetas(self, values: Mapping[str, np.ndarray], n: int) -> np.ndarray:
         """Inverse of `named`: theta, shape (n, size), from values of shape (n,), or (n, size of a vector)."""
@@ -82,12 +95,12 @@ class Ratios(Space):
     def positive(self) -> np.ndarray:
         """Which coordinates belong to single parameters with a lower end and no upper one, shape (size,)."""
         out = super().positive
-        out[[place for chain in self._chains for place in chain]] = False
+        out[self._chained] = False
         return out
 
     @property
     def logarithmic(self) -> np.ndarray:
         """Which coordinates are logarithms of scales, of their sums or of their ratios, shape (size,)."""
         out = super().logarithmic
-        out[[place for chain in self._chains for place in chain]] = True
+        out[self._chained] = self._own == 0
         return out

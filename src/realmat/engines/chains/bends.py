@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_REACH = 4.0  # standard deviations at which quadratics and widths level off: those that go on overshoot in tails, where little is learnt
-_MOST = 16  # coordinates: the regressions grow with their fifth power
+_REACH = 8.0  # standard deviations at which quadratics and widths level off: those that go on overshoot in tails, where little is learnt
+MOST = 16  # coordinates: the regressions grow with their fifth power
 _EACH = 3.0  # independent draws for each number that is learnt
 _GAIN = 0.2  # of the log density, beyond what chance gives, from which a bend is worth it
 _EVIDENT = 4.0  # of a log likelihood, from which something is skewed
@@ -71,7 +71,11 @@ class Bend:
             z[k] = self._middle(k, z, soft) + width[k] * away[k]
             soft[k], slope[k] = softened(z[k])
         passage = Passage(soft, slope, width, away, rise, turn)
-        return self.mean[:, None] + self.sd[:, None] * z, np.log(width * rise).sum(axis=0), passage
+        return self.mean[:, None] + self.sd[:, None] * z, self.volume(passage), passage
+
+    def volume(self, passage: Passage) -> np.ndarray:
+        """Log determinant of the map from v, shape (n,)."""
+        return np.asarray(np.log(passage.width * passage.rise).sum(axis=0) + np.log(self.sd).sum())
 
     def straight(self, x: np.ndarray) -> tuple[np.ndarray, Passage]:
         """The inverse of `bent`."""
@@ -144,12 +148,17 @@ def _asymmetry(z: np.ndarray, effective: float) -> tuple[float, float]:
     return found
 
 
+def least(size: int) -> float:
+    """Effective draws from which a map of so many coordinates can be learnt."""
+    return _EACH * (1 + size + size * (size + 1) / 2)
+
+
 def learn(x: np.ndarray, effective: float) -> Bend | None:
     """The map that suits draws x of shape (size, n), worth `effective` independent ones; None where it is not worth it, or they are few."""
     size = len(x)
     first, second = np.triu_indices(size)
     terms = 1 + size + len(first)
-    if not 2 <= size <= _MOST or effective < _EACH * terms:
+    if not 2 <= size <= MOST or effective < 0.99 * least(size):
         return None
     mean, sd = x.mean(axis=1), x.std(axis=1)
     if not np.all(sd > 0):
@@ -176,7 +185,7 @@ def learn(x: np.ndarray, effective: float) -> Bend | None:
     score = float(np.mean(np.sum(-0.5 * v * v - np.log(passage.width * passage.rise), axis=0)))
     gain = score + 0.5 * size + 0.5 * float(np.linalg.slogdet(np.corrcoef(z).reshape(size, size))[1])
     chance = 0.5 * size * terms / 3 / effective  # what as many numbers gain of a normal
-    return found if gain > _GAIN + chance else None
+    return found if gain > chance else None
 
 
 def _inside(uses: np.ndarray, before: list[int]) -> np.ndarray:
@@ -228,7 +237,7 @@ class _Regression:
                 break
             seen = np.log(np.maximum(away**2, 1e-12))
             apart = soft - soft.mean(axis=1, keepdims=True)
-            penalty = np.eye(len(before)) * _NOISE / self.effective
+            penalty = 6 * np.eye(len(before)) * _NOISE / self.effective
             fan = 0.5 * np.linalg.solve(apart @ apart.T / len(seen) + penalty, apart @ (seen - seen.mean()) / len(seen))
             log_width = fan @ soft
             between, with_each, _ = self._products(np.exp(-2 * log_width))

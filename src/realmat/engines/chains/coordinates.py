@@ -125,15 +125,13 @@ class Coordinates:
     def _modes(self, rows: Mapping[str, np.ndarray], z: np.ndarray, steps: int = 1) -> np.ndarray:
         """Modes of the effects at z of shape (theta size, n), shape (coefficients, n): some steps, normal rows held in the first."""
         target, n = self.target, z.shape[1]
-        values, out = target.space.many(target.populations.plain(z)[0].T)[0], np.empty((len(self.mode), n))
-        for k in range(n):
-            one, own = {name: v[..., k : k + 1] for name, v in values.items()}, rows
-            for step in range(steps):
-                b = target.conditional(one, own).centred[:, None]
-                if step < steps - 1:
-                    own = target.gaussian(one, b)
-            out[:, k] = target.unplace(one, b)[:, 0]
-        return out
+        values = target.space.many(target.populations.plain(z)[0].T)[0]
+        own = {name: np.repeat(x, n, axis=1) for name, x in rows.items()}
+        for step in range(steps):
+            b = target.modes(values, own, n)
+            if step < steps - 1:
+                own = target.gaussian(values, b)
+        return target.unplace(values, b)
 
     def _curved(self) -> np.ndarray:
         """A square root of the covariance of z, from the curvature of the log density where the effects follow."""

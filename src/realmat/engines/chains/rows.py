@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from realmat.algebra import System
+from realmat.algebra.batched_rows import BatchedRows
 from realmat.algebra.batching import Batch, slices
 from realmat.algebra.row_block import RowBlock
 from realmat.algebra.space import Space
@@ -140,28 +141,28 @@ class RowsTarget:
         return np.asarray(self.density.weight(self.y, self._predict(values, b)[0], self._by_row(values, 1))[:, 0])
 
     def gaussian(self, values: Batch, b: np.ndarray, guessed: bool = False, secant: bool = False) -> dict[str, np.ndarray]:
-        """The normal rows that stand for these near one (psi, b): `local` factors of the variance and `latent` values, by name.
+        """The normal rows that stand for these near n (psi, b): `local` factors of the variance and `latent` values, shape (rows, n).
 
         Their precision is the density's weight, and the slope at b that of the density. If `guessed`, rows that read the response itself
         stand where the density guesses from their readings. If `secant`, the precision is that of a normal about the guess with this
         slope, where there is one: of heavy tails the weight in iterated least squares, with which a group that is far from all of its
         readings goes to them at once (Lange, Little & Taylor, J. Am. Stat. Assoc. 84, 881, 1989).
         """
-        row_block = self.row_block
+        row_block, n = self.row_block, b.shape[1]
         if not row_block.augmented:
             return {}
         at_guess = guessed and self.density.native
-        eta = self.density.guess(self.y)[:, None] if at_guess else self._predict(values, b)[0]
-        own = self._by_row(values, 1)
-        weight = self.density.weight(self.y, eta, own)[:, 0] if self._learnt is None else self._learnt
-        single = {name: v[..., 0] for name, v in values.items()}
+        eta = np.repeat(self.density.guess(self.y)[:, None], n, axis=1) if at_guess else self._predict(values, b)[0]
+        own = self._by_row(values, n)
+        weight = self.density.weight(self.y, eta, own) if self._learnt is None else self._learnt[:, None]
         if secant:
             with np.errstate(all="ignore"):
-                pulled = self.density.derivatives(self.y, eta, own).eta[:, 0] / (self.density.guess(self.y) - eta[:, 0])
+                pulled = self.density.derivatives(self.y, eta, own).eta / (self.density.guess(self.y)[:, None] - eta)
             weight = np.where(pulled > _NEARLY * weight, np.minimum(pulled, weight / _NEARLY), weight)
         # a guess knows of no own parameter, and no Newton step is to be trusted far from where the density is quadratic
-        latent = eta[:, 0] if at_guess else eta[:, 0] + self.density.derivatives(self.y, eta, own).eta[:, 0] / weight
-        return {row_block.local: 1 / (weight * row_block.variance(single)[row_block.key]), row_block.latent: latent}
+        latent = eta if at_guess else eta + self.density.derivatives(self.y, eta, own).eta / weight
+        variance = BatchedRows(row_block).variance(values, n)[:, row_block.key].T
+        return {row_block.local: 1 / (weight * variance), row_block.latent: latent}
 
 
 def drawn_back(system: System, space: Space, thetas: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from realmat.algebra import System
-from realmat.algebra.batching import Batch
+from realmat.algebra.batching import Batch, at_index, slices
 from realmat.algebra.conditional import Conditional
 from realmat.algebra.slopes import Slopes
 from realmat.algebra.space import Space
@@ -260,12 +260,21 @@ class Target:
             rows.learn(draws)
 
     def gaussian(self, values: Batch, b: np.ndarray, guessed: bool = False, secant: bool = False) -> dict[str, np.ndarray]:
-        """Local factors and latent values of the normal rows that stand for all rows near one (psi, b)."""
+        """Local factors and latent values, each of shape (rows, n), of the normal rows that stand for all rows near n (psi, b)."""
         return {name: x for rows in self.rows for name, x in rows.gaussian(values, b, guessed, secant).items()}
 
     def conditional(self, values: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray]) -> Conditional:
-        """The effects given one psi, arrays with a last axis of one, and the normal rows that stand for rows that are not normal."""
-        return self.system.at({**{name: v[..., 0] for name, v in values.items()}, **rows})
+        """The effects given one psi, and the normal rows that stand for rows that are not normal; all arrays have a last axis of one."""
+        return self.system.at(at_index({**values, **rows}, 0))
+
+    def modes(self, values: Batch, rows: Batch, n: int) -> np.ndarray:
+        """Modes of the effects at n psi, normal rows standing for others, shape (coefficients, n): where psi has none, not a number."""
+        b = []
+        for some in slices(n, self.system.many.most):
+            mean = np.zeros((some.stop - some.start, self.system.size))
+            self.system.many.at(at_index({**values, **rows}, some), len(mean)).centred(mean)
+            b.append(mean.T)
+        return np.concatenate(b, axis=1)
 
     def informed(self, theta: np.ndarray, b: np.ndarray, root: Callable[[sparse.csr_matrix], np.ndarray]) -> Centring:
         """What rows tell of the effects, the share that they have in each hyperparameter with a population, and what takes up what.

@@ -209,8 +209,8 @@ def _run(explored: Explored, asked: Asked, store: Store, seed: int, times: int, 
 
 
 def _otherwise(system: System, asked: Asked, why: str, explored: Explored, facts: Mapping[str, Any]) -> Draws:
-    """What importance sampling is not trusted with: walkers where hyperparameters are few, or else chains with gradients."""
-    if why != _FUNNEL and explored.density.space.size <= walked.FEW:
+    """What importance sampling is not trusted with: walkers along the ridges of a curve of few hyperparameters, or else chains."""
+    if explored.bent and why != _FUNNEL and explored.density.space.size <= walked.FEW:
         found = walked.sample(explored, asked, why, facts)
         if found is not None:
             return found

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
+from realmat.algebra.batching import at_index
 from realmat.algebra.space import Space
 from realmat.engines.chains import Sampler, Start, errors, private, unmeasured
 from realmat.engines.chains.climbing import climb
@@ -178,7 +179,7 @@ def _standing(
     if not guessed:
         target.refer(theta)
         b = climb(target, theta, b, settled=_ROUGHLY)
-    return target.gaussian({name: np.asarray(value)[..., None] for name, value in values.items()}, b, guessed)
+    return at_index(target.gaussian({name: np.asarray(value)[..., None] for name, value in values.items()}, b, guessed), 0)
 
 
 def _near(known: Mapping[str, np.ndarray], space: Space) -> Start:

@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from realmat.algebra import System
-from realmat.engines.exact import bend, curve, modes, partly, search
+from realmat.engines.chains import bends
+from realmat.engines.exact import curve, modes, partly, search
 from realmat.engines.exact import mixture as mix
 from realmat.engines.exact.members import Members
 from realmat.engines.exact.modes import Mode
@@ -66,7 +67,7 @@ class Explored:
     def refined(self, thetas: np.ndarray, logs: np.ndarray, rng: np.random.Generator) -> Explored:
         """Learn from evaluated draws of the proposal itself: log densities `logs` at `thetas`."""
         self.history.absorb(self.proposal, thetas, logs)
-        return replace(self, proposal=self.history.described(rng, most=6, share=0.08))
+        return replace(self, proposal=self.history.described(rng, most=6, share=0.08, finest=True))
 
     def widened(self, found: np.ndarray, rng: np.random.Generator) -> Explored:
         """Go on from where local chains were: their points, all alike, describe the next proposals."""
@@ -104,7 +105,7 @@ def explore(system: System, rng: np.random.Generator, known: Mapping[str, np.nda
     # a last round from a good proposal, then the finest description of all that was seen; fewer where each is dear
     efficiency = history.extend(proposal, rng, 600 + 60 * d if first.system.many.most < _DEAR else 1200 + 200 * d)
     history.density.evaluations += 0 if history.density is first else first.evaluations
-    return Explored(history.described(rng, share=0.02), history, efficiency, bool(fitted), len(found))
+    return Explored(history.described(rng, share=0.02, finest=True), history, efficiency, bool(fitted), len(found))
 
 
 def _given(density: Density, points: np.ndarray, at: np.ndarray, linear: bool) -> partly.Given:
@@ -132,7 +133,7 @@ def _straightened(history: History, proposal: partly.Proposal, rng: np.random.Ge
     density = history.density
     given = history.given
     powers = np.zeros(density.space.size)
-    for k in np.intersect1d(np.flatnonzero(density.space.positive), given.rest):
+    for k in np.intersect1d(np.flatnonzero(density.space.logarithmic), given.rest):
         log = history.thetas[:, k]
         powers[k] = _POWERS[0]
         if _skewness(log, history.weights) > 0:
@@ -192,7 +193,7 @@ class History:
     def learning(self) -> np.ndarray:
         """Weights to learn from: flattened where a few draws carry nearly all, or clipped where there is a bend to learn."""
         if self.bent:
-            return clipped(self.weights, bend.least(len(self.given.rest)))
+            return clipped(self.weights, bends.least(len(self.given.rest)))
         return self.flattened(min(_LEAST * self.thetas.shape[1], len(self.thetas) / 2))
 
     def flattened(self, least: float) -> np.ndarray:
@@ -231,13 +232,15 @@ class History:
         self.weights = normalised(ratio)
         self.log_evidence = float(np.logaddexp.reduce(ratio[np.isfinite(ratio)], initial=-np.inf) - np.log(total))
 
-    def described(self, rng: np.random.Generator, most: int = 3, share: float = 0.1) -> partly.Proposal:
-        """The proposal that describes all draws so far best, with a wide share."""
-        return self.describing(self.thetas, self.learning, rng, most, share)
+    def described(self, rng: np.random.Generator, most: int = 3, share: float = 0.1, finest: bool = False) -> partly.Proposal:
+        """The proposal that describes all draws so far best, with a wide share; if `finest`, no matter how long it takes to find."""
+        return self.describing(self.thetas, self.learning, rng, most, share, finest)
 
-    def describing(self, thetas: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int, share: float) -> partly.Proposal:
+    def describing(
+        self, thetas: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int, share: float, finest: bool = False
+    ) -> partly.Proposal:
         """The proposal that describes weighted points best."""
-        cover = partly.covering(thetas[:, self.given.rest], weights, rng, most, share, self.bent, self.around)
+        cover = partly.covering(thetas[:, self.given.rest], weights, rng, most, share, self.bent or finest, self.around)
         return partly.Proposal(cover, self.given)
 
 

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from realmat.algebra.batching import slices
+from realmat.engines.chains import bends
 from realmat.engines.exact import mixture as mix
-from realmat.engines.exact.bend import Bend, learn
 from realmat.engines.exact.curve import FAR, Curve
 from realmat.engines.exact.members import Members
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _AFFINE = 1e-7  # of the largest residual
 _MOST_NUMBERS = 4_000_000
-_WIDE, _FEW = 0.15, 2  # share of draws that know of no bend, and components of their mixture
+_LEARNT = 3000  # draws from which it is learnt how ridges bend
+_WIDE, _FEW = 0.1, 2  # share of draws that know of no bend, and components of their mixture
 
 
 class Linear:
@@ -162,17 +163,18 @@ class Bent:
     """
 
     straight: mix.Mixture
-    bend: Bend
+    bend: bends.Bend
     wide: mix.Mixture
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draws of shape (n, size)."""
         wide = rng.random(n) < _WIDE
-        return np.where(wide[:, None], self.wide.draw(rng, n), self.bend.bent(self.straight.draw(rng, n)))
+        return np.where(wide[:, None], self.wide.draw(rng, n), self.bend.bent(self.straight.draw(rng, n).T)[0].T)
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
         """Log density at x of shape (n, size)."""
-        straight = np.log(1 - _WIDE) + self.straight.logpdf(self.bend.straight(x)) + self.bend.log_volume
+        v, passage = self.bend.straight(x.T)
+        straight = np.log(1 - _WIDE) + self.straight.logpdf(v.T) - self.bend.volume(passage)
         return np.logaddexp(straight, np.log(_WIDE) + self.wide.logpdf(x))
 
 
@@ -206,13 +208,14 @@ def covering(
 
     Several modes, `known` ones, may stand on one ridge or apart, where no map makes them one: what describes them better is taken.
     """
-    bend = learn(x, weights, rng) if bent else None
+    some = x[rng.choice(len(x), size=_LEARNT, p=weights)].T if bent else np.zeros((0, 0))
+    bend = bends.learn(some, float(1 / np.sum(weights**2)))
     several = len(known.weights) > 1
     plain = mix.fit(x, weights, rng, most=most if bend is None or several else _FEW, known=known)
     if bend is None:
         return mix.defended(plain, share=share)
-    straight = bend.straight(x)
-    made = mix.fit(straight, weights, rng, most=most)
-    if several and weights @ plain.logpdf(x) > weights @ made.logpdf(straight) + bend.log_volume:
+    v, passage = bend.straight(x.T)
+    made = mix.fit(v.T, weights, rng, most=most)
+    if several and weights @ plain.logpdf(x) > weights @ (made.logpdf(v.T) - bend.volume(passage)):
         return mix.defended(plain, share=share)
     return Bent(mix.defended(made, share=share), bend, mix.widened(plain))
