@@ -94,6 +94,7 @@ def test_a_curve_with_a_scale_for_each_laboratory_by_two_ways_of_sampling() -> N
     from realmat.algebra import System
     from realmat.engines.exact.ensemble import Ensemble
     from realmat.engines.exact.explore import explore
+    from realmat.engines.exact.space import Density
 
     rng = np.random.default_rng(8)
     lab, t = np.repeat(np.arange(5), 8), rng.uniform(0, 3, 40)
@@ -102,7 +103,7 @@ def test_a_curve_with_a_scale_for_each_laboratory_by_two_ways_of_sampling() -> N
     theory = rm.theory.Function(decay, columns=["t"], params=priors)
     model = rm.Model("y", levels={"lab": "lab"}, theory=theory, observation=rm.observation.Normal(scale_by="lab"))
     fit = model.fit(df, seed=1, progress=False)
-    explored = explore(System(model.bind(df)), np.random.default_rng(0))
+    explored = explore(Density(System(model.bind(df))), np.random.default_rng(0))
     begin = explored.thetas[rng.choice(len(explored.weights), (2, 200), p=explored.weights)]
     walkers, kept = Ensemble(explored.density, begin, rng), []
     walkers.run(150)

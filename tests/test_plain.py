@@ -10,6 +10,7 @@ import realmat as rm
 from realmat.engines.chains import following
 from realmat.engines.exact import plain
 from realmat.engines.exact.explore import explore
+from realmat.engines.exact.space import Density
 
 
 def decay(x, a, b):
@@ -34,7 +35,7 @@ def test_what_lies_beyond_a_limit_is_left_out_and_the_rest_is_what_the_model_of_
     model, df = curve()
     normal = plain.system(model.bind(df))
     assert normal is not None
-    found = explore(normal, np.random.default_rng(1))
+    found = explore(Density(normal), np.random.default_rng(1))
     measured = df[df["low"] == 0]
     assert 0 < len(measured) < len(df)
     theory = model.theory

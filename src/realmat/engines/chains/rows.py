@@ -164,6 +164,14 @@ class RowsTarget:
         variance = BatchedRows(row_block).variance(values, n)[:, row_block.key].T
         return {row_block.local: 1 / (weight * variance), row_block.latent: latent}
 
+    def beyond(self, values: Batch, rows: Batch, b: np.ndarray) -> np.ndarray:
+        """Sum of the log densities at n (psi, b) less those of the normal rows that stand for these, shape (n,)."""
+        n, row_block = b.shape[1], self.row_block
+        eta, own = self._predict(values, b)[0], {name: derived.at(values, n)[0] for name, derived in self.own.items()}
+        variance = rows[row_block.local] * BatchedRows(row_block).variance(values, n)[:, row_block.key].T
+        stand_in = -0.5 * (np.log(2 * np.pi * variance) + np.square(rows[row_block.latent] - eta) / variance).sum(axis=0)
+        return np.asarray(self.density.summed(self.y, eta, own, self.groups).log - stand_in)
+
 
 def drawn_back(system: System, space: Space, thetas: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Effects that were integrated out of the response, given draws of all else: shape (chains, draws, rows).

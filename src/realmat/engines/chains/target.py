@@ -269,12 +269,14 @@ class Target:
 
     def modes(self, values: Batch, rows: Batch, n: int) -> np.ndarray:
         """Modes of the effects at n psi, normal rows standing for others, shape (coefficients, n): where psi has none, not a number."""
-        b = []
+        b = np.zeros((n, self.system.size))
         for some in slices(n, self.system.many.most):
-            mean = np.zeros((some.stop - some.start, self.system.size))
-            self.system.many.at(at_index({**values, **rows}, some), len(mean)).centred(mean)
-            b.append(mean.T)
-        return np.concatenate(b, axis=1)
+            self.system.many.at(at_index({**values, **rows}, some), some.stop - some.start).centred(b[some])
+        return np.ascontiguousarray(b.T)
+
+    def beyond(self, values: Batch, rows: Batch, b: np.ndarray) -> np.ndarray:
+        """What rows that are not normal say at n (psi, b) beyond the normal rows that stand for them, shape (n,)."""
+        return np.asarray(sum((own.beyond(values, rows, b) for own in self.rows if own.row_block.augmented), np.zeros(b.shape[1])))
 
     def informed(self, theta: np.ndarray, b: np.ndarray, root: Callable[[sparse.csr_matrix], np.ndarray]) -> Centring:
         """What rows tell of the effects, the share that they have in each hyperparameter with a population, and what takes up what.

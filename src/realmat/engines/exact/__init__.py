@@ -14,7 +14,7 @@ import numpy as np
 
 from realmat.algebra import System
 from realmat.engines.chains import agreement
-from realmat.engines.exact import chain, chained, ensemble, fields, modes, walked
+from realmat.engines.exact import chain, chained, ensemble, fields, laplace, modes, walked
 from realmat.engines.exact.asked import Asked
 from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.space import Density
@@ -110,9 +110,10 @@ def _fixed(system: System, draws: int, chains: int, seed: int) -> Draws:
 def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | None) -> Draws:
     draws, chains, seed = asked.draws, asked.chains, asked.seed
     with Progress(asked.progress, "exploring hyperparameters", None) as bar:
-        explored = explore(system, np.random.default_rng([seed, 0]), start)
+        density = laplace.Normalised(system) if system.augmented else Density(system)
+        explored = explore(density, np.random.default_rng([seed, 0]), start)
         system = explored.density.system
-        store = Store(system, chains, draws, asked.latents)
+        store = Store(system, chains, asked.latents)
         facts: dict[str, Any] = {"evaluations": explored.density.evaluations}
         doubt = _FUNNEL if _funnel(explored) else ""
         if explored.bent and not doubt:
@@ -120,7 +121,7 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
             facts |= {"evaluations": explored.density.evaluations} | ({"modes": explored.modes} if explored.modes > 1 else {})
         if doubt:
             return _otherwise(system, asked, doubt, explored, facts)
-        cheap = explored.history.bent and system.many.small
+        cheap = explored.history.bent and system.many.small and not density.drawn
         for attempt in range(_ATTEMPTS):
             bar.restart("drawing" if attempt == 0 else "drawing again from a better proposal", draws * chains)
             run = _run(explored, asked, store, seed + attempt, 1, bar)
@@ -128,12 +129,12 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
             why = distrust(run.k_hat, run.efficiency, run.index)
             doubt = why or _apart(run.thetas, explored.density)
             poor = why or (attempt < _RETRIES and (run.efficiency < _EVEN or (doubt and not cheap)))
-            if not poor or run.interrupted or attempt == _ATTEMPTS - 1:
+            if not poor or run.interrupted or attempt == _ATTEMPTS - 1 or (attempt >= _RETRIES and explored.bent and run.hopeful):
                 break
             # what failed as draws is still a large weighted sample: learn from it
             explored = run.taught(explored, np.random.default_rng([seed, 6, attempt]))
     if not run.interrupted:
-        if not why and (doubt or (cheap and run.efficiency < _EVEN_LONG)):
+        if run.hopeful and (explored.bent or not why) and (doubt or (cheap and run.efficiency < _EVEN_LONG)):
             explored, run, doubt = _longer(explored, asked, store, run)
             facts |= {"evaluations": explored.density.evaluations, "k_hat": run.k_hat, "efficiency": run.efficiency}
         if doubt:
@@ -146,7 +147,7 @@ def _longer(explored: Explored, asked: Asked, store: Store, run: _Run) -> tuple[
     for attempt in range(_LONGER):
         with Progress(asked.progress, "drawing longer chains", _TIMES * asked.draws * asked.chains) as bar:
             run = _run(explored, asked, store, asked.seed + _ATTEMPTS + attempt, _TIMES, bar)
-        doubt = "" if run.interrupted else distrust(run.k_hat, run.efficiency, run.index) or _apart(run.thetas, explored.density)
+        doubt = "" if run.interrupted else distrust(run.k_hat, _TIMES * run.efficiency, run.index) or _apart(run.thetas, explored.density)
         if not doubt:
             break
         explored = run.taught(explored, np.random.default_rng([asked.seed, 10, attempt]))
@@ -178,6 +179,11 @@ class _Run:
         """Whether there are fewer than were asked for."""
         return self.proposals.done < self.times * self.asked
 
+    @property
+    def hopeful(self) -> bool:
+        """Whether weights of longer chains would be even enough."""
+        return self.k_hat <= K_HAT_LIMIT and _TIMES * self.efficiency >= EFFICIENCY_LIMIT
+
     def taught(self, explored: Explored, rng: np.random.Generator) -> Explored:
         """What is explored with all proposals learnt from."""
         return explored.refined(*self.proposals.evaluated(explored.proposal), rng)
@@ -187,10 +193,11 @@ class _Run:
         thetas, facts = self.thetas, dict(facts)
         if self.interrupted:
             facts["interrupted"] = f"interrupted after {thetas.shape[1]} of {asked.draws} draws"
-        if self.times == 1:
-            store.choose(self.index)
+        if self.times == 1 or explored.density.drawn:
+            store.choose(self.index, self.times)
         else:
             store.fill(thetas, explored.density, asked.seed)
+        if self.times > 1:
             facts["thinned"] = self.times
         facts |= {"method": _METROPOLIS, "acceptance": round(float(self.accepted[:, 1:].mean()), 3)}
         return store.draws(thetas, explored.density.space, {"accepted": self.accepted[:, self.times - 1 :: self.times]}, facts)
@@ -201,7 +208,8 @@ def _run(explored: Explored, asked: Asked, store: Store, seed: int, times: int, 
 
     Where a chain is not to be trusted draw by draw, or proposals are cheap and uneven, longer ones are thinned.
     """
-    keep = store.keep(explored.density, explored.thetas[np.argmax(explored.weights)]) if times == 1 else None
+    wanted = times == 1 or explored.density.drawn
+    keep = store.keep(explored.density, explored.thetas[np.argmax(explored.weights)], times * asked.draws) if wanted else None
     proposals = chain.evaluate(explored, times * asked.draws, asked.chains, seed, keep, bar.advance)
     if proposals.done < 2 * times:
         raise KeyboardInterrupt  # too few to hand on
@@ -210,7 +218,7 @@ def _run(explored: Explored, asked: Asked, store: Store, seed: int, times: int, 
 
 def _otherwise(system: System, asked: Asked, why: str, explored: Explored, facts: Mapping[str, Any]) -> Draws:
     """What importance sampling is not trusted with: walkers along the ridges of a curve of few hyperparameters, or else chains."""
-    if explored.bent and why != _FUNNEL and explored.density.space.size <= walked.FEW:
+    if explored.bent and not explored.density.drawn and why != _FUNNEL and explored.density.space.size <= walked.FEW:
         found = walked.sample(explored, asked, why, facts)
         if found is not None:
             return found

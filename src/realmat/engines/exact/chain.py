@@ -13,16 +13,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from realmat.algebra.batch import BatchConditional, ConditionalList
 from realmat.algebra.batching import slices
 from realmat.engines.exact.explore import Explored
 from realmat.engines.exact.partly import Proposal
+from realmat.engines.exact.space import Solved
 
 
 class Keep(Protocol):
     """What keeps coefficients with proposals."""
 
-    def made(self, first: int, solved: BatchConditional | ConditionalList, log_weight: np.ndarray, rng: np.random.Generator) -> Any:
+    def made(self, first: int, solved: Solved, log_weight: np.ndarray, rng: np.random.Generator) -> Any:
         """Of the proposals from draw `first` on, of log weights (draws, chains): in any order, on any thread."""
 
     def take(self, made: Any) -> None:
@@ -60,12 +60,13 @@ def evaluate(explored: Explored, draws: int, chains: int, seed: int, keep: Keep 
 
     def work(block: slice) -> tuple[int, Any]:
         own = thetas[block]
-        logs, solved = density.solve(own.reshape(-1, own.shape[-1]))
+        rng = np.random.default_rng([seed, 2, block.start])
+        logs, solved = density.proposed(own.reshape(-1, own.shape[-1]), rng)
         log_weight[block] = logs.reshape(own.shape[:2]) - log_q[block]
         if keep is None:
             return block.stop, None
         of_proposals = np.where(np.arange(block.start, block.stop)[:, None] > 0, log_weight[block], -np.inf)  # the starts are none
-        return block.stop, keep.made(block.start, solved, of_proposals, np.random.default_rng([seed, 2, block.start]))
+        return block.stop, keep.made(block.start, solved, of_proposals, rng)
 
     done = 0
     try:

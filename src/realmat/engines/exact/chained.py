@@ -14,7 +14,7 @@ from realmat.algebra.space import Space
 from realmat.engines.chains import Sampler, Start, errors, private, unmeasured
 from realmat.engines.chains.climbing import climb
 from realmat.engines.chains.target import Target
-from realmat.engines.exact import members, modes, plain
+from realmat.engines.exact import laplace, members, modes, plain
 from realmat.engines.exact.asked import Asked
 from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.space import Density
@@ -40,7 +40,7 @@ _TRIED = 4  # psi on which functions of it are tried
 def reason(system: System) -> str:
     """Why a system is for chains from the start; empty where importance sampling is tried first."""
     size = sum(param.size for param in system.problem.params) - sum(param.size for param in members.populations(system.problem))
-    if system.augmented:
+    if system.augmented and not laplace.suits(system):
         return "rows are not normal given the hyperparameters"
     if modes.uncertain(system.problem):
         return "columns of the theory are uncertain"
@@ -95,7 +95,7 @@ def sample(
             for found, outer, inner in zip(reversed(without), reversed(systems[:-1]), reversed(systems[1:]), strict=True):
                 b = found.restored(outer, inner, space, run.thetas, b, asked.seed)
     facts = {**(facts or {}), "method": _METHOD, "why": why, **run.facts}
-    store = Store(system, run.thetas.shape[0], run.thetas.shape[1], asked.latents)
+    store = Store(system, run.thetas.shape[0], asked.latents)
     if afresh:
         store.fill(run.thetas, Density(system), asked.seed)
     else:
@@ -109,7 +109,7 @@ def _as_normal(system: System, seed: int) -> Explored | None:
     if straight is None or reason(straight):
         return None
     try:
-        return explore(straight, np.random.default_rng([seed, 15]))
+        return explore(Density(straight), np.random.default_rng([seed, 15]))
     except FitError:  # readings within limits may lie on a curve
         return None
 
@@ -118,7 +118,7 @@ def _at_places(read: errors.Errors, system: System, asked: Asked, why: str) -> D
     """Chains with the errors of a column integrated out; None where they cannot be."""
     rng = np.random.default_rng([asked.seed, 13])
     straight = System(read.straight)
-    explored = explore(straight, rng)
+    explored = explore(Density(straight), rng)
     some = explored.thetas[rng.choice(len(explored.thetas), size=_PLACES, p=explored.weights)]
     b = explored.density.solve(some)[1].draw(rng)
     with np.errstate(all="ignore"):  # a law may have no value at places that no reading leaves possible
@@ -132,7 +132,7 @@ def _at_places(read: errors.Errors, system: System, asked: Asked, why: str) -> D
         run = Sampler(inner, space, start, asked.seed, asked.chains).run(asked.draws, asked.progress)
         params = read.restored(inner, space, run.thetas, run.b, asked.seed)
     facts = {"evaluations": explored.density.evaluations, "method": _METHOD, "why": f"{why}: integrated out", **run.facts}
-    store = Store(system, run.thetas.shape[0], run.thetas.shape[1], asked.latents)
+    store = Store(system, run.thetas.shape[0], asked.latents)
     store.put(run.b)
     return store.named(params, {}, facts)
 

@@ -63,7 +63,7 @@ class Curve:
                 evaluate(scale, linear)
         where = {q.name: s for q, s in zip(density.space.params, density.space.slices, strict=True)}
         bent = [np.arange(where[name].start, where[name].stop) for name in sorted(values.asked - linear.asked) if name in where]
-        self.index = np.sort(np.concatenate(bent)) if bent and not density.system.augmented else np.zeros(0, dtype=int)
+        self.index = np.sort(np.concatenate(bent)) if bent and (density.aux or not density.system.augmented) else np.zeros(0, dtype=int)
         self.rest = np.setdiff1d(np.arange(density.space.size), self.index)
         self.scales = np.setdiff1d(np.flatnonzero(density.space.logarithmic & ~spreads(density)), self.index)
         rounding = np.finfo(float).eps * _far(row_block.y + row_block.known + row_block.centre)
@@ -78,7 +78,7 @@ class Curve:
         """
         n, system = len(thetas), self.density.system
         with np.errstate(all="ignore"):
-            values, _ = self.density.space.many(thetas)
+            values = {**self.density.space.many(thetas)[0], **self.density.standing(n)}
             parts, b = [thetas[:, self.index]], np.zeros((n, system.size))
             if system.size:
                 system.many.at(values, n).centred(b)
@@ -87,8 +87,8 @@ class Curve:
                 f = given.row_block
                 left = np.broadcast_to(given.measured(values) - given.offset(values, n, run), (len(f.y), n)).T
                 left = left - self._fitted(given, values, b) if f.matrix.nnz else left
-                precise = 1 / np.sqrt(given.variance(values, n))
-                parts.append(left * (precise if precise.shape[1] == 1 else precise[:, f.key]) * np.sqrt(f.count))
+                precise = 1 / np.sqrt(given.by_row(values, n) if f.augmented else given.variance(values, n))
+                parts.append(left * (precise if f.augmented or precise.shape[1] == 1 else precise[:, f.key]) * np.sqrt(f.count))
         out = np.concatenate(parts, axis=1)
         out[~(np.abs(out) < FAR)] = FAR  # and where there is no number
         return out

@@ -12,7 +12,6 @@ from functools import cached_property
 
 import numpy as np
 
-from realmat.algebra import System
 from realmat.engines.chains import bends
 from realmat.engines.exact import curve, modes, partly, search
 from realmat.engines.exact import mixture as mix
@@ -79,13 +78,13 @@ class Explored:
         return replace(self, proposal=proposal, efficiency=efficiency)
 
 
-def explore(system: System, rng: np.random.Generator, known: Mapping[str, np.ndarray] | None = None) -> Explored:
+def explore(density: Density, rng: np.random.Generator, known: Mapping[str, np.ndarray] | None = None) -> Explored:
     """Adapt a mixture of t until its importance weights are even, or stop improving.
 
     It starts in logarithms of the scales and goes on in powers of them. `known` draws of the hyperparameters, given fewer rows say, are
     where the search for a mode starts if the density is higher there than at the priors' medians.
     """
-    first, fitted = search.modes(Density(system), rng)
+    first, fitted = search.modes(density, rng)
     found = fitted or [modes.typical(first, [] if known is None else [np.median(first.space.of_draws(known, _KNOWN), axis=0)])]
     places = np.array([mode.location for mode in found])
     history = History(first, _given(first, places, places[0], linear=bool(fitted)), found, bool(fitted))
@@ -114,7 +113,7 @@ def _given(density: Density, points: np.ndarray, at: np.ndarray, linear: bool) -
     Beside many effects, which make each residual of a curve dear, its parameters are explored like others.
     """
     parts: list[Members | partly.Linear] = [Members(density, at)]
-    if linear and density.system.size <= _MANY_EFFECTS:
+    if linear and density.system.size <= _MANY_EFFECTS and not density.drawn:
         parts.append(partly.Linear(curve.Curve(density), points))
     return partly.Given(parts, density.space.size)
 
@@ -140,9 +139,10 @@ def _straightened(history: History, proposal: partly.Proposal, rng: np.random.Ge
             powers[k] = min(_POWERS, key=lambda power: abs(_skewness(np.exp(power * log) if power else log, history.weights)))
     if not powers.any() and not len(given.spreads):
         return history, proposal
-    turned = Density(density.system, powers)
+    turned = density.again(density.system, powers)
     thetas = np.where(powers != 0, np.exp(powers * history.thetas), history.thetas)
-    given = _given(turned, thetas[[int(np.argmax(history.logs))]], history.learning @ thetas, given.linear)
+    best = thetas[int(np.argmax(history.logs))]
+    given = _given(turned, best[None], best, given.linear)
     straight = History(turned, given, [mode.turned(powers) for mode in history.found], history.bent)
     return straight, straight.describing(thetas, history.learning, rng, most=3, share=0.1)
 

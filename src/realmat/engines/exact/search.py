@@ -53,7 +53,7 @@ def modes(density: Density, rng: np.random.Generator) -> tuple[Density, list[Mod
         system = density.system.referred(density.space.values(found[0].location)) if found else density.system
         if system is density.system:
             break
-        nearer = Density(system)
+        nearer = density.again(system)
         nearer.evaluations = density.evaluations
         density, curve = nearer, Curve(nearer)
         starts = [mode.location for mode in found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,11 +19,28 @@ _MANY = 5000  # rows with auxiliary values of their own beyond which threads pay
 _SHORT, _SHORT_SMALL = 32, 128  # a shorter batch costs more than its share, the more so of a small system
 
 
+class Solved(Protocol):
+    """Coefficients at each psi of a batch."""
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A draw at each psi, shape (n, coefficients), natural order."""
+
+    def moments(self, weights: np.ndarray, rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
+        """Weighted sums of b and b^2, both from `centre`, shape (2, coefficients)."""
+
+
 class Density:
     """log p(theta | y) up to a constant, with the coefficients integrated out; `powers` choose the coordinates (see `Space`).
 
     Student t and censored parts have auxiliary values `aux`, by name, each of shape (rows,).
+
+    Attributes
+    ----------
+    drawn : bool
+        Whether a weight belongs to the coefficients that were drawn with it, and not to theta alone.
     """
+
+    drawn = False
 
     def __init__(self, system: System, powers: np.ndarray | None = None, aux: Mapping[str, np.ndarray] | None = None) -> None:
         self.aux = aux or {}
@@ -33,6 +50,14 @@ class Density:
         alone = system.augmented and len(system.row_blocks[0].y) <= _MANY
         self._threads = 1 if alone else workers()
         self._pool = None if alone else ThreadPoolExecutor(self._threads)
+
+    def again(self, system: System, powers: np.ndarray | None = None) -> Density:
+        """The same kind of density of another system, or in other coordinates."""
+        return Density(system, powers)
+
+    def standing(self, n: int) -> dict[str, np.ndarray]:
+        """The auxiliary values, shape (rows, n)."""
+        return {name: np.broadcast_to(value[:, None], (len(value), n)) for name, value in self.aux.items()}
 
     def many(self, thetas: np.ndarray) -> np.ndarray:
         """At thetas of shape (n, size)."""
@@ -65,10 +90,13 @@ class Density:
         self.evaluations += n
         with np.errstate(all="ignore"):
             values, prior = self.space.many(thetas)
-            fixed = {name: np.broadcast_to(value[:, None], (len(value), n)) for name, value in self.aux.items()}
-            solved = self.system.many.at({**values, **fixed}, n)
+            solved = self.system.many.at({**values, **self.standing(n)}, n)
             total = prior + solved.log_marginal
         return np.where(np.isfinite(total), total, -np.inf), solved
+
+    def proposed(self, thetas: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, Solved]:
+        """As `solve`, log densities of the coefficients that are drawn too where they are `drawn`."""
+        return self.solve(thetas)
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
         """`map`, over all cores where the work is large enough for that to pay, and more than one piece."""

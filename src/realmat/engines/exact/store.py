@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from realmat.algebra import System
-from realmat.algebra.batch import BatchConditional, ConditionalList
 from realmat.algebra.space import Space
 from realmat.engines.exact import chain
-from realmat.engines.exact.space import Density
+from realmat.engines.exact.space import Density, Solved
 from realmat.posterior.draws import Draws
 
 
@@ -22,25 +21,24 @@ class Store:
 
     system: System
     chains: int
-    size: int
     latents: str
     b: np.ndarray = field(init=False)
     mean: np.ndarray | None = None
     square: np.ndarray | None = None
 
-    def __post_init__(self) -> None:
+    def keep(self, density: Density, theta: np.ndarray, draws: int) -> chain.Keep:
+        """What is made of the coefficients with the proposals of so many draws; `theta` is one that is typical."""
         if self.latents == "draws":
-            self.b = np.empty((self.chains, self.size, self.system.size))
-
-    def keep(self, density: Density, theta: np.ndarray) -> chain.Keep:
-        """What is made of the coefficients with proposals; `theta` is one that is typical."""
-        if self.latents == "draws":
+            self.b = np.empty((self.chains, draws, self.system.size))
             return _Draws(self.b)
         self._moments = _Moments(density.solve(theta[None])[1].mean()[0])
         return self._moments
 
-    def choose(self, index: np.ndarray) -> None:
-        """Of what was kept, the draws that were accepted, repeated as often as the chain stayed; moments weigh all proposals."""
+    def choose(self, index: np.ndarray, every: int) -> None:
+        """Of what was kept, one in `every` of the draws that were accepted, repeated as the chain stayed; moments weigh all proposals."""
+        if self.latents == "draws" and every > 1:
+            self.b = np.take_along_axis(self.b, index[:, every - 1 :: every, None], axis=1)
+            return
         if self.latents == "draws":
             for c, row in enumerate(index):
                 stayed = np.flatnonzero(row != np.arange(len(row)))  # what they repeat is in its place already
@@ -65,7 +63,7 @@ class Store:
                 drawn = density.solve(flat[batch])[1].draw(np.random.default_rng([seed, 2, batch.start]))
                 self.b.reshape(len(flat), -1)[batch] = drawn
             return
-        keep = self.keep(density, flat[0])
+        keep = self.keep(density, flat[0], thetas.shape[1])
 
         def work(batch: slice) -> Any:
             logs, solved = density.solve(flat[batch])
@@ -96,7 +94,7 @@ class _Draws:
 
     b: np.ndarray
 
-    def made(self, first: int, solved: BatchConditional | ConditionalList, log_weight: np.ndarray, rng: np.random.Generator) -> None:
+    def made(self, first: int, solved: Solved, log_weight: np.ndarray, rng: np.random.Generator) -> None:
         """See `chain.Keep`."""
         self.b[:, first : first + len(log_weight)] = solved.draw(rng).reshape(*log_weight.shape, -1).swapaxes(0, 1)
 
@@ -111,9 +109,7 @@ class _Moments:
         self._centre, self._height, self._weight = centre, -np.inf, 0.0
         self._sums = np.zeros((2, len(centre)))
 
-    def made(
-        self, first: int, solved: BatchConditional | ConditionalList, log_weight: np.ndarray, rng: np.random.Generator
-    ) -> tuple[float, float, np.ndarray]:
+    def made(self, first: int, solved: Solved, log_weight: np.ndarray, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
         """See `chain.Keep`: the largest log weight, and sums of weights over that."""
         log_weight = log_weight.ravel()
         height = float(log_weight.max())

@@ -54,7 +54,7 @@ def sample(explored: Explored, asked: Asked, why: str, facts: Mapping[str, Any])
     if not settled:
         return None
     thetas = _gathered(seen, draws, chains)
-    store = Store(density.system, chains, draws, asked.latents)
+    store = Store(density.system, chains, asked.latents)
     store.fill(thetas, density, asked.seed)
     told |= {"method": "walkers on hyperparameters, coefficients drawn exactly", "why": why, "evaluations": density.evaluations}
     told |= {"sweeps": _EVERY * len(seen), "walkers": walkers.logs.size, "ess": round(ess), "r_hat": round(apart, 4)}
