@@ -13,7 +13,6 @@ import numpy as np
 
 from realmat.algebra import System
 from realmat.algebra.batch import BatchConditional, ConditionalList
-from realmat.algebra.batch_effect import drawn_moments
 from realmat.algebra.batching import Batch
 from realmat.engines.chains.target import Target
 from realmat.engines.exact.curve import Curve
@@ -35,7 +34,7 @@ def suits(system: System) -> bool:
     heavy = any(rows.noise.nu for rows in problem.rows) or any(block.nu for block in problem.coefficients)
     if system.size > (_FEW_HEAVY if heavy else _FEW) or any(native(rows.noise) or np.any(rows.count != 1) for rows in problem.rows):
         return False
-    bent = len(Curve(Normalised(system)).index)
+    bent = len(Curve(Density(system, aux=_measured(system))).index)
     return bool(bent) and len(problem.response_rows.y) - _limits(problem) >= _FEWEST * bent
 
 
@@ -102,8 +101,10 @@ class _Drawn:
         return self._b
 
     def moments(self, weights: np.ndarray, rng: np.random.Generator, centre: np.ndarray) -> np.ndarray:
-        """As `BatchConditional.moments`."""
-        return drawn_moments(self, weights, rng, centre)
+        """As `BatchConditional.moments`, of these draws."""
+        used = weights > 0
+        away = self._b[used] - centre
+        return np.stack([weights[used] @ away, weights[used] @ np.square(away)])
 
 
 def _measured(system: System) -> Mapping[str, np.ndarray]:
