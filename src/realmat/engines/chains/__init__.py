@@ -27,6 +27,7 @@ from realmat.support.threads import workers
 TOGETHER = 32
 _STAGES, _BENT = (15, 15, 30), 50  # iterations of warm-up, and more of them where hyperparameters bend
 _SPREAD = 0.7
+_LOST = 50.0, 10.0  # log density below the median from which a chain of warm-up is lost, and for each root of a coordinate
 _ENOUGH, _AGREED, _NEAR = 400, 1.01, 1.03  # R-hat of the user's chains, and of those that they are made of
 _APART, _AGAIN = 1.1, 2  # R-hat from which a stage is taken for warm-up, and how often
 _FEWEST, _MOST = 40, 3000  # iterations of a chain
@@ -165,7 +166,18 @@ class Sampler:
             self._pass(self.coordinates.psi(self.running.q))
             bar.advance()
         self.stages.append(length)
+        self._gather()
         self._learn(settled)
+
+    def _gather(self) -> None:
+        """Put chains that are far below the others, where no step that suits these leads out, to some of the others, path and all."""
+        value = np.where(np.isfinite(self.running.value), self.running.value, -np.inf)
+        lost = value < np.median(value) - _LOST[0] - _LOST[1] * np.sqrt(len(self.running.q))
+        if lost.any():
+            source = np.arange(self.count)
+            source[lost] = self.rng.choice(np.flatnonzero(~lost), size=int(lost.sum()))
+            self.running.take(source)
+            self._passed = [(theta[:, source], slopes[:, source]) for theta, slopes in self._passed]
 
     def _pass(self, theta: np.ndarray) -> None:
         d = self.target.space.size

@@ -54,6 +54,10 @@ class Chains:
         self.at, self.q, self.rng, self.step = at, q, rng, _FIRST_STEP if step is None else step
         self.value, self.slope = at(q)
 
+    def take(self, source: np.ndarray) -> None:
+        """Let chain i go on from where chain `source[i]` is."""
+        self.q, self.value, self.slope = self.q[:, source], self.value[source], self.slope[:, source]
+
     def move(self, adapt: bool = False) -> float:
         """One iteration of every chain; returns the mean acceptance."""
         momentum = self.rng.standard_normal(self.q.shape)

@@ -2,7 +2,7 @@
 
 Where effect or noise is Student t and the other normal, what a reading is off by has two answers, and chains that hold effects go through
 these one by one, while the scales of both wait for all of them; where noise is small, effect and reading hold each other so tightly that
-no step suits both them and its scale. A reading of effect and noise together has a density of its own (`Blurred`, `Partly`).
+no step suits both them and its scale. A reading of effect and noise together has a density of its own (`Blurred`, `Partly`, `Together`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from realmat.algebra.space import Space
 from realmat.engines.chains.blurred import Blurred
 from realmat.engines.chains.partly import Partly
 from realmat.engines.chains.rows import drawn_back
+from realmat.engines.chains.together import Together
 from realmat.terms.density import Density, Evaluated, Parameter
 from realmat.terms.location_scale import of_noise
 from realmat.terms.problem import Problem
@@ -64,25 +65,28 @@ class Private:
 def find(problem: Problem) -> Private | None:
     """Effects that can be integrated out; None where there are none.
 
-    Of effects with heavy tails under normal noise the first block, if each row has one; of normal effects under noise with heavy tails as
-    many as there are, one of a row.
+    Of effects with heavy tails under normal noise the first block, if each row has one; of normal effects under noise with heavy tails, or
+    of readings with limits, as many as there are, one of a row.
     """
     rows = problem.response_rows
     noise = rows.noise
-    if noise.density is not None or (noise.censored is not None and np.any(noise.censored)):
+    limited = noise.censored is not None and bool(np.any(noise.censored))
+    if noise.density is not None or (limited and noise.nu):
         return None
-    if not noise.nu:
+    if not noise.nu and not limited:
         every = (one for block in problem.coefficients if block.nu for one in _alone(problem, block))
         found = next((one for one in every if len(one.row) == len(rows.y) == one.block.size), None)
         return None if found is None else Private((found,), _without(problem, (found,), _heavy(problem, found)))
-    taken, alone = np.zeros(len(rows.y), dtype=bool), []
+    taken, alone = rows.count != 1, []
     blocks = (block for block in problem.coefficients if not block.nu and callable(block.sd))
     for one in sorted((x for block in blocks for x in _alone(problem, block)), key=lambda x: -len(x.row)):
         free = ~taken[one.row]
         if free.sum() >= _FEWEST:
             alone.append(_Alone(one.block, one.element[free], one.row[free]))
             taken[one.row] = True
-    return Private(tuple(alone), _without(problem, alone, _normal(problem, alone))) if alone else None
+    if not alone:
+        return None
+    return Private(tuple(alone), _without(problem, alone, _limited(problem, alone) if limited else _normal(problem, alone)))
 
 
 def _alone(problem: Problem, block: Coefficients) -> list[_Alone]:
@@ -125,8 +129,19 @@ def _normal(problem: Problem, alone: Sequence[_Alone]) -> Noise:
     return _with(rows.noise, Partly(len(rows.y), single), (effects, replace(sd, name="spread"), nu))
 
 
+def _limited(problem: Problem, alone: Sequence[_Alone]) -> Noise:
+    """Of normal readings with limits, some of which have a normal effect each."""
+    rows = problem.response_rows
+    spreads, group = _spreads(problem, alone)
+    readings, (sd, *_) = of_noise(rows.noise, rows.count, rows.within)
+    effects = Parameter("spread", lambda p, xp: xp.concatenate([spread(p, xp) for spread in spreads], axis=-1), group)
+    single = np.sort(np.concatenate([one.row for one in alone]))
+    assert rows.noise.censored is not None
+    return _with(rows.noise, Together(readings, np.sign(rows.noise.censored), single), (sd, effects))
+
+
 def _with(noise: Noise, density: Evaluated, parameters: tuple[Parameter, ...]) -> Noise:
-    return replace(noise, nu=None, density=cast(Density, density), parameters=parameters)
+    return replace(noise, nu=None, censored=None, density=cast(Density, density), parameters=parameters)
 
 
 def _spreads(problem: Problem, alone: Sequence[_Alone]) -> tuple[list[Function], np.ndarray]:

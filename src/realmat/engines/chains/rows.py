@@ -17,6 +17,7 @@ from realmat.engines.chains.derived import Derived
 from realmat.engines.chains.displaced import Displaced
 from realmat.engines.chains.partly import Partly
 from realmat.engines.chains.row_kernels import predict, pull
+from realmat.engines.chains.together import Together
 from realmat.terms.density import Groups, plain
 from realmat.terms.location_scale import of_noise
 from realmat.terms.term import Scaled
@@ -118,7 +119,7 @@ class RowsTarget:
 
     def effects(self, values: Batch, b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draws of effects that were integrated out of these rows, at each (psi, b): shape (rows, n)."""
-        assert isinstance(self.density, Blurred | Displaced | Partly)
+        assert isinstance(self.density, Blurred | Displaced | Partly | Together)
         return self.density.effects(self.y, self._predict(values, b)[0], self._by_row(values, b.shape[1]), rng)
 
     def learn(self, draws: tuple[Batch, np.ndarray] | None) -> None:

@@ -1,0 +1,121 @@
+"""Normal readings with limits of which most have an effect of their own: the density of the sum, and the posterior with it and without."""
+
+from __future__ import annotations
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import pytest
+from arviz_stats.base import array_stats
+from scipy import stats
+
+import realmat as rm
+from realmat.algebra import System
+from realmat.algebra.space import Space
+from realmat.engines.chains import Sampler, Start, private
+from realmat.engines.chains.together import Together
+from realmat.terms.location_scale import limits
+
+SIDE = np.array([0, -1, 1, 0, -1, 1])
+SINGLE = np.array([0, 1, 2])
+Y = np.array([0.3, -0.2, 0.9, 0.1, 0.4, -1.0])
+
+
+def made() -> tuple[Together, np.ndarray, dict[str, np.ndarray]]:
+    """Three readings with an effect and three without; five chains."""
+    rng = np.random.default_rng(1)
+    own = {"sd": np.exp(rng.normal(-1, 0.3, (6, 5))), "spread": np.exp(rng.normal(-0.5, 0.3, (6, 5)))}
+    return Together(limits(SIDE), SIDE, SINGLE), rng.normal(0, 0.5, (6, 5)), own
+
+
+def test_the_density_is_that_of_the_sum():
+    density, eta, own = made()
+    both = np.hypot(own["sd"], np.where(np.isin(np.arange(6), SINGLE)[:, None], own["spread"], 0.0))
+    z = (Y[:, None] - eta) / both
+    side = SIDE[:, None]
+    truth = np.where(side == 0, stats.norm.logpdf(z) - np.log(both), stats.norm.logcdf(-side * z))
+    np.testing.assert_allclose(density.derivatives(Y, eta, own).log, truth, rtol=1e-12)
+
+
+def test_derivatives_by_differences():
+    """Of eighth order, in small steps."""
+    density, eta, own = made()
+    found = density.derivatives(Y, eta, own)
+    weights = {1: 4 / 5, 2: -1 / 5, 3: 4 / 105, 4: -1 / 280}
+    h = 0.003
+
+    def slope(f):
+        return sum(w * (f(k * h) - f(-k * h)) for k, w in weights.items()) / h
+
+    np.testing.assert_allclose(found.eta, slope(lambda s: density.derivatives(Y, eta + s, own).log), rtol=1e-8, atol=1e-9)
+    for name in density.names:
+        by_hand = slope(lambda s, name=name: density.derivatives(Y, eta, {**own, name: own[name] + s}).log)
+        np.testing.assert_allclose(found.own[name], by_hand, rtol=1e-8, atol=1e-9)
+
+
+def test_effects_are_drawn_from_what_a_reading_leaves():
+    """Mean and standard deviation of each, by a grid over the effect, within 4.5 Monte Carlo errors of 20,000 draws."""
+    density, eta, own = made()
+    many = {name: np.repeat(x[:, :1], 20_000, axis=1) for name, x in own.items()}
+    drawn = density.effects(Y, np.repeat(eta[:, :1], 20_000, axis=1), many, np.random.default_rng(2))
+    assert not drawn[3:].any()
+    for row in SINGLE:
+        sd, spread = own["sd"][row, 0], own["spread"][row, 0]
+        e = np.linspace(-8, 8, 20_001) * spread
+        z = (Y[row] - eta[row, 0] - e) / sd
+        weight = stats.norm.pdf(e / spread) * (stats.norm.pdf(z) if SIDE[row] == 0 else stats.norm.cdf(-SIDE[row] * z))
+        weight /= weight.sum()
+        mean = weight @ e
+        width = np.sqrt(weight @ (e - mean) ** 2)
+        assert abs(drawn[row].mean() - mean) < 4.5 * width / np.sqrt(20_000)
+        assert drawn[row].std() == pytest.approx(width, rel=0.03)
+
+
+def once() -> tuple[rm.Model, pd.DataFrame]:
+    """Sixty specimens, of which twelve were read four times and the others once, a quarter of the readings below a limit."""
+    rng = np.random.default_rng(3)
+    piece = np.concatenate([np.repeat(np.arange(12), 4), np.arange(12, 60)])
+    y = 2 + 0.6 * rng.standard_normal(60)[piece] + 0.3 * rng.standard_normal(len(piece))
+    limit = np.quantile(y, 0.25)
+    df = pd.DataFrame({"y": np.maximum(y, limit), "piece": piece, "low": (y < limit).astype(int)})
+    material = rm.material.Unresolved(by="specimen")
+    observation = rm.observation.Normal(below="low")
+    return rm.Model("y", levels={"specimen": "piece"}, theory=rm.theory.Constant(), material=material, observation=observation), df
+
+
+def test_the_posterior_is_the_same_with_the_effects_and_without(monkeypatch):
+    """Means and variances of all unknowns within 4.5 standard errors."""
+    model, df = once()
+    found = private.find(model.bind(df))
+    assert found is not None
+    assert len(found.found[0].row) == 48
+    ours = model.fit(df, seed=1, progress=False)
+    monkeypatch.setattr(private, "_FEWEST", 10_000)
+    assert private.find(model.bind(df)) is None
+    whole = model.fit(df, seed=1, progress=False)
+    for name in ("constant", "unresolved_specimen_scale", "noise_scale", "unresolved_specimen"):
+        a, b = (np.moveaxis(f.tree["posterior"][name].values.reshape(4, 1000, -1), 2, 0) for f in (ours, whole))
+        for one, two in zip(a, b, strict=True):
+            assert float(az.rhat(one)) < 1.02
+            middle = two.mean()
+            for f in (lambda x: x, lambda x, middle=middle: (x - middle) ** 2):
+                error = np.hypot(*(array_stats.mcse(f(x), method="mean") for x in (one, two)))
+                assert abs(f(one).mean() - f(two).mean()) < 4.5 * error, name
+
+
+def test_a_chain_that_is_lost_goes_where_others_are():
+    """One chain of 32 is put where noise is next to nothing: the next stage of warm-up has it back, the others are where they were."""
+    model, df = once()
+    system = System(model.bind(df), eliminate=False)
+    space = Space(system.problem.params)
+    sampler = Sampler(system, space, Start(np.zeros(space.size), 0.2 * np.eye(space.size)), seed=1, chains=4)
+    before = sampler.running.q.copy()
+    q = before.copy()
+    q[space.size - 1, 5] = -200.0
+    sampler.running = sampler._chains(q, None)
+    assert sampler.running.value[5] < np.median(sampler.running.value) - 1000
+    sampler._gather()
+    others = np.delete(np.arange(32), 5)
+    assert np.array_equal(sampler.running.q[:, others], before[:, others])
+    assert (sampler.running.q[:, [5]] == before[:, others]).all(axis=0).any()
+    assert np.ptp(sampler.running.value) < 1000
