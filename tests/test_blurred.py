@@ -13,7 +13,8 @@ from realmat.engines.chains.blurred import Blurred
 from realmat.engines.chains.partly import Partly
 from realmat.engines.exact import chained
 from realmat.terms.density import Groups
-from realmat.terms.location_scale import student
+from realmat.terms.location_scale import limits, student
+from realmat.terms.standard import STUDENT
 
 SETTINGS = [(0.0, 0.02, 1.0, 3.0), (1.3, 0.5, 0.4, 2.5), (-6.0, 0.3, 0.8, 4.0), (2.0, 1.5, 0.7, 40.0), (15.0, 0.1, 1.0, 3.0)]
 
@@ -103,13 +104,27 @@ def _repeated():
     return pd.DataFrame({"y": y, "piece": piece, "lab": np.where(rng.random(len(piece)) < 0.5, "a", "b")})
 
 
-def _heavy_noise(scale_by=None):
+def _heavy_noise(scale_by=None, below=None):
     rest = rm.material.Unresolved(by="specimen")
-    noise = rm.observation.StudentT(nu=3, scale_by=scale_by)
+    noise = rm.observation.StudentT(nu=3, scale_by=scale_by, below=below)
     return rm.Model("y", levels={"specimen": "piece", "lab": "lab"}, theory=rm.theory.Constant(), material=rest, observation=noise)
 
 
-@pytest.mark.parametrize(("model", "df"), [(_model(), _table()), (_heavy_noise(), _repeated())], ids=["effects", "noise"])
+def _limited():
+    """A tenth of the readings lie below a limit."""
+    df = _repeated()
+    limit = df["y"].quantile(0.1)
+    return df.assign(low=(df["y"] < limit).astype(int), y=df["y"].clip(lower=limit))
+
+
+CASES = {
+    "effects": (_model(), _table()),
+    "noise": (_heavy_noise(), _repeated()),
+    "noise and limits": (_heavy_noise(below="low"), _limited()),
+}
+
+
+@pytest.mark.parametrize(("model", "df"), CASES.values(), ids=CASES)
 def test_what_is_integrated_out_changes_no_answer(model, df, monkeypatch):
     """Means within 4.5 Monte Carlo errors (of some 110 comparisons), spreads within 20 %, of chains that hold the effects."""
     with_them = model.fit(df, seed=1, draws=500, progress=False)
@@ -132,6 +147,15 @@ def test_effects_are_found_where_one_row_each_reads_them():
     assert private.find(_model().bind(twice)) is None
 
 
+def test_beyond_limits_heavy_noise_keeps_its_effects():
+    df = _limited()
+    (alone,) = private.find(_heavy_noise(below="low").bind(df)).found
+    (every,) = private.find(_heavy_noise().bind(df)).found
+    hidden = np.flatnonzero(df["low"])
+    assert np.array_equal(alone.row, np.setdiff1d(every.row, hidden))
+    assert 0 < len(alone.row) < len(every.row)
+
+
 def test_of_normal_effects_under_heavy_noise_those_are_found_that_are_read_once():
     df = _repeated()
     problem = _heavy_noise("lab").bind(df)
@@ -143,20 +167,24 @@ def test_of_normal_effects_under_heavy_noise_those_are_found_that_are_read_once(
     assert private.find(_heavy_noise().bind(df[df["piece"] > 8])) is None  # too few to be worth it
 
 
-def _partly(rng):
+EXACT, LIMITS = student(5), limits(np.array([0, 0, -1, 0, 1]), STUDENT)
+
+
+def _partly(rng, readings):
     """Rows 1 and 3 with an effect, of two spreads; readings far off, too."""
-    density, y, eta = Partly(5, np.array([1, 3])), np.array([0.1, -2.0, 1.5, 0.4, 9.0]), rng.normal(size=(5, 3))
+    density, y, eta = Partly(readings, np.array([1, 3])), np.array([0.1, -2.0, 1.5, 0.4, 9.0]), rng.normal(size=(5, 3))
     groups = {"sd": Groups(np.array([0, 0, 0, 1, 0]), 2), "spread": Groups(np.array([0, 1, 1, 0, 0]), 2), "nu": Groups(np.zeros(5), 1)}
     own = {name: np.exp(0.4 * rng.standard_normal((group.count, 3))) for name, group in groups.items()}
     return density, y, eta, own | {"nu": 2 + own["nu"]}, groups
 
 
-def test_rows_with_an_effect_and_without_are_each_what_they_are():
-    density, y, eta, own, groups = _partly(np.random.default_rng(9))
+@pytest.mark.parametrize("readings", [EXACT, LIMITS])
+def test_rows_with_an_effect_and_without_are_each_what_they_are(readings):
+    density, y, eta, own, groups = _partly(np.random.default_rng(9), readings)
     each = {name: groups[name].by_row(value) for name, value in own.items()}
     found = density.derivatives(y, eta, each)
     bare, single = np.array([0, 2, 4]), np.array([1, 3])
-    alone = student(3).derivatives(y[bare], eta[bare], {"sd": each["spread"][bare], "nu": own["nu"]})
+    alone = readings.take(bare).derivatives(y[bare], eta[bare], {"sd": each["spread"][bare], "nu": own["nu"]})
     assert found.log[bare] == pytest.approx(alone.log, rel=1e-14)
     assert found.eta[bare] == pytest.approx(alone.eta, rel=1e-14)
     for i in single:
@@ -165,8 +193,9 @@ def test_rows_with_an_effect_and_without_are_each_what_they_are():
             assert found.log[i, c] == pytest.approx(truth, abs=2e-4)
 
 
-def test_derivatives_of_rows_of_which_some_have_an_effect():
-    density, y, eta, own, groups = _partly(np.random.default_rng(10))
+@pytest.mark.parametrize("readings", [EXACT, LIMITS])
+def test_derivatives_of_rows_of_which_some_have_an_effect(readings):
+    density, y, eta, own, groups = _partly(np.random.default_rng(10), readings)
     summed, h = density.summed(y, eta, own, groups), 1e-5
     each = {name: groups[name].by_row(value) for name, value in own.items()}
     alone = density.derivatives(y, eta, each)
@@ -184,7 +213,7 @@ def test_derivatives_of_rows_of_which_some_have_an_effect():
 def test_normal_effects_are_drawn_given_their_reading():
     """Against the density of effect and reading on a grid."""
     n, (y, sd, spread, nu) = 4000, (1.2, 0.5, 0.2, 3.0)
-    drawn = Partly(2, np.array([1])).effects(np.array([0.0, y]), np.zeros((2, n)), _own(sd, spread, nu), np.random.default_rng(5))
+    drawn = Partly(student(2), np.array([1])).effects(np.array([0.0, y]), np.zeros((2, n)), _own(sd, spread, nu), np.random.default_rng(5))
     grid = np.linspace(-8 * sd, 8 * sd, 40_001)
     mass = np.cumsum(stats.norm.pdf(grid, scale=sd) * stats.t.pdf((y - grid) / spread, nu))
     assert stats.kstest(np.interp(drawn[1], grid, mass / mass[-1]), "uniform").pvalue > 1e-3

@@ -15,7 +15,7 @@ import numpy as np
 
 from realmat.engines.chains.blurred import Blurred
 from realmat.terms.density import Array, Derivatives, Evaluated, Groups, Own, Summed
-from realmat.terms.location_scale import Interval, student
+from realmat.terms.location_scale import Interval
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,20 @@ class Partly(Evaluated):
 
     Parameters
     ----------
-    rows : int
+    readings : Interval
+        All rows as they would be without effects.
     single : int array
-        Rows with an effect; the others have none.
+        Exact rows with an effect; the others have none.
     """
 
-    rows: int
+    readings: Interval
     single: Array
     names = ("sd", "spread", "nu")
 
     @cached_property
     def _parts(self) -> tuple[tuple[Array, Blurred], tuple[Array, Interval]]:
-        one, others = np.ones(len(self.single)), np.setdiff1d(np.arange(self.rows), self.single)
-        return (self.single, Blurred(one, 0 * one)), (others, student(len(others)))
+        one, others = np.ones(len(self.single)), np.setdiff1d(np.arange(len(self.readings.left)), self.single)
+        return (self.single, Blurred(one, 0 * one)), (others, self.readings.take(others))
 
     def derivatives(self, y: Array, eta: Array, own: Own) -> Derivatives:
         """Log density and its first derivatives."""

@@ -22,7 +22,7 @@ from realmat.engines.chains.partly import Partly
 from realmat.engines.chains.rows import drawn_back
 from realmat.engines.chains.together import Together
 from realmat.terms.density import Density, Evaluated, Parameter
-from realmat.terms.location_scale import of_noise
+from realmat.terms.location_scale import Interval, of_noise
 from realmat.terms.problem import Problem
 from realmat.terms.term import Coefficients, Function, Noise, Piece, degrees, evaluate
 
@@ -71,13 +71,15 @@ def find(problem: Problem) -> Private | None:
     rows = problem.response_rows
     noise = rows.noise
     limited = noise.censored is not None and bool(np.any(noise.censored))
-    if noise.density is not None or (limited and noise.nu):
+    if noise.density is not None:
         return None
     if not noise.nu and not limited:
         every = (one for block in problem.coefficients if block.nu for one in _alone(problem, block))
         found = next((one for one in every if len(one.row) == len(rows.y) == one.block.size), None)
         return None if found is None else Private((found,), _without(problem, (found,), _heavy(problem, found)))
     taken, alone = rows.count != 1, []
+    if noise.nu and noise.censored is not None:
+        taken |= noise.censored != 0  # beyond a limit, the sum of a normal number and a Student t has no density of use
     blocks = (block for block in problem.coefficients if not block.nu and callable(block.sd))
     for one in sorted((x for block in blocks for x in _alone(problem, block)), key=lambda x: -len(x.row)):
         free = ~taken[one.row]
@@ -86,7 +88,7 @@ def find(problem: Problem) -> Private | None:
             taken[one.row] = True
     if not alone:
         return None
-    return Private(tuple(alone), _without(problem, alone, _limited(problem, alone) if limited else _normal(problem, alone)))
+    return Private(tuple(alone), _without(problem, alone, _normal(problem, alone) if noise.nu else _limited(problem, alone)))
 
 
 def _alone(problem: Problem, block: Coefficients) -> list[_Alone]:
@@ -123,10 +125,10 @@ def _normal(problem: Problem, alone: Sequence[_Alone]) -> Noise:
     """Of readings with Student t noise, some of which have a normal effect each."""
     rows = problem.response_rows
     spreads, group = _spreads(problem, alone)
-    sd, nu = of_noise(rows.noise, rows.count, rows.within)[1]
+    readings, (sd, nu) = of_noise(rows.noise, rows.count, rows.within)
     effects = Parameter("sd", lambda p, xp: xp.concatenate([spread(p, xp) for spread in spreads], axis=-1), group)
     single = np.sort(np.concatenate([one.row for one in alone]))
-    return _with(rows.noise, Partly(len(rows.y), single), (effects, replace(sd, name="spread"), nu))
+    return _with(rows.noise, Partly(cast(Interval, readings), single), (effects, replace(sd, name="spread"), nu))
 
 
 def _limited(problem: Problem, alone: Sequence[_Alone]) -> Noise:
