@@ -1,4 +1,4 @@
-"""Student t readings of which some have a normal effect of their own beside the noise, which is integrated out.
+"""Student t readings, with limits or without, of which some have a normal effect of their own, which is integrated out.
 
 Whether such a reading is off by its effect or by its noise is a question with two answers, one for each reading: chains that hold the
 effects go through the answers one by one, and all of them wait for the scales of both. The sum of the two has a density of its own

@@ -26,6 +26,7 @@ _KNOWN = 1000  # draws that say where to start
 _LEAST = 4  # effective draws for each coordinate, below which weights are flattened before anything is learnt from them
 _MANY_EFFECTS = 50  # beside which linear parameters of a curve are explored like the others
 _FEW = 8  # coordinates of which it is soon learnt how they bend
+_WIDE = 0.1  # share of the draws that know of no bend of a curve
 _NOTHING = 1e-12  # of a weight
 _POWERS = (1 / 4, 0.0, -1 / 3, -2 / 3)
 
@@ -240,7 +241,8 @@ class History:
         self, thetas: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int, share: float, finest: bool = False
     ) -> partly.Proposal:
         """The proposal that describes weighted points best."""
-        cover = partly.covering(thetas[:, self.given.rest], weights, rng, most, share, self.bent or finest, self.around)
+        wide = _WIDE if self.bent else share if finest else 0.0
+        cover = partly.covering(thetas[:, self.given.rest], weights, rng, most, share, wide, self.around)
         return partly.Proposal(cover, self.given)
 
 

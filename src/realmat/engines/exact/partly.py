@@ -22,7 +22,7 @@ _LOG_2PI = float(np.log(2 * np.pi))
 _AFFINE = 1e-7  # of the largest residual
 _MOST_NUMBERS = 4_000_000
 _LEARNT = 3000  # draws from which it is learnt how ridges bend
-_WIDE, _FEW = 0.1, 2  # share of draws that know of no bend, and components of their mixture
+_FEW = 2  # components of the mixture of draws that know of no bend
 
 
 class Linear:
@@ -165,17 +165,18 @@ class Bent:
     straight: mix.Mixture
     bend: bends.Bend
     wide: mix.Mixture
+    share: float
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draws of shape (n, size)."""
-        wide = rng.random(n) < _WIDE
+        wide = rng.random(n) < self.share
         return np.where(wide[:, None], self.wide.draw(rng, n), self.bend.bent(self.straight.draw(rng, n).T)[0].T)
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
         """Log density at x of shape (n, size)."""
         v, passage = self.bend.straight(x.T)
-        straight = np.log(1 - _WIDE) + self.straight.logpdf(v.T) - self.bend.volume(passage)
-        return np.logaddexp(straight, np.log(_WIDE) + self.wide.logpdf(x))
+        straight = np.log(1 - self.share) + self.straight.logpdf(v.T) - self.bend.volume(passage)
+        return np.logaddexp(straight, np.log(self.share) + self.wide.logpdf(x))
 
 
 Cover = mix.Mixture | Bent
@@ -202,13 +203,15 @@ class Proposal:
 
 
 def covering(
-    x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int, share: float, bent: bool, known: mix.Mixture
+    x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int, share: float, wide: float, known: mix.Mixture
 ) -> Cover:
-    """What describes weighted points x, shape (n, size), best, with a wide share; if `bent`, ridges may be made straight for it.
+    """What describes weighted points x, shape (n, size), best, with a wide share.
+
+    Ridges are made straight for it where `wide` is not 0, the share of draws that know of no bend then.
 
     Several modes, `known` ones, may stand on one ridge or apart, where no map makes them one: what describes them better is taken.
     """
-    some = x[rng.choice(len(x), size=_LEARNT, p=weights)].T if bent else np.zeros((0, 0))
+    some = x[rng.choice(len(x), size=_LEARNT, p=weights)].T if wide else np.zeros((0, 0))
     bend = bends.learn(some, float(1 / np.sum(weights**2)))
     several = len(known.weights) > 1
     plain = mix.fit(x, weights, rng, most=most if bend is None or several else _FEW, known=known)
@@ -218,4 +221,4 @@ def covering(
     made = mix.fit(v.T, weights, rng, most=most)
     if several and weights @ plain.logpdf(x) > weights @ (made.logpdf(v.T) - bend.volume(passage)):
         return mix.defended(plain, share=share)
-    return Bent(mix.defended(made, share=share), bend, mix.widened(plain))
+    return Bent(mix.defended(made, share=share), bend, mix.widened(plain), wide)
