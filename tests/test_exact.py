@@ -285,7 +285,7 @@ def test_scales_that_a_large_design_tells_apart_are_explored_by_themselves():
     table = Table(columns, model.levels, np.arange(len(y)), count=count, response="y", within=within)
     drawn = exact.sample(model.bind(table), 250, 4, 1, progress=False)
     assert drawn.facts["method"].startswith("independence Metropolis")
-    assert drawn.facts["efficiency"] > 0.8
+    assert drawn.facts["efficiency"] > 0.7
     for name, value in truth.items():
         found = drawn.params[name]
         assert abs(found.mean() - value) < 4 * found.std(), name
