@@ -19,7 +19,7 @@ from realmat.engines.exact.members import Members
 from realmat.engines.exact.modes import Mode
 from realmat.engines.exact.space import Density
 
-_FAIR, _GOOD = 0.4, 0.5
+_FAIR, _GOOD, _EVEN = 0.4, 0.5, 0.8
 _ROUNDS = 8
 _DEAR = 64  # psi of a batch, below which one takes milliseconds
 _KNOWN = 1000  # draws that say where to start
@@ -105,7 +105,8 @@ def explore(density: Density, rng: np.random.Generator, known: Mapping[str, np.n
     # a last round from a good proposal, then the finest description of all that was seen; fewer where each is dear
     efficiency = history.extend(proposal, rng, 600 + 60 * d if first.system.many.most < _DEAR else 1200 + 200 * d)
     history.density.evaluations += 0 if history.density is first else first.evaluations
-    return Explored(history.described(rng, share=0.02, finest=True), history, efficiency, bool(fitted), len(found))
+    finest = efficiency < _EVEN
+    return Explored(history.described(rng, share=0.02, finest=finest), history, efficiency, bool(fitted), len(found))
 
 
 def _given(density: Density, points: np.ndarray, at: np.ndarray, linear: bool) -> partly.Given:
