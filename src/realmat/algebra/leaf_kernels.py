@@ -57,6 +57,31 @@ def _take(coupling: Array, halves: Array, indptr: Array, indices: Array, data: A
                 side[indices[t]] -= data[t] * given
 
 
+@njit(**FAST)
+def _halve(side: Array, root: Array, halves: Array) -> float:
+    """L^-1 of each group's right-hand side at one psi, and the sum of its squares."""
+    groups, k = halves.shape
+    square = 0.0
+    for g in range(groups):
+        for a in range(k):
+            total = 0.0
+            for b in range(a + 1):
+                total += side[g * k + b] * root[b, a]
+            halves[g, a] = total
+            square += total * total
+    return square
+
+
+@njit(**FAST)
+def _pairs(coupling: Array, pair: Array, left: Array, right: Array, taken: Array) -> None:
+    """Sums of products of two kinds of couplings at one psi, each in its place."""
+    for p in range(len(pair)):
+        total = 0.0
+        for a in range(coupling.shape[1]):
+            total += coupling[left[p], a] * coupling[right[p], a]
+        taken[pair[p]] = -total
+
+
 @njit(
     f"({MATRIX}, {INT64}, {_STACK}, {INT64}, {INT64}, {INT64}, {VECTOR}, {MATRIX}, int64, {INT32}, {INT32}, {VECTOR}, {INT64}, {INT64},"
     f" {INT64}, {_STACK}, {_STACK}, {_STACK}, {MATRIX}, {MATRIX}, {VECTOR})",
@@ -111,21 +136,10 @@ def eliminate(
             lower += weight[used[s]] * block[s]
         log_det = _inverse_root(lower, root)
         _couple(weight, slot, member, kind, factor, root, v, coupling)
-        square = 0.0
-        for g in range(groups):
-            for a in range(k):
-                total = 0.0
-                for b in range(a + 1):
-                    total += side[i, start + g * k + b] * root[b, a]
-                halves[i, g, a] = total
-                square += total * total
+        square = _halve(side[i, start:], root, halves[i])
         log[i] += 0.5 * (square - groups * log_det)
         _take(coupling, halves[i], indptr, indices, data, side_taken[i])
-        for p in range(len(pair)):
-            total = 0.0
-            for a in range(k):
-                total += coupling[left[p], a] * coupling[right[p], a]
-            taken[i, pair[p]] = -total
+        _pairs(coupling, pair, left, right, taken[i])
 
 
 @njit(f"({MATRIX}, {MATRIX}, {INT64}, {INT32}, {INT32}, {VECTOR}, {_STACK}, {_STACK}, {_STACK})", **FAST)

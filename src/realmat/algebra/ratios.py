@@ -92,13 +92,6 @@ class Ratios(Space):
         return self._turned(super().thetas(values, n))
 
     @property
-    def positive(self) -> np.ndarray:
-        """Which coordinates belong to single parameters with a lower end and no upper one, shape (size,)."""
-        out = super().positive
-        out[self._chained] = False
-        return out
-
-    @property
     def logarithmic(self) -> np.ndarray:
         """Which coordinates are logarithms of scales, of their sums or of their ratios, shape (size,)."""
         out = super().logarithmic

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 _REACH = 8.0  # standard deviations at which quadratics and widths level off: those that go on overshoot in tails, where little is learnt
-MOST = 16  # coordinates: the regressions grow with their fifth power
+_MOST = 16  # coordinates: the regressions grow with their fifth power
 _EACH = 3.0  # independent draws for each number that is learnt
-_GAIN = 0.2  # of the log density, beyond what chance gives, from which a bend is worth it
 _EVIDENT = 4.0  # of a log likelihood, from which something is skewed
 _SKEWS = np.setdiff1d(np.arange(-8, 9), 0) / 10
 _NORMAL, _WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 _MIDDLE = float(_WEIGHTS @ np.sqrt(1 + _NORMAL**2))
 _NOISE = 4.93  # variance of the logarithm of a squared standard normal
+_STIFF = 6.0  # times as much is asked of widths that differ: few draws see more of it than there is
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def learn(x: np.ndarray, effective: float) -> Bend | None:
     size = len(x)
     first, second = np.triu_indices(size)
     terms = 1 + size + len(first)
-    if not 2 <= size <= MOST or effective < 0.99 * least(size):
+    if not 2 <= size <= _MOST or effective < 0.99 * least(size):
         return None
     mean, sd = x.mean(axis=1), x.std(axis=1)
     if not np.all(sd > 0):
@@ -237,7 +237,7 @@ class _Regression:
                 break
             seen = np.log(np.maximum(away**2, 1e-12))
             apart = soft - soft.mean(axis=1, keepdims=True)
-            penalty = 6 * np.eye(len(before)) * _NOISE / self.effective
+            penalty = _STIFF * np.eye(len(before)) * _NOISE / self.effective
             fan = 0.5 * np.linalg.solve(apart @ apart.T / len(seen) + penalty, apart @ (seen - seen.mean()) / len(seen))
             log_width = fan @ soft
             between, with_each, _ = self._products(np.exp(-2 * log_width))

@@ -124,22 +124,25 @@ def _heavy(problem: Problem, one: _Alone) -> Noise:
 def _normal(problem: Problem, alone: Sequence[_Alone]) -> Noise:
     """Of readings with Student t noise, some of which have a normal effect each."""
     rows = problem.response_rows
-    spreads, group = _spreads(problem, alone)
     readings, (sd, nu) = of_noise(rows.noise, rows.count, rows.within)
-    effects = Parameter("sd", lambda p, xp: xp.concatenate([spread(p, xp) for spread in spreads], axis=-1), group)
-    single = np.sort(np.concatenate([one.row for one in alone]))
+    single, effects = _singles(problem, alone, "sd")
     return _with(rows.noise, Partly(cast(Interval, readings), single), (effects, replace(sd, name="spread"), nu))
 
 
 def _limited(problem: Problem, alone: Sequence[_Alone]) -> Noise:
     """Of normal readings with limits, some of which have a normal effect each."""
     rows = problem.response_rows
-    spreads, group = _spreads(problem, alone)
     readings, (sd, *_) = of_noise(rows.noise, rows.count, rows.within)
-    effects = Parameter("spread", lambda p, xp: xp.concatenate([spread(p, xp) for spread in spreads], axis=-1), group)
-    single = np.sort(np.concatenate([one.row for one in alone]))
+    single, effects = _singles(problem, alone, "spread")
     assert rows.noise.censored is not None
     return _with(rows.noise, Together(readings, np.sign(rows.noise.censored), single), (sd, effects))
+
+
+def _singles(problem: Problem, alone: Sequence[_Alone], name: str) -> tuple[np.ndarray, Parameter]:
+    """The rows that have an effect, and the standard deviations of the effects as a parameter of this name."""
+    spreads, group = _spreads(problem, alone)
+    effects = Parameter(name, lambda p, xp: xp.concatenate([spread(p, xp) for spread in spreads], axis=-1), group)
+    return np.sort(np.concatenate([one.row for one in alone])), effects
 
 
 def _with(noise: Noise, density: Evaluated, parameters: tuple[Parameter, ...]) -> Noise:

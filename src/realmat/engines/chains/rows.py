@@ -70,6 +70,7 @@ class RowsTarget:
         self.density, parameters = of_noise(row_block.declared, row_block.count, row_block.within)
         self.own = {q.name: Derived(q.value, typical) for q in parameters}
         self.groups = {q.name: Groups(q.group, len(self.own[q.name].at(typical, self.own[q.name].tried)[0])) for q in parameters}
+        self._given = BatchedRows(row_block)
         self._learnt: np.ndarray | None = None
 
     def at(self, values: Batch, b: np.ndarray, gradient: np.ndarray, into: dict[str, np.ndarray]) -> np.ndarray:
@@ -162,15 +163,14 @@ class RowsTarget:
             weight = np.where(pulled > _NEARLY * weight, np.minimum(pulled, weight / _NEARLY), weight)
         # a guess knows of no own parameter, and no Newton step is to be trusted far from where the density is quadratic
         latent = eta if at_guess else eta + self.density.derivatives(self.y, eta, own).eta / weight
-        variance = BatchedRows(row_block).variance(values, n)[:, row_block.key].T
-        return {row_block.local: 1 / (weight * variance), row_block.latent: latent}
+        return {row_block.local: 1 / (weight * self._given.by_row(values, n).T), row_block.latent: latent}
 
     def beyond(self, values: Batch, rows: Batch, b: np.ndarray) -> np.ndarray:
         """Sum of the log densities at n (psi, b) less those of the normal rows that stand for these, shape (n,)."""
-        n, row_block = b.shape[1], self.row_block
+        n = b.shape[1]
         eta, own = self._predict(values, b)[0], {name: derived.at(values, n)[0] for name, derived in self.own.items()}
-        variance = rows[row_block.local] * BatchedRows(row_block).variance(values, n)[:, row_block.key].T
-        stand_in = -0.5 * (np.log(2 * np.pi * variance) + np.square(rows[row_block.latent] - eta) / variance).sum(axis=0)
+        variance = self._given.by_row({**values, **rows}, n).T
+        stand_in = -0.5 * (np.log(2 * np.pi * variance) + np.square(rows[self.row_block.latent] - eta) / variance).sum(axis=0)
         return np.asarray(self.density.summed(self.y, eta, own, self.groups).log - stand_in)
 
 

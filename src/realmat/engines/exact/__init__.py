@@ -147,7 +147,7 @@ def _longer(explored: Explored, asked: Asked, store: Store, run: _Run) -> tuple[
     for attempt in range(_LONGER):
         with Progress(asked.progress, "drawing longer chains", _TIMES * asked.draws * asked.chains) as bar:
             run = _run(explored, asked, store, asked.seed + _ATTEMPTS + attempt, _TIMES, bar)
-        doubt = "" if run.interrupted else distrust(run.k_hat, _TIMES * run.efficiency, run.index) or _apart(run.thetas, explored.density)
+        doubt = "" if run.interrupted else distrust(run.k_hat, run.efficiency, run.index, _TIMES) or _apart(run.thetas, explored.density)
         if not doubt:
             break
         explored = run.taught(explored, np.random.default_rng([asked.seed, 10, attempt]))
@@ -244,9 +244,12 @@ def _funnel(explored: Explored) -> bool:
     return bool(np.any(explored.weights @ away**2 > _NECK**2))
 
 
-def distrust(k_hat: float, efficiency: float, index: np.ndarray) -> str:
-    """Why the weights of proposals, and the chains `index` (chains, draws) made of them, are not to be trusted; empty where they are."""
-    if k_hat > K_HAT_LIMIT or efficiency < EFFICIENCY_LIMIT:
+def distrust(k_hat: float, efficiency: float, index: np.ndarray, times: int = 1) -> str:
+    """Why the weights of proposals, and the chains `index` (chains, draws) made of them, are not to be trusted; empty where they are.
+
+    Chains that are `times` as long as the draws that are wanted may be as much less efficient.
+    """
+    if k_hat > K_HAT_LIMIT or times * efficiency < EFFICIENCY_LIMIT:
         return f"k-hat {k_hat:.2f}, efficiency {efficiency:.0%}"
     stay = chain.longest_stay(index)
     return f"a chain stayed at one point for {stay:.0%} of its draws" if stay > STAY_LIMIT and index.shape[1] >= _FEW else ""

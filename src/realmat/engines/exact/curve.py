@@ -87,8 +87,8 @@ class Curve:
                 f = given.row_block
                 left = np.broadcast_to(given.measured(values) - given.offset(values, n, run), (len(f.y), n)).T
                 left = left - self._fitted(given, values, b) if f.matrix.nnz else left
-                precise = 1 / np.sqrt(given.by_row(values, n) if f.augmented else given.variance(values, n))
-                parts.append(left * (precise if f.augmented or precise.shape[1] == 1 else precise[:, f.key]) * np.sqrt(f.count))
+                precise = 1 / np.sqrt(given.by_row(values, n) if f.augmented or len(f.key_u2) > 1 else given.variance(values, n))
+                parts.append(left * precise * np.sqrt(f.count))
         out = np.concatenate(parts, axis=1)
         out[~(np.abs(out) < FAR)] = FAR  # and where there is no number
         return out

@@ -15,12 +15,12 @@ from realmat.algebra import System
 from realmat.algebra.batch import BatchConditional, ConditionalList
 from realmat.algebra.batching import Batch
 from realmat.engines.chains.target import Target
+from realmat.engines.exact import plain
 from realmat.engines.exact.curve import Curve
 from realmat.engines.exact.space import Density, Solved
-from realmat.terms.problem import Problem, native
+from realmat.terms.problem import native
 
 _FEW, _FEW_HEAVY = 400, 50  # effects, and beside heavy tails, whose errors as normal ones do not add up to too much
-_FEWEST = 2  # readings that were measured for each parameter of a curve, below which they do not say where it lies
 _STEPS = 2  # towards the mode
 _TRIED = 4  # psi on which functions of it are tried
 _NOTHING = 1e-12  # of a precision
@@ -35,12 +35,7 @@ def suits(system: System) -> bool:
     if system.size > (_FEW_HEAVY if heavy else _FEW) or any(native(rows.noise) or np.any(rows.count != 1) for rows in problem.rows):
         return False
     bent = len(Curve(Density(system, aux=_measured(system))).index)
-    return bool(bent) and len(problem.response_rows.y) - _limits(problem) >= _FEWEST * bent
-
-
-def _limits(problem: Problem) -> int:
-    censored = problem.response_rows.noise.censored
-    return 0 if censored is None else int(np.count_nonzero(censored))
+    return bool(bent) and len(plain.measured(problem.response_rows)) >= plain.FEWEST * bent
 
 
 class Normalised(Density):

@@ -211,8 +211,8 @@ def covering(
 
     Several modes, `known` ones, may stand on one ridge or apart, where no map makes them one: what describes them better is taken.
     """
-    some = x[rng.choice(len(x), size=_LEARNT, p=weights)].T if wide else np.zeros((0, 0))
-    bend = bends.learn(some, float(1 / np.sum(weights**2)))
+    effective = float(1 / np.sum(weights**2))
+    bend = bends.learn(x[rng.choice(len(x), size=_LEARNT, p=weights)].T, effective) if wide else None
     several = len(known.weights) > 1
     plain = mix.fit(x, weights, rng, most=most if bend is None or several else _FEW, known=known)
     if bend is None:

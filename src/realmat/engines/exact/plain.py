@@ -18,26 +18,26 @@ from realmat.engines.exact.space import Density
 from realmat.terms.problem import Problem, native
 from realmat.terms.term import Function, Rows, Values, evaluate
 
-_FEWEST = 2  # readings for each parameter of a curve, below which they do not say where it lies
+FEWEST = 2  # readings for each parameter of a curve, below which they do not say where it lies
 
 
 def system(problem: Problem) -> System | None:
     """A problem taken as normal; None where no theory bends, or too few readings would be left."""
-    if len(problem.every) > 1 or any(native(rows.noise) for rows in problem.rows) or not len(_kept(problem.response_rows)):
+    if len(problem.every) > 1 or any(native(rows.noise) for rows in problem.rows) or not len(measured(problem.response_rows)):
         return None
     made = System(_normal(problem))
     bent = len(Curve(Density(made)).index)
-    return made if bent and len(made.problem.response_rows.y) >= _FEWEST * bent else None
+    return made if bent and len(made.problem.response_rows.y) >= FEWEST * bent else None
 
 
 def _normal(problem: Problem) -> Problem:
-    terms = tuple(replace(term, rows=tuple(_measured(rows) for rows in term.rows)) for term in problem.terms)
-    return replace(problem, terms=terms, response_rows=_measured(problem.response_rows))
+    terms = tuple(replace(term, rows=tuple(_left(rows) for rows in term.rows)) for term in problem.terms)
+    return replace(problem, terms=terms, response_rows=_left(problem.response_rows))
 
 
-def _measured(rows: Rows) -> Rows:
+def _left(rows: Rows) -> Rows:
     """The rows that were measured, with normal noise."""
-    kept = _kept(rows)
+    kept = measured(rows)
     return Rows(
         rows.name,
         rows.y[kept],
@@ -49,7 +49,7 @@ def _measured(rows: Rows) -> Rows:
     )
 
 
-def _kept(rows: Rows) -> np.ndarray:
+def measured(rows: Rows) -> np.ndarray:
     """Which are no limits, int array."""
     return np.arange(len(rows.y)) if rows.noise.censored is None else np.flatnonzero(rows.noise.censored == 0)
 
