@@ -187,17 +187,17 @@ def test_others_take_over_when_weights_are_not_trusted(made, method, monkeypatch
 
 
 @pytest.mark.parametrize("wanting", [4, 6])
-def test_even_weights_in_chains_that_are_too_short_get_longer_ones(dyestuff_fit, monkeypatch, wanting):
-    """Four looks at the draws find them wanting, or two more at longer ones; chains four times as long tell the same as a fit of before."""
+def test_even_weights_of_too_few_proposals_get_more(dyestuff_fit, monkeypatch, wanting):
+    """Four looks at the draws find them wanting, or two more at later ones; those of four times as many proposals tell the same."""
     looks: list[int] = []
 
-    def apart(thetas, density):
-        looks.append(thetas.shape[1])
+    def apart(run, density):
+        looks.append(run.thetas.shape[1])
         return "R-hat 1.02" if len(looks) <= wanting else ""
 
     monkeypatch.setattr(exact, "_apart", apart)
     fit = dyestuff_fit.model.fit(dyestuff(), draws=1000, seed=2, progress=False)
-    assert fit.facts["thinned"] == 4
+    assert fit.facts["proposals_per_draw"] == 4
     assert fit.facts["method"] == dyestuff_fit.facts["method"]
     assert looks == [1000] * (wanting + 1)
     for name in ("unresolved_batch_scale", "noise_scale", "unresolved_batch"):
@@ -284,7 +284,7 @@ def test_scales_that_a_large_design_tells_apart_are_explored_by_themselves():
     within = 0.1**2 * rng.chisquare(count - 1)
     table = Table(columns, model.levels, np.arange(len(y)), count=count, response="y", within=within)
     drawn = exact.sample(model.bind(table), 250, 4, 1, progress=False)
-    assert drawn.facts["method"].startswith("independence Metropolis")
+    assert drawn.facts["method"].startswith("importance resampling")
     assert drawn.facts["efficiency"] > 0.7
     for name, value in truth.items():
         found = drawn.params[name]

@@ -63,14 +63,14 @@ def test_weights_are_those_of_quadrature(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("longer", [False, True])
 def test_the_posterior_is_that_of_chains(kind, longer, monkeypatch):
-    """Means and variances of psi and of effects within 4.5 standard errors, also where longer chains were called for."""
+    """Means and variances of psi and of effects within 4.5 standard errors, also where more proposals were called for."""
     model, df = curve(**KINDS[kind])
     looks: list[int] = []
     if longer:
-        monkeypatch.setattr(exact, "_apart", lambda thetas, density: "R-hat 1.02" if len(looks) < 4 and not looks.append(1) else "")
+        monkeypatch.setattr(exact, "_apart", lambda run, density: "R-hat 1.02" if len(looks) < 4 and not looks.append(1) else "")
     ours = model.fit(df, seed=1, progress=False)
-    assert ours.facts["method"].startswith("independence Metropolis")
-    assert ours.facts.get("thinned", 1) == (4 if longer else 1)
+    assert ours.facts["method"].startswith("importance resampling")
+    assert ours.facts.get("proposals_per_draw", 1) == (4 if longer else 1)
     monkeypatch.setattr(laplace, "suits", lambda system: False)
     chains = model.fit(df, seed=1, progress=False)
     assert chains.facts["method"].startswith("Hamiltonian")

@@ -58,7 +58,7 @@ def test_a_population_of_scales_against_quadrature() -> None:
     theory = rm.theory.Constant(rm.Prior("Normal", mu=0, sigma=1e-6))
     model = rm.Model("y", levels={"lab": "lab"}, theory=theory, observation=rm.observation.Normal(scale_by="lab"))
     fit = model.fit(df, seed=1, progress=False)
-    assert fit.facts["method"].startswith("independence Metropolis")
+    assert fit.facts["method"].startswith("importance resampling")
     priors = {q.name: q.prior for q in fit.problem.params}
     m, log_v, t = np.linspace(-4, 2, 61), np.linspace(-5, 1.3, 64), np.linspace(-5, 3, 401)
     told = -readings * t - 0.5 * (y**2).sum(axis=1)[:, None] * np.exp(-2 * t)

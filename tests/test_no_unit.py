@@ -218,7 +218,7 @@ def test_a_rate_whose_exponential_is_gone_at_once_is_not_taken_for_a_linear_para
     rate = fit.tree["posterior"]["function_c"].values
     assert rate.std() < 3e-4
     assert abs(rate.mean() - 0.013) < 4 * rate.std()
-    assert fit.facts["method"].startswith("independence")
+    assert fit.facts["method"].startswith("importance")
 
 
 def one_decay(x, a, b, c):  # type: ignore[no-untyped-def]

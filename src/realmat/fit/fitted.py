@@ -78,7 +78,7 @@ class Fitted:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What was done: engine, reason, seed, seconds, k-hat, acceptance."""
+        """What was done: engine, reason, seed, seconds, k-hat, efficiency."""
         return self.posterior.draws.facts
 
     @cached_property

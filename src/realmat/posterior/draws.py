@@ -30,7 +30,7 @@ class Draws:
     stats : mapping of name to array of shape (chain, draw)
         Sample statistics.
     facts : mapping
-        What was done, JSON-ready: engine, why, seed, seconds, k-hat, acceptance.
+        What was done, JSON-ready: engine, why, seed, seconds, k-hat, efficiency.
     """
 
     params: Mapping[str, np.ndarray]

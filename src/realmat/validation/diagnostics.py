@@ -112,9 +112,6 @@ def _convergence(posterior: Posterior) -> tuple[list[Row], list[str]]:
     if "diverging" in stats:
         count, of = int(np.sum(stats["diverging"])), int(np.size(stats["diverging"]))
         rows.append(row("convergence", "divergent transitions", count, "0", OK if not count else LOOK if count < 0.01 * of else BAD))
-    rate = facts.get("acceptance")
-    if isinstance(rate, float):  # of one independence sampler; a chain of several moves states that of each
-        rows.append(row("convergence", "acceptance", rate, ">= 0.1", OK if rate >= 0.1 else LOOK))
     if "k_hat" in facts and "why" not in facts:  # where the weights were not trusted, other chains gave the draws
         k = float(facts["k_hat"])
         rows.append(row("convergence", "k-hat of the proposal", k, "<= 0.7", OK if k <= 0.7 else LOOK))

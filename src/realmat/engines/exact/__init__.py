@@ -14,7 +14,7 @@ import numpy as np
 
 from realmat.algebra import System
 from realmat.engines.chains import agreement
-from realmat.engines.exact import chain, chained, ensemble, fields, laplace, modes, walked
+from realmat.engines.exact import chained, ensemble, fields, laplace, modes, resample, walked
 from realmat.engines.exact.asked import Asked
 from realmat.engines.exact.explore import Explored, explore
 from realmat.engines.exact.space import Density
@@ -33,13 +33,14 @@ _FEW = 200  # draws of a chain of which a short stay is already a large part
 _STORED_BYTES = 1_000_000_000
 _ATTEMPTS = 8
 _EVEN, _RETRIES = 0.2, 3  # efficiency below which draws are worth little, and how often more is tried for
+_HALF, _LITTLE = 0.5, 0.01  # efficiency, and share of one draw, with which chains of so many draws agree
 _EVEN_LONG = 0.8  # below which cheap chains are made longer
 _LONGER = 6  # times that longer chains are tried
 _TIMES = 4  # as long are chains whose weights are trusted but not their draws
 _TOLD = 4000  # draws from which R-hat and the effective sample size of chains are judged
 _AGREED, _ENOUGH = 1.01, 400
 _NECK = 0.4  # standard deviation of the logarithm of a spread
-_METROPOLIS = "independence Metropolis on hyperparameters"
+_METHOD = "importance resampling of hyperparameters, coefficients drawn exactly"
 _FUNNEL = "hyperparameters have a population whose spread may be zero"
 
 
@@ -127,7 +128,7 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
             run = _run(explored, asked, store, seed + attempt, 1, bar)
             facts |= {"evaluations": facts["evaluations"] + run.proposals.log_weight.size, "k_hat": run.k_hat, "efficiency": run.efficiency}
             why = distrust(run.k_hat, run.efficiency, run.index)
-            doubt = why or _apart(run.thetas, explored.density)
+            doubt = why or _apart(run, explored.density)
             poor = why or (attempt < _RETRIES and (run.efficiency < _EVEN or (doubt and not cheap)))
             if not poor or run.interrupted or attempt == _ATTEMPTS - 1 or (attempt >= _RETRIES and explored.bent and run.hopeful):
                 break
@@ -145,9 +146,9 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
 def _longer(explored: Explored, asked: Asked, store: Store, run: _Run) -> tuple[Explored, _Run, str]:
     """Longer chains, thinned, from a proposal that learns from those that were not good enough; what is still wrong with them."""
     for attempt in range(_LONGER):
-        with Progress(asked.progress, "drawing longer chains", _TIMES * asked.draws * asked.chains) as bar:
+        with Progress(asked.progress, "drawing from more proposals", _TIMES * asked.draws * asked.chains) as bar:
             run = _run(explored, asked, store, asked.seed + _ATTEMPTS + attempt, _TIMES, bar)
-        doubt = "" if run.interrupted else distrust(run.k_hat, run.efficiency, run.index, _TIMES) or _apart(run.thetas, explored.density)
+        doubt = "" if run.interrupted else distrust(run.k_hat, run.efficiency, run.index, _TIMES) or _apart(run, explored.density)
         if not doubt:
             break
         explored = run.taught(explored, np.random.default_rng([asked.seed, 10, attempt]))
@@ -156,28 +157,32 @@ def _longer(explored: Explored, asked: Asked, store: Store, run: _Run) -> tuple[
 
 @dataclass
 class _Run:
-    """Chains made of proposals, `times` as long as the draws that were asked for: `index` of them all; accepted and thetas of the draws."""
+    """Proposals, `times` as many as draws were asked for, and the `index` of those that are draws, shape (chains, draws)."""
 
-    proposals: chain.Proposals
+    proposals: resample.Proposals
     index: np.ndarray
-    accepted: np.ndarray
     times: int
     asked: int
     k_hat: float = field(init=False)
     efficiency: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.k_hat, self.efficiency = judge(self.proposals.log_weight[:, 1:])
+        self.k_hat, self.efficiency = judge(self.proposals.log_weight)
 
     @property
     def thetas(self) -> np.ndarray:
         """Of the draws, shape (chains, draws, size)."""
-        return np.take_along_axis(self.proposals.thetas, self.index[:, self.times - 1 :: self.times, None], axis=1)
+        return np.take_along_axis(self.proposals.thetas, self.index[..., None], axis=1)
 
     @property
     def interrupted(self) -> bool:
         """Whether there are fewer than were asked for."""
-        return self.proposals.done < self.times * self.asked
+        return self.index.shape[1] < self.asked
+
+    @property
+    def even(self) -> bool:
+        """Whether draws are worth half their number or more, and none of them much."""
+        return self.efficiency >= _HALF and resample.longest_stay(self.index) <= _LITTLE
 
     @property
     def hopeful(self) -> bool:
@@ -194,26 +199,25 @@ class _Run:
         if self.interrupted:
             facts["interrupted"] = f"interrupted after {thetas.shape[1]} of {asked.draws} draws"
         if self.times == 1 or explored.density.drawn:
-            store.choose(self.index, self.times)
+            store.choose(self.index)
         else:
             store.fill(thetas, explored.density, asked.seed)
         if self.times > 1:
-            facts["thinned"] = self.times
-        facts |= {"method": _METROPOLIS, "acceptance": round(float(self.accepted[:, 1:].mean()), 3)}
-        return store.draws(thetas, explored.density.space, {"accepted": self.accepted[:, self.times - 1 :: self.times]}, facts)
+            facts["proposals_per_draw"] = self.times
+        return store.draws(thetas, explored.density.space, {}, {**facts, "method": _METHOD})
 
 
 def _run(explored: Explored, asked: Asked, store: Store, seed: int, times: int, bar: Progress) -> _Run:
-    """Chains of the user's number; coefficients are drawn with proposals where every one of these may be kept.
+    """Chains of the user's number; coefficients are drawn with proposals where about as many of these are kept.
 
-    Where a chain is not to be trusted draw by draw, or proposals are cheap and uneven, longer ones are thinned.
+    Where weights are too uneven for draws to be worth enough, or proposals are cheap, there are `times` as many of them as draws.
     """
     wanted = times == 1 or explored.density.drawn
     keep = store.keep(explored.density, explored.thetas[np.argmax(explored.weights)], times * asked.draws) if wanted else None
-    proposals = chain.evaluate(explored, times * asked.draws, asked.chains, seed, keep, bar.advance)
+    proposals = resample.evaluate(explored, times * asked.draws, asked.chains, seed, keep, bar.advance)
     if proposals.done < 2 * times:
         raise KeyboardInterrupt  # too few to hand on
-    return _Run(proposals, *chain.accept(proposals, asked.seed), times, asked.draws)
+    return _Run(proposals, resample.choose(proposals.log_weight, proposals.done // times, seed), times, asked.draws)
 
 
 def _otherwise(system: System, asked: Asked, why: str, explored: Explored, facts: Mapping[str, Any]) -> Draws:
@@ -251,16 +255,18 @@ def distrust(k_hat: float, efficiency: float, index: np.ndarray, times: int = 1)
     """
     if k_hat > K_HAT_LIMIT or times * efficiency < EFFICIENCY_LIMIT:
         return f"k-hat {k_hat:.2f}, efficiency {efficiency:.0%}"
-    stay = chain.longest_stay(index)
-    return f"a chain stayed at one point for {stay:.0%} of its draws" if stay > STAY_LIMIT and index.shape[1] >= _FEW else ""
+    stay = resample.longest_stay(index)
+    return f"{stay:.0%} of the draws of a chain are one and the same" if stay > STAY_LIMIT and index.shape[1] >= _FEW else ""
 
 
-def _apart(thetas: np.ndarray, density: Density) -> str:
-    """What is wrong with chains of shape (chains, draws, size) as a sample; empty where nothing is, or where there are too few to tell.
+def _apart(run: _Run, density: Density) -> str:
+    """What is wrong with the draws of a run as a sample; empty where nothing is, or where there are too few to tell.
 
-    They are judged in the users' own units: the tail R-hat of a power of a scale is not that of the scale.
+    They are judged in the users' own units: the tail R-hat of a power of a scale is not that of the scale. Chains of even weights, none of
+    them large, differ by chance alone, and R-hat reaches 1.01 in one of 40 parameters less than once in a thousand fits.
     """
-    if thetas.shape[0] < 2 or thetas.shape[0] * thetas.shape[1] < _TOLD:
+    thetas = run.thetas
+    if thetas.shape[0] < 2 or thetas.shape[0] * thetas.shape[1] < _TOLD or run.even:
         return ""
     named = density.space.named(thetas).values()
     x = np.concatenate([v.reshape(*thetas.shape[:2], -1) for v in named], axis=2).transpose(2, 0, 1)

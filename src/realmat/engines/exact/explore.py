@@ -64,9 +64,9 @@ class Explored:
         """Their normalised importance weights, shape (n,)."""
         return self.history.weights
 
-    def refined(self, thetas: np.ndarray, logs: np.ndarray, rng: np.random.Generator) -> Explored:
-        """Learn from evaluated draws of the proposal itself: log densities `logs` at `thetas`."""
-        self.history.absorb(self.proposal, thetas, logs)
+    def refined(self, thetas: np.ndarray, given: np.ndarray, logs: np.ndarray, rng: np.random.Generator) -> Explored:
+        """Learn from evaluated draws of the proposal itself: log densities `logs` at `thetas`, and what it says `given` the rest there."""
+        self.history.absorb(self.proposal, thetas, given, logs)
         return replace(self, proposal=self.history.described(rng, most=6, share=0.08, finest=True))
 
     def widened(self, found: np.ndarray, rng: np.random.Generator) -> Explored:
@@ -103,7 +103,7 @@ def explore(density: Density, rng: np.random.Generator, known: Mapping[str, np.n
         if efficiency > (_FAIR if history.bent else _GOOD):  # a share of what bends is wide
             break
     # a last round from a good proposal, then the finest description of all that was seen; fewer where each is dear
-    efficiency = history.extend(proposal, rng, 600 + 60 * d if first.system.many.most < _DEAR else 1200 + 200 * d)
+    efficiency = history.extend(proposal, rng, 600 + 60 * d if first.system.many.most < _DEAR else 600 + 200 * d)
     history.density.evaluations += 0 if history.density is first else first.evaluations
     finest = efficiency < _EVEN
     return Explored(history.described(rng, share=0.02, finest=finest), history, efficiency, bool(fitted), len(found))
@@ -215,16 +215,16 @@ class History:
 
     def extend(self, proposal: partly.Proposal, rng: np.random.Generator, n: int) -> float:
         """One more round of `n` draws; returns their own efficiency (effective over nominal size)."""
-        fresh = proposal.draw(rng, n)
+        fresh, given = proposal.draw(rng, n)
         logs = self.density.many(fresh)
-        self.absorb(proposal, fresh, logs)
+        self.absorb(proposal, fresh, given, logs)
         own = normalised(logs - (self._rounds[-1].logs + self._given)[-n:])
         return float(1 / np.sum(own**2) / n)
 
-    def absorb(self, proposal: partly.Proposal, fresh: np.ndarray, logs: np.ndarray) -> None:
-        """Add draws of a proposal with their log densities, and weight everything anew."""
+    def absorb(self, proposal: partly.Proposal, fresh: np.ndarray, given: np.ndarray, logs: np.ndarray) -> None:
+        """Add draws of a proposal with their log densities, `given` those of what is drawn exactly, and weight everything anew."""
         self.thetas, self.logs = np.concatenate([self.thetas, fresh]), np.concatenate([self.logs, logs])
-        self._given = np.concatenate([self._given, self.given.logpdf(fresh)])
+        self._given = np.concatenate([self._given, given])
         for earlier in self._rounds:
             earlier.logs = np.concatenate([earlier.logs, earlier.proposal.of_rest(fresh)])
         self._rounds.append(_Round(proposal, len(fresh), proposal.of_rest(self.thetas)))

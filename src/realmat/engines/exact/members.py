@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from realmat.algebra.batching import slices
 from realmat.algebra.space import Axis
 from realmat.engines.exact import members_kernels
 from realmat.engines.exact.space import Density
@@ -23,6 +24,7 @@ _COARSE = np.linspace(-12.0, 8.0, 21)  # logarithms of scales in units of their 
 _FINE = 64
 _GRID = np.linspace(-24.0, 6.0, 16)  # logarithms of scales in units of their priors' medians
 _BETWEEN = np.array([-1.5, -1.0, -0.5, 0.5, 1.0, 1.5])  # the best of them and the next
+_TOGETHER = 500  # thetas that a thread draws members for at a time
 _LOW = 40.0  # log likelihood below the highest, from which there is nothing
 
 
@@ -68,7 +70,7 @@ class Members:
     """
 
     def __init__(self, density: Density, at: np.ndarray) -> None:
-        self._space = density.space
+        self._space, self._map = density.space, density.map
         self._populations = [self._population(density, axis, at) for axis in _axes(density)]
         spreads = {one.sd for one in self._populations}
         self.index = _places(one.axis for one in self._populations)
@@ -102,9 +104,14 @@ class Members:
         for one in self._populations:
             mean, sd = self._moments(one, thetas)
             u = rng.random((len(thetas), one.axis.param.size))
-            drawn, log = members_kernels.drawn(one.table, one.first, one.step, mean, sd, u)
-            thetas[:, one.axis.where] = drawn
-            total += log
+
+            def work(some: slice, one: _Population = one, mean: np.ndarray = mean, sd: np.ndarray = sd, u: np.ndarray = u) -> None:
+                drawn, log = members_kernels.drawn(one.table, one.first, one.step, mean[some], sd[some], u[some])
+                thetas[some, one.axis.where] = drawn
+                total[some] += log
+
+            for _ in self._map(work, slices(len(thetas), _TOGETHER)):
+                pass
         return total
 
     def logpdf(self, thetas: np.ndarray) -> np.ndarray:

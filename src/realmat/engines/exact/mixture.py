@@ -9,19 +9,19 @@ import numpy as np
 
 from realmat.engines.exact import mixture_kernels as kernels
 
-_TAILS = (5.0, 12.0, 30.0, 100.0)
+_TAILS = (5.0, 12.0, 50.0)
 _HEAVY = 4.0
 _SEEN = 0.999  # share of the weight that a mixture is fitted to: most draws of early rounds are the rest
 _RIDGE, _FINE_RIDGE = 1e-9, 1e-13  # of variances in units of the points' own, and of their correlations
 _NARROWER = 0.01  # times as wide as a component was when EM began, which it stays at least
 _LEAST = 0.02  # weight of a mode: as a normal its mass may be far too small
 _NARROWEST = 1e-14  # variance of the narrowest direction, in those of coordinates
-_PLENTY = 150  # points by dimension, and for ten more, from which a mixture is found
-_FINER = 4  # times as many polish it
+_PLENTY = 75  # points by dimension, and for ten more, from which a mixture is found
+_FINER = 8  # times as many polish it
 _POLISHED = 3  # steps of that
 _PATIENCE = 2  # further components that do not pay for themselves, after which no more are tried
 _EMPTY = 0.02  # mass of a component that is dropped: it would collapse on a point
-_SETTLED = 1e-3  # gain in mean log density below which EM has settled
+_SETTLED = 5e-3  # gain in mean log density below which EM has settled
 
 
 @dataclass(frozen=True)

@@ -137,21 +137,17 @@ class Given:
         self.spreads = np.concatenate([np.zeros(0, dtype=int), *spreads])
         self.size = size
         self.rest = np.setdiff1d(np.arange(size), np.concatenate([np.zeros(0, dtype=int), *(part.index for part in self.parts)]))
-        self._drawn: tuple[np.ndarray, np.ndarray] | None = None  # the last draws and their log densities, which are asked for next
 
-    def draw(self, rest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Thetas, shape (n, size), with these other coordinates."""
+    def draw(self, rest: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Thetas, shape (n, size), with these other coordinates, and the log density of what is drawn given these, shape (n,)."""
         out, log = np.zeros((len(rest), self.size)), np.zeros(len(rest))
         out[:, self.rest] = rest
         for part in self.parts:
             log += part.fill(out, rng)
-        self._drawn = out, log
-        return out
+        return out, log
 
     def logpdf(self, thetas: np.ndarray) -> np.ndarray:
         """Log density of these coordinates given the others, shape (n,)."""
-        if self._drawn is not None and self._drawn[0] is thetas:
-            return self._drawn[1]
         return np.asarray(sum((part.logpdf(thetas) for part in self.parts), np.zeros(len(thetas))))
 
 
@@ -189,8 +185,8 @@ class Proposal:
     cover: Cover
     given: Given
 
-    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draws of shape (n, size)."""
+    def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of shape (n, size), and the log density of what is drawn exactly given the rest, shape (n,)."""
         return self.given.draw(self.cover.draw(rng, n), rng)
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:

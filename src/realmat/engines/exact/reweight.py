@@ -3,8 +3,8 @@
 Draws of psi given the old rows, with weights p(all rows | psi) / p(old rows | psi), are draws given all rows; coefficients follow exactly
 given psi. The weights are always those of one *basis*, the draws of the last fit, whatever the number of updates since: they do not
 degenerate by being resampled again and again, and k-hat says when the rows since then have moved psi too far (Vehtari, Simpson, Gelman,
-Yao & Gabry, J. Mach. Learn. Res. 25(72), 2024). Chains are made of weighted draws by independence Metropolis, as in a fit, so that R-hat
-and effective sample sizes mean what they mean there.
+Yao & Gabry, J. Mach. Learn. Res. 25(72), 2024). Weighted draws are resampled as proposals of a fit are, each chain by itself and in order,
+so that R-hat and effective sample sizes mean what they mean there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from realmat.algebra import System
 from realmat.algebra.batching import slices
 from realmat.engines import exact
-from realmat.engines.exact import chain
+from realmat.engines.exact import resample
 from realmat.posterior.draws import Draws, Posterior
 from realmat.posterior.prior_draws import hyperparameters
 from realmat.support.threads import one_blas_thread, workers
@@ -98,20 +98,15 @@ def reweighted(basis: Basis, problem: Problem, facts: Mapping[str, Any], seed: i
     k_hat, efficiency = exact.judge(log_weight)
     if k_hat > exact.K_HAT_LIMIT or efficiency < ENOUGH:
         return Reweighted(None, None, basis, k_hat, efficiency)
-    rng = np.random.default_rng([seed, 22])
-    order = _started(log_weight, rng)
-    weight = np.take_along_axis(log_weight, order, axis=1)
-    index, accepted = chain.accept(chain.Proposals(np.empty((*weight.shape, 0)), weight, weight.shape[1]), seed)
-    chosen = np.take_along_axis(order, index, axis=1)
+    chosen = resample.choose(log_weight, log_weight.shape[1], seed)
     params = {name: np.stack([v[c, own] for c, own in enumerate(chosen)]) for name, v in basis.params.items()}
     told = {
         "method": "hyperparameters reweighted for new rows, coefficients drawn exactly",
         "k_hat": k_hat,
         "efficiency": efficiency,
-        "acceptance": round(float(accepted[:, 1:].mean()), 3),
         "seconds": round(time.perf_counter() - started, 4),
     }
-    draws = Draws(params, Later(system, params, chosen.shape, seed), {}, {"accepted": accepted}, {**facts, **told})
+    draws = Draws(params, Later(system, params, chosen.shape, seed), facts={**facts, **told})
     share = np.exp(log_weight - log_weight.max()).ravel()
     same = Draws(basis.params, Later(system, basis.params, chosen.shape, seed))
     return Reweighted(Posterior.on(system, draws), Posterior.on(system, same, share), basis, k_hat, efficiency)
@@ -176,17 +171,6 @@ def _told(problem: Problem, values: dict[str, np.ndarray]) -> tuple[dict[str, np
 def _batch(params: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
     """Values by name, the draws as last axis."""
     return {name: np.ascontiguousarray(v.reshape(size, *v.shape[2:]).T) for name, v in params.items()}
-
-
-def _started(log_weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The order of proposals of each chain, shape (chain, draw), its first one drawn by weight: already where it belongs."""
-    chains, draws = log_weight.shape
-    order = np.tile(np.arange(draws), (chains, 1))
-    for c, own in enumerate(log_weight):
-        weight = np.exp(own - own.max())
-        first = rng.choice(draws, p=weight / weight.sum())
-        order[c, [0, first]] = order[c, [first, 0]]
-    return order
 
 
 def _size(values: np.ndarray) -> int:

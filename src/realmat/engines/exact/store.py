@@ -10,7 +10,7 @@ import numpy as np
 
 from realmat.algebra import System
 from realmat.algebra.space import Space
-from realmat.engines.exact import chain
+from realmat.engines.exact import resample
 from realmat.engines.exact.space import Density, Solved
 from realmat.posterior.draws import Draws
 
@@ -26,7 +26,7 @@ class Store:
     mean: np.ndarray | None = None
     square: np.ndarray | None = None
 
-    def keep(self, density: Density, theta: np.ndarray, draws: int) -> chain.Keep:
+    def keep(self, density: Density, theta: np.ndarray, draws: int) -> resample.Keep:
         """What is made of the coefficients with the proposals of so many draws; `theta` is one that is typical."""
         if self.latents == "draws":
             self.b = np.empty((self.chains, draws, self.system.size))
@@ -34,15 +34,11 @@ class Store:
         self._moments = _Moments(density.solve(theta[None])[1].mean()[0])
         return self._moments
 
-    def choose(self, index: np.ndarray, every: int) -> None:
-        """Of what was kept, one in `every` of the draws that were accepted, repeated as the chain stayed; moments weigh all proposals."""
-        if self.latents == "draws" and every > 1:
-            self.b = np.take_along_axis(self.b, index[:, every - 1 :: every, None], axis=1)
-            return
+    def choose(self, index: np.ndarray) -> None:
+        """Of what was kept with proposals, what belongs to those that are draws, shape (chains, draws); moments weigh all proposals."""
         if self.latents == "draws":
-            for c, row in enumerate(index):
-                stayed = np.flatnonzero(row != np.arange(len(row)))  # what they repeat is in its place already
-                self.b[c, stayed] = self.b[c, row[stayed]]
+            for own, row in zip(self.b, index, strict=True):
+                own[: len(row)] = own[row]  # chain by chain, so that no second copy of them all is held
             self.b = self.b[:, : index.shape[1]]
             return
         self.mean, self.square = self._moments.found
@@ -95,7 +91,7 @@ class _Draws:
     b: np.ndarray
 
     def made(self, first: int, solved: Solved, log_weight: np.ndarray, rng: np.random.Generator) -> None:
-        """See `chain.Keep`."""
+        """See `resample.Keep`."""
         self.b[:, first : first + len(log_weight)] = solved.draw(rng).reshape(*log_weight.shape, -1).swapaxes(0, 1)
 
     def take(self, made: None) -> None:
@@ -110,7 +106,7 @@ class _Moments:
         self._sums = np.zeros((2, len(centre)))
 
     def made(self, first: int, solved: Solved, log_weight: np.ndarray, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
-        """See `chain.Keep`: the largest log weight, and sums of weights over that."""
+        """See `resample.Keep`: the largest log weight, and sums of weights over that."""
         log_weight = log_weight.ravel()
         height = float(log_weight.max())
         weights = np.exp(log_weight - height) if np.isfinite(height) else np.zeros(len(log_weight))
