@@ -116,6 +116,24 @@ def test_one_loop_over_rows_sums_what_derivatives_say_of_each(name):
         assert found.own[key] == pytest.approx(np.array(each), rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.parametrize("nu", [0.3, 1.0, 2.2, 8.9, 9.5, 30.0, 1000.0])
+def test_the_distribution_function_of_t_in_every_region(nu):
+    """By mpmath, on both sides of where one series takes over from another: values, slopes and derivatives in nu."""
+    z = np.array(
+        [-1e8, -300.0, -12.0, -4.0, -3.01, -2.99, -1.0, -1e-3, 0.0, 0.5, 2.99, 3.01, 40.0, -np.sqrt(nu) - 0.01, np.sqrt(nu) - 0.01]
+    )
+    found = STUDENT.below(z, nu)
+
+    def log(z, nu):
+        return mpmath.log(_below(z, nu))
+
+    for k, each in enumerate(z):
+        at = mpmath.mpf(each), mpmath.mpf(nu)
+        slopes = [mpmath.diff(log, at, order, h=mpmath.mpf(10) ** -13) if each else None for order in ((1, 0), (0, 1))]
+        for got, truth in zip((part[k] for part in found), (log(*at), *slopes), strict=True):
+            assert truth is None or got == pytest.approx(float(truth), rel=1e-9, abs=1e-12), each
+
+
 def test_limits_keep_their_digits_far_into_both_tails():
     z = np.array([-1e6, -300.0, -37.0, -5.0, -0.1, 0.0, 0.3, 3.0, 8.0, 36.0])
     groups = {"sd": Groups(np.zeros(1, dtype=int), 1)}

@@ -1,7 +1,6 @@
 """The standard normal and the standard Student t: densities and distribution functions with their derivatives, exact far into the tails.
 
-All functions are elementwise. Derivatives of the t's distribution function in its degrees of freedom, for which there is no closed form,
-are central differences of fourth order (relative error below 1e-9).
+All functions are elementwise.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from realmat.terms import student_kernels
+
 Array = np.ndarray
 _LOG_2PI = float(np.log(2 * np.pi))
 _ROOT_HALF, _MILLS = float(np.sqrt(0.5)), float(np.sqrt(2 / np.pi))
 _FARTHEST = 36.0  # beyond, erfcx overflows and the normal distribution function is 1
-_SMALLEST = 1e-280
-_STEP = 1e-3  # of log(nu)
 
 
 class StandardNormal:
@@ -77,10 +76,12 @@ class StandardT:
     @staticmethod
     def below(z: Array, nu: Any) -> tuple[Array, Array, Array | None]:
         """Log distribution function, and its derivatives in z and in nu."""
-        log = _log_below(z, nu)
-        steps = [_log_below(z, nu * np.exp(k * _STEP)) for k in (-2, -1, 1, 2)]
-        in_log_nu = (steps[0] - 8 * steps[1] + 8 * steps[2] - steps[3]) / (12 * _STEP)
-        return log, np.exp(StandardT.density(z, nu)[0] - log), in_log_nu / nu
+        peak, in_peak = StandardT.peak(nu)
+        given = [np.ravel(part) for part in np.broadcast_arrays(z, nu, peak, in_peak)]
+        log, rise, in_nu = np.empty((3, given[0].size))
+        student_kernels.below(*given, log, rise, in_nu)
+        shape = np.shape(z)
+        return log.reshape(shape), rise.reshape(shape), in_nu.reshape(shape)
 
     @staticmethod
     def information(nu: Any) -> Any:
@@ -102,19 +103,6 @@ class StandardT:
     def cdf(z: Array, nu: Any) -> Array:
         """Distribution function."""
         return np.asarray(special.stdtr(nu, z))
-
-
-def _log_below(z: Array, nu: Any) -> Array:
-    """Log distribution function of a t: where it underflows, by the first terms of the incomplete beta function's series."""
-    plain = special.stdtr(nu, z)
-    small = plain < _SMALLEST
-    with np.errstate(divide="ignore", invalid="ignore"):
-        out = np.log(plain)
-    if small.any():
-        a, far = np.broadcast_to(0.5 * np.asarray(nu, dtype=float), z.shape)[small], z[small]
-        x = 2 * a / (2 * a + far * far)
-        out[small] = a * np.log(x) - np.log(2 * a) - special.betaln(a, 0.5) + np.log1p(0.5 * a / (a + 1) * x)
-    return np.asarray(out)
 
 
 NORMAL, STUDENT = StandardNormal(), StandardT()
