@@ -14,6 +14,7 @@ from test_algebra import LEVELS, MODELS, layered
 
 import realmat as rm
 from realmat.algebra import System
+from realmat.algebra.ratios import Totals
 from realmat.algebra.space import Space
 from realmat.engines.chains import Sampler, Start, agreement
 from realmat.engines.chains.coordinates import Coordinates, Passed
@@ -72,23 +73,35 @@ def bound(name: str):
     return rm.Model("y", levels=LEVELS, **{**MODELS, **MORE}[name]).bind(df)
 
 
-def targeted(problem, seed: int = 1):
-    """A target with a reference in the middle of its prior, and three points."""
+def targeted(problem, seed: int = 1, totals: bool = False):
+    """A target with a reference in the middle of its prior, and three points; of scales that add up, totals and ratios if wanted."""
     system, space, rng = System(problem, eliminate=False), Space(problem.params), np.random.default_rng(seed)
     start = space.start()
     target = Target(system, space, start + 0.3 * rng.standard_normal((8, space.size)))
+    if totals:
+        target.totals = Totals.of(problem, space)
     draws = 0.3 / np.sqrt(50) * rng.standard_normal((system.size, 50))
     target.refer(start, target.informed(start, np.zeros((system.size, 1)), lambda sums: sums @ draws))
     return target, start[:, None] + 0.4 * rng.standard_normal((space.size, 3)), 0.3 * rng.standard_normal((system.size, 3))
 
 
-@pytest.mark.parametrize("name", [*MODELS, *MORE])
-def test_density_and_gradient_are_those_of_the_definition(name):
+def adding_up() -> list[str]:
+    """Models with scales that add up."""
+    problems = {name: bound(name) for name in (*MODELS, *MORE)}
+    return [name for name, problem in problems.items() if Totals.of(problem, Space(problem.params)).lines]
+
+
+@pytest.mark.parametrize(("name", "totals"), [*((name, False) for name in (*MODELS, *MORE)), *((name, True) for name in adding_up())])
+def test_density_and_gradient_are_those_of_the_definition(name, totals):
+    """Also where scales that add up are moved as their total and their ratios, which keeps volumes."""
     problem = bound(name)
-    target, thetas, beta = targeted(problem)
+    target, thetas, beta = targeted(problem, totals=totals)
     system, space = target.system, target.space
     log, in_theta, in_beta = target.at(thetas, beta)
-    plain, stretched, _ = target.populations.plain(thetas)
+    start = space.start()[:, None]
+    shift = target.totals.turned(start) - start
+    plain, stretched, _ = target.populations.plain(target.totals.logarithms(thetas + shift))
+    assert target.plain(thetas) == pytest.approx(plain)
     values = space.many(plain.T)[0]
     b, moments = target.place(values, beta)
     natural = np.array([system.natural(x) for x in b.T])
@@ -101,7 +114,7 @@ def test_density_and_gradient_are_those_of_the_definition(name):
     volume = sum(np.log(m.stretch).sum(axis=0) for m in moments)
     assert np.diff(log) == pytest.approx(np.diff(np.array(truth) + volume + stretched), rel=1e-9, abs=1e-7)
     assert target.unplace(values, b) == pytest.approx(beta, abs=1e-9)
-    assert target.populations.coordinates(plain) == pytest.approx(thetas, abs=1e-9)
+    assert target.coordinates(plain) == pytest.approx(thetas, abs=1e-9)
 
     step, rng = 0.01, np.random.default_rng(2)
     for k in range(space.size):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import realmat as rm
-from realmat.algebra.ratios import Ratios
+from realmat.algebra.ratios import Ratios, Totals
 from realmat.algebra.space import Space
 
 STEP = 1e-5
@@ -54,3 +54,34 @@ def test_there_and_back_and_the_volume(problem, powers):
 def test_no_scale_has_a_power_of_a_negative_number(problem):
     ratios = Ratios(problem, np.array([0.25, 0.0, 0.0, 0.0]))
     assert not np.isfinite(ratios.many(np.array([[-0.1, 0.0, 0.0, 0.0]]))[1]).any()
+
+
+def test_gradients_in_totals_and_ratios(problem):
+    """Of linear functions of the logarithms, against central differences; and back; the map keeps volumes."""
+    space, rng = Space(problem.params), np.random.default_rng(3)
+    totals = Totals.of(problem, space)
+    assert [len(line) for line in totals.lines] == [4]
+    x, weights = rng.standard_normal((4, 6)), rng.standard_normal((4, 6))
+    np.testing.assert_allclose(totals.turned(totals.logarithms(x)), x, atol=1e-12)
+    truth = np.array([(totals.logarithms(x + e[:, None]) - totals.logarithms(x - e[:, None])) / (2 * STEP) for e in STEP * np.eye(4)])
+    gradient = weights.copy()
+    totals.pull(x, gradient)
+    np.testing.assert_allclose(gradient, np.einsum("kin,in->kn", truth, weights), atol=1e-8)
+    totals.push(x, gradient)
+    np.testing.assert_allclose(gradient, weights, atol=1e-12)
+    slope = totals.slope(x[:, 0])
+    np.testing.assert_allclose(slope, truth[:, :, 0].T, atol=1e-8)
+    assert abs(np.linalg.det(slope)) == pytest.approx(1, rel=1e-12)
+
+
+def test_draws_say_which_coordinates_are_straighter(problem):
+    """Two of the scales told by their sum alone, and all told apart."""
+    space, rng = Space(problem.params), np.random.default_rng(4)
+    totals = Totals.of(problem, space)
+    first, second = totals.lines[0][:2]
+    line = Totals([[first, second]], totals.unit)
+    x = 0.1 * rng.standard_normal((4, 500))
+    apart = line.straighter(x).lines
+    x[second] = 1.5 * rng.standard_normal(500)
+    together = line.straighter(line.logarithms(x)).lines
+    assert (apart, together) == ([], [[first, second]])

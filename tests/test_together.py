@@ -10,9 +10,7 @@ from arviz_stats.base import array_stats
 from scipy import stats
 
 import realmat as rm
-from realmat.algebra import System
-from realmat.algebra.space import Space
-from realmat.engines.chains import Sampler, Start, private
+from realmat.engines.chains import private
 from realmat.engines.chains.together import Together
 from realmat.terms.location_scale import limits
 
@@ -101,21 +99,3 @@ def test_the_posterior_is_the_same_with_the_effects_and_without(monkeypatch):
             for f in (lambda x: x, lambda x, middle=middle: (x - middle) ** 2):
                 error = np.hypot(*(array_stats.mcse(f(x), method="mean") for x in (one, two)))
                 assert abs(f(one).mean() - f(two).mean()) < 4.5 * error, name
-
-
-def test_a_chain_that_is_lost_goes_where_others_are():
-    """One chain of 32 is put where noise is next to nothing: the next stage of warm-up has it back, the others are where they were."""
-    model, df = once()
-    system = System(model.bind(df), eliminate=False)
-    space = Space(system.problem.params)
-    sampler = Sampler(system, space, Start(np.zeros(space.size), 0.2 * np.eye(space.size)), seed=1, chains=4)
-    before = sampler.running.q.copy()
-    q = before.copy()
-    q[space.size - 1, 5] = -200.0
-    sampler.running = sampler._chains(q, None)
-    assert sampler.running.value[5] < np.median(sampler.running.value) - 1000
-    sampler._gather()
-    others = np.delete(np.arange(32), 5)
-    assert np.array_equal(sampler.running.q[:, others], before[:, others])
-    assert (sampler.running.q[:, [5]] == before[:, others]).all(axis=0).any()
-    assert np.ptp(sampler.running.value) < 1000

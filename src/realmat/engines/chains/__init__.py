@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from realmat.algebra import System
+from realmat.algebra.ratios import Totals
 from realmat.algebra.space import Space
 from realmat.engines.chains import agreement
 from realmat.engines.chains.coordinates import Coordinates, Passed
@@ -29,6 +30,7 @@ _STAGES, _BENT = (15, 15, 30), 50  # iterations of warm-up, and more of them whe
 _SPREAD = 0.7
 _LOST = 50.0, 10.0  # log density below the median from which a chain of warm-up is lost, and for each root of a coordinate
 _ENOUGH, _AGREED, _NEAR = 400, 1.01, 1.03  # R-hat of the user's chains, and of those that they are made of
+_WORSE = 0.2  # of the step of before, below which a bend that was learnt misleads
 _APART, _AGAIN = 1.1, 2  # R-hat from which a stage is taken for warm-up, and how often
 _FEWEST, _MOST = 40, 3000  # iterations of a chain
 _PATIENCE = 160  # times as many iterations as the draws that were asked for, 400 at least, before a posterior is given up
@@ -119,15 +121,19 @@ class Sampler:
         Of the user; each is made of several that run side by side.
     keep : bool
         Whether draws of the effects are wanted.
+    totals : Totals, optional
+        Of scales that add up.
     """
 
-    def __init__(self, system: System, space: Space, start: Start, seed: int, chains: int, keep: bool = True) -> None:
+    def __init__(
+        self, system: System, space: Space, start: Start, seed: int, chains: int, keep: bool = True, totals: Totals | None = None
+    ) -> None:
         self.system, self.keep = system, keep
         self.rng = rng = np.random.default_rng([seed, 5])
         self.parts = max(round(TOGETHER / chains), 1)
         self.count, self.chains = self.parts * chains, chains
         around = start.centre + 0.3 * rng.standard_normal((8, space.size)) @ start.root.T
-        self.target = Target(system, space, around)
+        self.target = Target(system, space, around, totals)
         root = start.root if start.known else None
         self.coordinates = Coordinates(self.target, start.centre, np.zeros((system.size, 1)), root, draws=start.drawn(rng))
         q = _SPREAD * rng.standard_normal((space.size + system.size, self.count))
@@ -142,6 +148,8 @@ class Sampler:
         self.stages: list[int] = []
         self._passed: list[tuple[np.ndarray, np.ndarray]] = []
         self._lengths = _STAGES[-1:] if start.warm else _STAGES
+        self._straight = False
+        self._known: Passed | None = None
 
     def _chains(self, q: np.ndarray, step: float | None) -> Chains:
         at = halved(self.coordinates.at, self._pool) if self._large else self.coordinates.at
@@ -161,19 +169,28 @@ class Sampler:
 
     def _stage(self, length: int, bar: Progress, settled: bool = False) -> None:
         """Some iterations that learn the step, then new coordinates."""
+        before = self.running.step
         for _ in range(length):
             self.running.move(adapt=True)
             self._pass(self.coordinates.psi(self.running.q))
             bar.advance()
         self.stages.append(length)
-        self._gather()
-        self._learn(settled)
+        self._gather(length)
+        misleads = self.coordinates.bend is not None and self.running.step < _WORSE * before
+        self._straight |= misleads
+        if misleads and self._known is not None:
+            self._use(self._straightened(self._known), before)
+        else:
+            self._learn(settled)
 
-    def _gather(self) -> None:
-        """Put chains that are far below the others, where no step that suits these leads out, to some of the others, path and all."""
+    def _gather(self, length: int) -> None:
+        """Put chains that are lost to some of the others, path and all.
+
+        These are far below the others, where no step that suits these leads out, or have not moved in so many iterations.
+        """
         value = np.where(np.isfinite(self.running.value), self.running.value, -np.inf)
-        lost = value < np.median(value) - _LOST[0] - _LOST[1] * np.sqrt(len(self.running.q))
-        if lost.any():
+        lost = (value < np.median(value) - _LOST[0] - _LOST[1] * np.sqrt(len(self.running.q))) | (self.running.still >= length)
+        if lost.any() and not lost.all():
             source = np.arange(self.count)
             source[lost] = self.rng.choice(np.flatnonzero(~lost), size=int(lost.sum()))
             self.running.take(source)
@@ -187,10 +204,17 @@ class Sampler:
         """New coordinates from where chains have been since they had these: from the later half if they had not settled before."""
         theta, b = self.coordinates.effects(self.running.q)
         thetas, slopes = (np.concatenate(x, axis=1) for x in zip(*self._passed[0 if settled else len(self._passed) // 2 :], strict=True))
-        passed = Passed(self.coordinates.covered, thetas, slopes, theta, b, self.coordinates.bend)
-        self.coordinates = Coordinates(self.target, thetas.mean(axis=1), b.mean(axis=1, keepdims=True), passed=passed)
-        self.running = self._chains(self.coordinates.find(theta, b), self.running.step)
-        self._passed = []
+        self._use(Passed(self.coordinates.known, thetas, slopes, theta, b, self._straight, self.coordinates.bend), self.running.step)
+
+    def _straightened(self, known: Passed) -> Passed:
+        """What these coordinates were learnt from, for others that take no notice of a bend, and where chains are."""
+        theta, b = self.coordinates.effects(self.running.q)
+        return replace(known, theta=theta, b=b, straight=True, bend=None)
+
+    def _use(self, passed: Passed, step: float) -> None:
+        self.coordinates = Coordinates(self.target, passed.thetas.mean(axis=1), passed.b.mean(axis=1, keepdims=True), passed=passed)
+        self.running = self._chains(self.coordinates.find(passed.theta, passed.b), step)
+        self._known, self._passed = passed, []
 
     def _draw(self, draws: int, each: int, goal: int, bar: Progress) -> Run:
         watched = (

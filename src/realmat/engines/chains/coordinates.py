@@ -32,11 +32,13 @@ class Passed:
     Attributes
     ----------
     root : array of shape (theta size, theta size)
-        Of the covariance of z, as it was known before.
+        Of the covariance of z, with logarithms of scales for their totals and ratios, as it was known before.
     thetas, slopes : arrays of shape (theta size, n)
-        Where they were, and the slopes of the log density in z there.
+        Where they were, and the slopes of the log density there, in the same coordinates as `root`.
     theta, b : arrays of shape (theta size, chains) and (coefficients, chains)
         Where they are.
+    straight : bool
+        Whether z is not to be taken as bent.
     bend : Bend, optional
         What was known before of how z bends.
     """
@@ -46,6 +48,7 @@ class Passed:
     slopes: np.ndarray
     theta: np.ndarray
     b: np.ndarray
+    straight: bool = False
     bend: bends.Bend | None = None
 
 
@@ -79,6 +82,9 @@ class Coordinates:
         self.target, self.centre = target, centre
         self.size = (target.space.size, target.system.size)
         values = target.space.many(centre[None])[0]
+        seen = draws if passed is None else passed.thetas
+        if seen is not None:
+            target.straighten(seen)
         target.refer(centre)
         target.learn(None)
         self.mode = climb(target, centre, b)
@@ -103,7 +109,7 @@ class Coordinates:
             if draws is not None:
                 self._bend(draws)
         if self.bend is not None:
-            u = following.places(self.whitened(draws if passed is None else passed.thetas))
+            u = following.places(self.whitened(seen))
             z = self._bent(u)[0]
             left = self._modes(rows, z, _STEPS) - self.mode - self._follow @ (z - self.centre[:, None])
             self.following = following.fitted(u, np.nan_to_num(left))
@@ -112,7 +118,7 @@ class Coordinates:
         """A square root of the covariance of z, to first order about the centre."""
         step = STEP * root
         ends = self.centre[:, None] + np.concatenate([step, -step], axis=1)
-        ahead, behind = np.split(self.target.populations.coordinates(ends), 2, axis=1)
+        ahead, behind = np.split(self.target.coordinates(ends), 2, axis=1)
         return np.asarray((ahead - behind) / (2 * STEP))
 
     def _followed(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -125,7 +131,7 @@ class Coordinates:
     def _modes(self, rows: Mapping[str, np.ndarray], z: np.ndarray, steps: int = 1) -> np.ndarray:
         """Modes of the effects at z of shape (theta size, n), shape (coefficients, n): some steps, normal rows held in the first."""
         target, n = self.target, z.shape[1]
-        values = target.space.many(target.populations.plain(z)[0].T)[0]
+        values = target.space.many(target.plain(z).T)[0]
         own = {name: np.repeat(x, n, axis=1) for name, x in rows.items()}
         for step in range(steps):
             b = target.modes(values, own, n)
@@ -145,20 +151,24 @@ class Coordinates:
 
     def _learn(self, passed: Passed) -> None:
         """Roots of the covariance of z, and of what it is the bend of, from what chains have seen."""
-        z = self.target.populations.coordinates(passed.thetas)
-        u = np.linalg.solve(passed.root, z - self.centre[:, None])
-        self.root = self.covered = passed.root @ _between(u, passed.root.T @ passed.slopes)
+        z, slopes = self.target.coordinates(passed.thetas), passed.slopes.copy()
+        self.target.pull(z, slopes)
+        root = np.linalg.solve(self.target.slope(self.centre), passed.root)
+        u = np.linalg.solve(root, z - self.centre[:, None])
+        self.root = self.covered = root @ _between(u, root.T @ slopes)
+        if passed.straight:
+            return
         worth = _WORTH * z.shape[1]
         if passed.bend is not None:  # chains that have not gone all ways know less of it
             worth = min(worth, float(agreement.bulk_ess(z.reshape(len(z), -1, passed.theta.shape[1]).swapaxes(1, 2)).min()))
         self.bend = bends.learn(z, worth) or passed.bend
         if self.bend is not None:
             v, passage = self.bend.straight(z)
-            self.root = _between(v, self.bend.pull(passage, passed.slopes))
+            self.root = _between(v, self.bend.pull(passage, slopes))
 
     def _bend(self, draws: np.ndarray) -> None:
         """How z bends, from independent draws of theta."""
-        z = self.target.populations.coordinates(draws)
+        z = self.target.coordinates(draws)
         self.bend = bends.learn(z, z.shape[1])
         if self.bend is not None:
             self.root = np.linalg.cholesky(np.cov(self.bend.straight(z)[0]).reshape(self.root.shape))
@@ -182,12 +192,12 @@ class Coordinates:
 
     def whitened(self, thetas: np.ndarray) -> np.ndarray:
         """u of theta, shape (theta size, n)."""
-        z = self.target.populations.coordinates(thetas)
+        z = self.target.coordinates(thetas)
         return np.linalg.solve(self.root, z - self.centre[:, None] if self.bend is None else self.bend.straight(z)[0])
 
     def find(self, theta: np.ndarray, b: np.ndarray) -> np.ndarray:
         """q of theta and b, shapes (theta size, n) and (coefficients, n)."""
-        target, z = self.target, self.target.populations.coordinates(theta)
+        target, z = self.target, self.target.coordinates(theta)
         beta = target.unplace(target.slopes.values(theta.T), b)
         u = self.whitened(theta)
         return np.concatenate([u, self._conditional.raised(beta - self._middle(u, z))])
@@ -205,18 +215,25 @@ class Coordinates:
         return log + volume, np.concatenate([in_u, self._conditional.whitened(in_beta)])
 
     def slopes(self, u: np.ndarray, slope: np.ndarray) -> np.ndarray:
-        """Slopes of the log density in z from those in u, both of shape (theta size, n)."""
-        inside, passage = np.linalg.solve(self.root.T, slope), self._bent(u)[2]
-        return inside if self.bend is None or passage is None else self.bend.push(passage, inside)
+        """Slopes of the log density, as `Passed` has them, from those in u, both of shape (theta size, n)."""
+        inside, (z, _, passage) = np.linalg.solve(self.root.T, slope), self._bent(u)
+        out = inside if self.bend is None or passage is None else self.bend.push(passage, inside)
+        self.target.push(z, out)
+        return out
+
+    @property
+    def known(self) -> np.ndarray:
+        """A square root of the covariance, as `Passed` has it."""
+        return np.asarray(self.target.slope(self.centre) @ self.covered)
 
     def psi(self, q: np.ndarray) -> np.ndarray:
         """theta of shape (size, n)."""
-        return self.target.populations.plain(self._bent(q[: self.size[0]])[0])[0]
+        return self.target.plain(self._bent(q[: self.size[0]])[0])
 
     def effects(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """theta of shape (size, n) and b of shape (coefficients, n), elimination order, from the system's reference."""
         z, beta = self.place(q)
-        theta = self.target.populations.plain(z)[0]
+        theta = self.target.plain(z)
         return theta, self.target.place(self.target.slopes.values(theta.T), beta)[0]
 
 

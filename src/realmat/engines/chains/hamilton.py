@@ -48,15 +48,22 @@ class Chains:
     rng : numpy Generator
     step : float, optional
         Radians for each gradient.
+
+    Attributes
+    ----------
+    still : int array of shape (n,)
+        Iterations since each chain moved.
     """
 
     def __init__(self, at: Density, q: np.ndarray, rng: np.random.Generator, step: float | None = None) -> None:
         self.at, self.q, self.rng, self.step = at, q, rng, _FIRST_STEP if step is None else step
         self.value, self.slope = at(q)
+        self.still = np.zeros(q.shape[1], dtype=int)
 
     def take(self, source: np.ndarray) -> None:
         """Let chain i go on from where chain `source[i]` is."""
         self.q, self.value, self.slope = self.q[:, source], self.value[source], self.slope[:, source]
+        self.still = self.still[source]
 
     def move(self, adapt: bool = False) -> float:
         """One iteration of every chain; returns the mean acceptance."""
@@ -78,7 +85,7 @@ class Chains:
         accept = np.exp(np.minimum(np.where(np.isfinite(change), change, -np.inf), 0.0))
         moved = self.rng.random(len(accept)) < accept
         self.q, self.value = np.where(moved, q, self.q), np.where(moved, value, self.value)
-        self.slope = np.where(moved, slope, self.slope)
+        self.slope, self.still = np.where(moved, slope, self.slope), np.where(moved, 0, self.still + 1)
         mean = float(accept.mean())
         if adapt:
             self.step = min(self.step * float(np.exp(_GAIN * (mean - _ACCEPT))), _LONGEST)

@@ -19,6 +19,7 @@ from scipy import sparse
 from realmat.algebra import System
 from realmat.algebra.batching import Batch, at_index, slices
 from realmat.algebra.conditional import Conditional
+from realmat.algebra.ratios import Totals
 from realmat.algebra.slopes import Slopes
 from realmat.algebra.space import Space
 from realmat.engines.chains import block_kernels as loops
@@ -121,11 +122,15 @@ class Target:
     space : Space
     around : array of shape (n, theta size)
         A few typical points, on which functions of psi are tried.
+    totals : Totals, optional
+        Of scales that add up: z has their totals and ratios, from those at the reference, once draws are seen to be straighter in these.
     """
 
-    def __init__(self, system: System, space: Space, around: np.ndarray) -> None:
+    def __init__(self, system: System, space: Space, around: np.ndarray, totals: Totals | None = None) -> None:
         self.system, self.space = system, space
         self.slopes, self.populations = Slopes(space), Populations(space)
+        self._every, self.totals = totals, Totals([], {})
+        self._shift = np.zeros((space.size, 1))  # from z to totals and ratios
         self.typical = space.many(around)[0]
         self.rows = [RowsTarget(row_block, self.typical) for row_block in system.row_blocks]
         hierarchical = [c for c in system.problem.coefficients if callable(c.sd) or callable(c.mean) or self._parents(c)]
@@ -158,6 +163,7 @@ class Target:
         """Take psi at theta as the reference; effects are non-centred and hyperparameters centred where no centring is given."""
         values = self.space.many(theta[None])[0]
         self.populations.refer(theta, centring.populations if centring else None)
+        self._shift = (self.totals.turned(theta) - theta)[:, None]
         for k, block in enumerate(self.blocks):
             size = len(block.where)
             sd = block.sd.at(values, 1)[0]
@@ -168,6 +174,38 @@ class Target:
             shear.refer(values, centring.shears[k] if centring else None)
         for k, balance in enumerate(self.balances):
             balance.share = centring.balances[k] if centring else None
+
+    def plain(self, z: np.ndarray) -> np.ndarray:
+        """theta from z, both of shape (theta size, n): the same at the reference."""
+        return self.populations.plain(self._logarithms(z))[0]
+
+    def coordinates(self, theta: np.ndarray) -> np.ndarray:
+        """The inverse of `plain`."""
+        z = self.populations.coordinates(theta)
+        return self.totals.turned(z) - self._shift if self.totals.lines else z
+
+    def _logarithms(self, z: np.ndarray) -> np.ndarray:
+        """z with logarithms of scales in place of totals and ratios."""
+        return self.totals.logarithms(z + self._shift) if self.totals.lines else z
+
+    def straighten(self, thetas: np.ndarray) -> None:
+        """Choose the totals in which draws of theta, shape (size, n), are straighter, before a new reference."""
+        if self._every is not None and thetas.shape[1] > 1:
+            self.totals = self._every.straighter(thetas)
+
+    def pull(self, z: np.ndarray, gradient: np.ndarray) -> None:
+        """Turn a gradient in logarithms of scales into that in z, in place, both of shape (size, n)."""
+        if self.totals.lines:
+            self.totals.pull(z + self._shift, gradient)
+
+    def push(self, z: np.ndarray, gradient: np.ndarray) -> None:
+        """The inverse of `pull`."""
+        if self.totals.lines:
+            self.totals.push(z + self._shift, gradient)
+
+    def slope(self, theta: np.ndarray) -> np.ndarray:
+        """Derivatives of logarithms of scales in z, shape (size, size), at the reference theta."""
+        return self.totals.slope(self.totals.turned(theta))
 
     def place(self, values: Batch, beta: np.ndarray) -> tuple[np.ndarray, list[_Moments]]:
         """b from beta at n psi, both of shape (coefficients, n), elimination order, from the system's reference."""
@@ -227,7 +265,8 @@ class Target:
         -------
         log, in_z, in_beta : arrays of shape (n,), (theta size, n), (coefficients, n)
         """
-        thetas, volume, leaning = self.populations.plain(z)
+        logarithms = self._logarithms(z)
+        thetas, volume, leaning = self.populations.plain(logarithms)
         here = self.slopes.at(thetas.T)
         b, moments = self.place(here.values, beta)
         in_values, into = self.slopes.empty(z.shape[1])
@@ -251,7 +290,8 @@ class Target:
             block.mean.pull(m.mean_slopes, pull[0], into)
             block.sd.pull(m.sd_slopes, pull[1], into)
         gradient = here.gradient + in_values * here.slopes
-        self.populations.pull(z, leaning, gradient)
+        self.populations.pull(logarithms, leaning, gradient)
+        self.pull(z, gradient)
         return log, gradient, down + direct
 
     def learn(self, draws: tuple[Batch, np.ndarray] | None) -> None:

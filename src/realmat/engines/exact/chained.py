@@ -10,6 +10,7 @@ import numpy as np
 
 from realmat.algebra import System
 from realmat.algebra.batching import at_index
+from realmat.algebra.ratios import Totals
 from realmat.algebra.space import Space
 from realmat.engines.chains import Sampler, Start, errors, private, unmeasured
 from realmat.engines.chains.climbing import climb
@@ -89,7 +90,8 @@ def sample(
             while (found := find(systems[-1].problem)) is not None:
                 without.append(found)
                 systems.append(System(found.reduced, eliminate=False))
-        run = Sampler(systems[-1], space, start, asked.seed, asked.chains, keep=not afresh).run(asked.draws, asked.progress)
+        totals = Totals.of(system.problem, space)
+        run = Sampler(systems[-1], space, start, asked.seed, asked.chains, not afresh, totals).run(asked.draws, asked.progress)
         b = run.b
         if not afresh:
             for found, outer, inner in zip(reversed(without), reversed(systems[:-1]), reversed(systems[1:]), strict=True):
@@ -129,7 +131,8 @@ def _at_places(read: errors.Errors, system: System, asked: Asked, why: str) -> D
     space = Space(reduced.params)
     with np.errstate(all="ignore"):
         start = replace(_of(explored, space), warm=True)
-        run = Sampler(inner, space, start, asked.seed, asked.chains).run(asked.draws, asked.progress)
+        totals = Totals.of(system.problem, space)
+        run = Sampler(inner, space, start, asked.seed, asked.chains, totals=totals).run(asked.draws, asked.progress)
         params = read.restored(inner, space, run.thetas, run.b, asked.seed)
     facts = {"evaluations": explored.density.evaluations, "method": _METHOD, "why": f"{why}: integrated out", **run.facts}
     store = Store(system, run.thetas.shape[0], asked.latents)
