@@ -67,14 +67,20 @@ def _found(curve: Curve, linear: Linear, starts: Iterable[np.ndarray], known: It
     """Modes that are reached from `starts`, and those `known`, highest first."""
     found = list(known)
     for start in starts:
-        theta = start
+        theta, seen = start.copy(), False
+        if found:  # most starts lead where others have: with the scales of there it is soon seen
+            theta[curve.scales] = found[0].location[curve.scales]
+        else:
+            theta = _scales(curve, theta)
         for _ in range(_ROUNDS):
-            theta = curve.least_squares(_scales(curve, theta), linear.index, linear.nearest)
-            if seen := any(_near(mode, theta, curve.index) for mode in found):
+            there = curve.least_squares(theta, linear.index, linear.nearest)
+            if seen := any(_near(mode, there, curve.index) for mode in found):
                 break
+            theta = _scales(curve, there)
+            if np.array_equal(theta, there):
+                break  # the same scales would give the same curve
         if seen:
             continue
-        theta = _scales(curve, theta)
         mode = beside_spreads(curve.density, theta, curve.root(theta))
         if np.isfinite(mode.height) and not any(_near(other, mode.location, curve.index) for other in found):
             found.append(mode)
@@ -159,8 +165,11 @@ def _scales(curve: Curve, theta: np.ndarray) -> np.ndarray:
     own = members.places(curve.density)
     alone = np.setdiff1d(curve.scales, own)[:, None]
     for _ in range(_SWEEPS if len(curve.scales) > 1 else 1):
+        before = theta
         for some in (own, *alone):
             theta = members.best(curve.density, theta, some)
+        if np.array_equal(theta, before):
+            break
     return theta
 
 
