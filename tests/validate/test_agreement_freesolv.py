@@ -112,4 +112,4 @@ def _nuts(problem: Problem, df: Any, groups: list[str]) -> Any:
         residual = df["hydration_free_energy"].to_numpy() - mean
         rest = scale["unresolved_material_scale"], nu["unresolved_material_nu"]
         pm.Potential("y", pt.sum(log_convolution(residual, s, nu["noise_nu"], *rest)))
-        return pm.sample(1000, tune=700, chains=4, cores=2, random_seed=2, target_accept=0.9, progressbar=False)["posterior"]
+        return pm.sample(2500, tune=700, chains=4, cores=2, random_seed=2, target_accept=0.9, progressbar=False)["posterior"]
