@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from arviz_stats.base import array_stats
 
+import realmat as rm
+from realmat.engines import exact
 from realmat.engines.exact import resample
 
 REPLICATES, CHAINS, DRAWS = 300, 4, 250
@@ -62,3 +65,18 @@ def test_standard_errors_are_honest(wide: float) -> None:
         assert np.mean(ours) == pytest.approx(truth, abs=4.5 * np.std(ours) / np.sqrt(REPLICATES))
         assert np.std(ours) < 1.1 * np.mean(said)
         assert np.std(ours) < np.std(theirs)
+
+
+def test_a_few_draws_are_draws_of_the_posterior() -> None:
+    """Of 80 fits of four draws each: ranks among the draws of a long fit are uniform in mean and variance (4.5 standard errors of 80)."""
+    rng = np.random.default_rng(1)
+    df = pd.DataFrame({"y": rng.normal(size=6).repeat(5) + 0.7 * rng.normal(size=30), "batch": np.arange(6).repeat(5)})
+    model = rm.Model("y", theory=rm.theory.Constant(), material=rm.material.Unresolved("batch"), observation=rm.observation.Normal())
+    problem, names = model.bind(df), ("unresolved_batch_scale", "noise_scale")
+    long = exact.sample(problem, 2500, 4, 100, progress=False).params
+    many = {name: np.sort(long[name].ravel()) for name in names}
+    few = [exact.sample(problem, 4, 1, seed, progress=False).params for seed in range(80)]
+    for name in names:
+        ranks = np.array([np.searchsorted(many[name], own[name].ravel()) / len(many[name]) for own in few])
+        assert ranks.mean() == pytest.approx(0.5, abs=4.5 / np.sqrt(12 * 80))
+        assert np.mean((ranks - 0.5) ** 2) == pytest.approx(1 / 12, abs=4.5 * np.sqrt(1 / 180 / 80))

@@ -34,9 +34,10 @@ _STORED_BYTES = 1_000_000_000
 _ATTEMPTS = 8
 _EVEN, _RETRIES = 0.2, 3  # efficiency below which draws are worth little, and how often more is tried for
 _HALF, _LITTLE = 0.5, 0.01  # efficiency, and share of one draw, with which chains of so many draws agree
-_EVEN_LONG = 0.8  # below which cheap chains are made longer
-_LONGER = 6  # times that longer chains are tried
-_TIMES = 4  # as long are chains whose weights are trusted but not their draws
+_EVEN_LONG = 0.8  # below which there are more where they are cheap
+_LONGER = 6  # times that more are tried
+_TIMES = 4  # as many proposals as draws where weights are trusted but not the draws
+_FEWEST = 100  # proposals of a chain, however few draws are wanted
 _TOLD = 4000  # draws from which R-hat and the effective sample size of chains are judged
 _AGREED, _ENOUGH = 1.01, 400
 _NECK = 0.4  # standard deviation of the logarithm of a spread
@@ -122,10 +123,11 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
             facts |= {"evaluations": explored.density.evaluations} | ({"modes": explored.modes} if explored.modes > 1 else {})
         if doubt:
             return _otherwise(system, asked, doubt, explored, facts)
+        times = -(-_FEWEST // draws)
         cheap = explored.history.bent and system.many.small and not density.drawn
         for attempt in range(_ATTEMPTS):
-            bar.restart("drawing" if attempt == 0 else "drawing again from a better proposal", draws * chains)
-            run = _run(explored, asked, store, seed + attempt, 1, bar)
+            bar.restart("drawing" if attempt == 0 else "drawing again from a better proposal", times * draws * chains)
+            run = _run(explored, asked, store, seed + attempt, times, bar)
             facts |= {"evaluations": facts["evaluations"] + run.proposals.log_weight.size, "k_hat": run.k_hat, "efficiency": run.efficiency}
             why = distrust(run.k_hat, run.efficiency, run.index)
             doubt = why or _apart(run, explored.density)
@@ -144,10 +146,11 @@ def _explored(system: System, asked: Asked, start: Mapping[str, np.ndarray] | No
 
 
 def _longer(explored: Explored, asked: Asked, store: Store, run: _Run) -> tuple[Explored, _Run, str]:
-    """Longer chains, thinned, from a proposal that learns from those that were not good enough; what is still wrong with them."""
+    """More proposals than draws, from a mixture that learns from those that were not good enough; what is still wrong with them."""
+    times = max(_TIMES, run.times)
     for attempt in range(_LONGER):
-        with Progress(asked.progress, "drawing from more proposals", _TIMES * asked.draws * asked.chains) as bar:
-            run = _run(explored, asked, store, asked.seed + _ATTEMPTS + attempt, _TIMES, bar)
+        with Progress(asked.progress, "drawing from more proposals", times * asked.draws * asked.chains) as bar:
+            run = _run(explored, asked, store, asked.seed + _ATTEMPTS + attempt, times, bar)
         doubt = "" if run.interrupted else distrust(run.k_hat, run.efficiency, run.index, _TIMES) or _apart(run, explored.density)
         if not doubt:
             break
@@ -186,7 +189,7 @@ class _Run:
 
     @property
     def hopeful(self) -> bool:
-        """Whether weights of longer chains would be even enough."""
+        """Whether weights of more proposals would be even enough."""
         return self.k_hat <= K_HAT_LIMIT and _TIMES * self.efficiency >= EFFICIENCY_LIMIT
 
     def taught(self, explored: Explored, rng: np.random.Generator) -> Explored:
@@ -251,7 +254,7 @@ def _funnel(explored: Explored) -> bool:
 def distrust(k_hat: float, efficiency: float, index: np.ndarray, times: int = 1) -> str:
     """Why the weights of proposals, and the chains `index` (chains, draws) made of them, are not to be trusted; empty where they are.
 
-    Chains that are `times` as long as the draws that are wanted may be as much less efficient.
+    Of `times` as many proposals as draws the weights may be as much less even.
     """
     if k_hat > K_HAT_LIMIT or times * efficiency < EFFICIENCY_LIMIT:
         return f"k-hat {k_hat:.2f}, efficiency {efficiency:.0%}"
