@@ -116,7 +116,7 @@ def test_one_loop_over_rows_sums_what_derivatives_say_of_each(name):
         assert found.own[key] == pytest.approx(np.array(each), rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize("nu", [0.3, 1.0, 2.2, 8.9, 9.5, 30.0, 1000.0])
+@pytest.mark.parametrize("nu", [0.3, 1.0, 2.2, 8.9, 9.5, 30.0, 101.0, 1000.0])
 def test_the_distribution_function_of_t_in_every_region(nu):
     """By mpmath, on both sides of where one series takes over from another: values, slopes and derivatives in nu."""
     z = np.array(
@@ -132,6 +132,17 @@ def test_the_distribution_function_of_t_in_every_region(nu):
         slopes = [mpmath.diff(log, at, order, h=mpmath.mpf(10) ** -13) if each else None for order in ((1, 0), (0, 1))]
         for got, truth in zip((part[k] for part in found), (log(*at), *slopes), strict=True):
             assert truth is None or got == pytest.approx(float(truth), rel=1e-9, abs=1e-12), each
+
+
+@pytest.mark.parametrize("nu", [1e6, 1e10, 1e20, 1e300, np.inf])
+def test_a_t_of_very_many_degrees_of_freedom_is_normal(nu):
+    """To first order in 1 / nu (Abramowitz & Stegun 26.7.8), from the middle to either tail; chains may pass such places in warm-up."""
+    z = np.array([-6.0, -4.0, -3.1, -2.9, -1.0, 0.0, 1.0, 3.5])
+    log, rise, in_nu = STUDENT.below(z, nu)
+    first = -stats.norm.pdf(z) * (z**3 + z) / 4 / nu
+    assert log == pytest.approx(np.log(stats.norm.cdf(z) + first), abs=1e5 / nu / nu + 1e-12)
+    assert rise == pytest.approx(np.exp(stats.norm.logpdf(z) - stats.norm.logcdf(z)), rel=1000 / nu + 1e-12)
+    assert in_nu == pytest.approx(-first / nu / stats.norm.cdf(z), rel=1e-3, abs=1e-27)
 
 
 def test_limits_keep_their_digits_far_into_both_tails():

@@ -85,3 +85,16 @@ def test_draws_say_which_coordinates_are_straighter(problem):
     x[second] = 1.5 * rng.standard_normal(500)
     together = line.straighter(line.logarithms(x)).lines
     assert (apart, together) == ([], [[first, second]])
+
+
+def test_a_scale_that_two_properties_share_is_in_no_total():
+    """Whatever it is called: what would be turned twice has no inverse."""
+    df = pd.DataFrame({"a": np.arange(12.0), "b": np.arange(12.0) % 5, "piece": np.arange(12)})
+    shared = rm.observation.Normal(scale=rm.Shared("noise_scale", rm.Prior("HalfNormal", sigma=1)))
+    layer = rm.material.Unresolved("piece")
+    parts = [rm.Model(name, theory=rm.theory.Constant(), material=layer, observation=shared) for name in ("a", "b")]
+    problem = rm.Joint(parts).bind(df)
+    space = Space(problem.params)
+    assert Totals.of(problem, space).lines == []
+    ratios, theta = Ratios(problem), 0.5 * np.random.default_rng(1).standard_normal((5, space.size))
+    np.testing.assert_allclose(ratios.thetas(ratios.named(theta), 5), theta, atol=1e-12)

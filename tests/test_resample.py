@@ -35,6 +35,13 @@ def test_more_proposals_than_draws_are_thinned_evenly() -> None:
     assert (np.diff(resample.choose(np.zeros((2, 400)), 100, 1)) == 4).all()
 
 
+def test_a_chain_without_any_weight_takes_its_proposals_in_turn() -> None:
+    """And others are not touched by it, nor by a weight that is no number."""
+    log_weight = np.array([[-np.inf] * 4, [0.0, 0.0, np.nan, 0.0]])
+    assert resample.choose(log_weight, 4, 1)[0].tolist() == [0, 1, 2, 3]
+    assert set(resample.choose(log_weight, 3, 1)[1].tolist()) == {0, 1, 3}
+
+
 def metropolis(log_weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The slow reference: which proposal an independence Metropolis chain is at (Tierney, Annals of Statistics 22, 1701, 1994)."""
     index = np.zeros(log_weight.shape, dtype=int)

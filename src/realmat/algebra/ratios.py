@@ -10,6 +10,7 @@ Scales that many degrees of freedom tell apart stay apart: within a total, what 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,7 +43,8 @@ class Totals:
         """All of a problem, in a space of its parameters, or of those and others, positive ones by their logarithms."""
         start = {q.name: where.start for q, where in zip(space.params, space.slices, strict=True)}
         every = [[start[name] for name in names if name in start] for part in problem.every for names in additive(part)]
-        lines = [line for line in every if len(line) > 1]
+        seen = Counter(place for line in every for place in line)  # a scale that properties share has no total of its own
+        lines = [line for line in ([place for place in line if seen[place] == 1] for line in every) if len(line) > 1]
         one = Space.many(space, np.zeros((1, space.size)))[0]
         log = {start[q.name]: float(np.log(one[q.name][0])) for q in space.params if any(start[q.name] in line for line in lines)}
         return cls(lines, {place: log[place] - log[line[0]] for line in lines for place in line})

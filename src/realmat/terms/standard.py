@@ -15,6 +15,7 @@ from realmat.terms import student_kernels
 Array = np.ndarray
 _LOG_2PI = float(np.log(2 * np.pi))
 _ROOT_HALF, _MILLS = float(np.sqrt(0.5)), float(np.sqrt(2 / np.pi))
+_MANY = 100.0  # degrees of freedom, from which a few terms of a series are exact, and differences of gamma functions no longer
 _FARTHEST = 36.0  # beyond, erfcx overflows and the normal distribution function is 1
 
 
@@ -60,10 +61,18 @@ class StandardT:
 
     @staticmethod
     def peak(nu: Any) -> tuple[Array, Array]:
-        """Log density at zero, and its derivative in nu."""
-        own, half = 0.5 * nu, 0.5 * (nu + 1)
-        log = special.gammaln(half) - special.gammaln(own) - 0.5 * np.log(nu * np.pi)
-        return log, 0.5 * (special.digamma(half) - special.digamma(own) - 1 / nu)
+        """Log density at zero, and its derivative in nu; of many degrees of freedom by the series of a ratio of gamma functions."""
+        nu = np.asarray(nu, dtype=float)
+        few = np.minimum(nu, _MANY)
+        own, half = 0.5 * few, 0.5 * (few + 1)
+        log = special.gammaln(half) - special.gammaln(own) - 0.5 * np.log(few * np.pi)
+        in_nu = 0.5 * (special.digamma(half) - special.digamma(own) - 1 / few)
+        if not np.any(nu > _MANY):
+            return log, in_nu
+        t = 2 / np.maximum(nu, _MANY)
+        series = t * (-1 / 8 + t**2 * (1 / 192 + t**2 * (-1 / 640 + t**2 * 17 / 14336)))
+        in_series = t**2 * (1 / 16 + t**2 * (-1 / 128 + t**2 * (1 / 256 - t**2 * 17 / 4096)))
+        return np.where(nu > _MANY, series - 0.5 * _LOG_2PI, log), np.where(nu > _MANY, in_series, in_nu)
 
     @staticmethod
     def density(z: Array, nu: Any) -> tuple[Array, Array, Array | None]:
@@ -76,12 +85,11 @@ class StandardT:
     @staticmethod
     def below(z: Array, nu: Any) -> tuple[Array, Array, Array | None]:
         """Log distribution function, and its derivatives in z and in nu."""
-        peak, in_peak = StandardT.peak(nu)
-        given = [np.ravel(part) for part in np.broadcast_arrays(z, nu, peak, in_peak)]
-        log, rise, in_nu = np.empty((3, given[0].size))
-        student_kernels.below(*given, log, rise, in_nu)
-        shape = np.shape(z)
-        return log.reshape(shape), rise.reshape(shape), in_nu.reshape(shape)
+        nu = np.asarray(nu, dtype=float)
+        every = np.broadcast_arrays(np.asarray(z, dtype=float), nu, *StandardT.peak(nu))
+        out = np.empty((3, *every[0].shape))
+        student_kernels.below(*(np.ravel(part) for part in every), *out.reshape(3, -1))
+        return out[0], out[1], out[2]
 
     @staticmethod
     def information(nu: Any) -> Any:

@@ -15,7 +15,9 @@ _VECTOR = "float64[::1]"
 _PLAIN = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
 _ROUNDING = 1e-17
 _NEAR = 3.0  # z up to which the distribution function is 1/2 less a series, of which three digits are lost at most
-_LINKS = 20  # of the continued fraction where a is small
+_LINKS, _MORE = 20, 600.0  # of the continued fraction, and as many more by square of z
+_NORMAL = 1e15  # degrees of freedom from which nothing tells it from a normal
+_FARTHEST = 1e300  # square of z
 _MOST = 10_000  # terms; some tens are needed
 
 
@@ -49,21 +51,21 @@ def _middle(a: float, y: float) -> tuple[float, float]:
 
 
 @njit("UniTuple(float64, 2)(float64, float64)", **_PLAIN)
-def _fraction(a: float, x: float) -> tuple[float, float]:
-    """``I_x(a, 1/2) a B(a, 1/2) / (x^a sqrt(1 - x))`` and its derivative in a: the continued fraction DLMF 8.17.22, from its end.
+def _fraction(a: float, square: float) -> tuple[float, float]:
+    """``2F1(1/2, 1; a + 1; -2 a / z^2)`` and its derivative in a, z held: the continued fraction of Gauss (DLMF 15.7.5), from its end.
 
-    For a large and x away from 1, where few links are enough.
+    All its parts are positive. For a large it is that of a normal tail: the farther out, the fewer links are enough, whatever a.
     """
     value, slope = 1.0, 0.0
-    for k in range(int(_LINKS + 3 * math.sqrt(a)), 0, -1):
+    for k in range(int(_LINKS + _MORE / square), 0, -1):
         m = k // 2
+        first = a + k - 1
         if k % 2 == 0:
-            first, top, in_top = a + k - 1, m * (0.5 - m) * x, 0.0
+            link, above = m * (a + m - 0.5), a + m - 0.5
         else:
-            first, top, in_top = a + k - 1, -(a + m) * (a + 0.5 + m) * x, -(2 * a + 0.5 + k - 1) * x
-        size = first * (first + 1)
-        link = top / size
-        in_link = (in_top - link * (2 * first + 1)) / size
+            link, above = (m + 0.5) * (a + m), a + m
+        link *= 2 * a / (square * first * (first + 1))
+        in_link = link * (1 / above + 1 / a - 1 / first - 1 / (first + 1)) if first > 0 else 0.0
         slope = (in_link - link * slope / value) / value
         value = 1 + link / value
     return 1 / value, -slope / (value * value)
@@ -78,7 +80,7 @@ def below(
     `peak` is the log density at zero, and `in_peak` its derivative in nu.
     """
     for i in range(len(z)):
-        n, square = nu[i], z[i] * z[i]
+        n, square = min(nu[i], _NORMAL), min(z[i] * z[i], _FARTHEST)
         a, x, y = 0.5 * n, n / (n + square), square / (n + square)
         log_x = -math.log1p(square / n)
         beta, in_beta = -peak[i] - 0.5 * math.log(n), -2 * in_peak[i] - 1 / n  # log B(a, 1/2), and its derivative in a
@@ -94,9 +96,9 @@ def below(
                 lower = a * log_x - beta + math.log(0.5 * total)
                 in_lower = 0.5 * (log_x - in_beta + slope / total) + 0.5 * math.sqrt(y) / (a * total)
             else:
-                total, slope = _fraction(a, x)
-                lower = a * log_x - beta + math.log(0.5 * math.sqrt(y) * total / a)
-                in_lower = 0.5 * (log_x - in_beta - 1 / a + slope / total) + 0.5 / total
+                total, slope = _fraction(a, square)
+                lower = a * log_x - beta + math.log(0.5 * total / (a * math.sqrt(y)))
+                in_lower = 0.5 * (log_x + y - in_beta + (0.5 * x - 1) / a + slope / total)
             far = math.exp(lower)
         if z[i] > 0:
             log[i] = math.log1p(-far)

@@ -80,7 +80,13 @@ def evaluate(explored: Explored, draws: int, chains: int, seed: int, keep: Keep 
 
 
 def choose(log_weight: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Which proposal each draw of each chain is, shape (chains, draws), in order, from log weights of shape (chains, proposals)."""
+    """Which proposal each draw of each chain is, shape (chains, draws), in order, from log weights of shape (chains, proposals).
+
+    Where no proposal of a chain has a weight, all are alike: `judge` then says that the weights are not to be trusted.
+    """
+    seen = np.isfinite(log_weight)
+    log_weight = np.where(seen, log_weight, -np.inf)
+    log_weight[~seen.any(axis=1)] = np.min(log_weight, where=seen, initial=0.0)
     smoothed = pareto.smoothed(log_weight.reshape(-1, 1), 1.0)[0].reshape(log_weight.shape)
     weight = np.exp(smoothed - smoothed.max(axis=1, keepdims=True))
     places = np.arange(draws) + np.random.default_rng([seed, 3]).random((len(weight), 1))

@@ -39,7 +39,8 @@ class Store:
         if self.latents == "draws":
             for own, row in zip(self.b, index, strict=True):
                 own[: len(row)] = own[row]  # chain by chain, so that no second copy of them all is held
-            self.b = self.b[:, : index.shape[1]]
+            if index.shape[1] < self.b.shape[1]:
+                self.b = self.b[:, : index.shape[1]].copy()
             return
         self.mean, self.square = self._moments.found
 
