@@ -99,3 +99,42 @@ def test_the_posterior_is_the_same_with_the_effects_and_without(monkeypatch):
             for f in (lambda x: x, lambda x, middle=middle: (x - middle) ** 2):
                 error = np.hypot(*(array_stats.mcse(f(x), method="mean") for x in (one, two)))
                 assert abs(f(one).mean() - f(two).mean()) < 4.5 * error, name
+
+
+def test_effects_of_every_property_are_integrated_out():
+    """Two properties that share nothing, each piece read once, a third below limits: each has the posterior of a fit of it alone.
+
+    Means and variances within 4.5 standard errors; the effects of one property say nothing of those of the other, as a piece's two readings
+    share nothing.
+    """
+    rng = np.random.default_rng(6)
+    y = 0.5 * rng.standard_normal((60, 2)) + 0.4 * rng.standard_normal((60, 2))
+    df = pd.DataFrame({"piece": np.arange(60)})
+    for name, values in zip("ab", y.T, strict=True):
+        df = df.assign(**{name: np.maximum(values, -0.3), f"{name}_low": values < -0.3})
+    members = [
+        rm.Model(
+            name,
+            levels={"specimen": "piece"},
+            theory=rm.theory.Constant(),
+            material=rm.material.Unresolved(by="specimen"),
+            observation=rm.observation.Normal(below=f"{name}_low"),
+        )
+        for name in "ab"
+    ]
+    joint = rm.Joint(members).fit(df, seed=1, progress=False)
+    assert joint.facts["iterations"] < 1000
+    both = joint.tree["posterior"]
+    for name, member in zip("ab", members, strict=True):
+        alone = member.fit(df, seed=2, progress=False).tree["posterior"]
+        for part in ("constant", "unresolved_specimen_scale", "noise_scale", "unresolved_specimen"):
+            ours, truth = (np.moveaxis(x.values.reshape(4, 1000, -1), 2, 0) for x in (both[f"{name}_{part}"], alone[part]))
+            for one, two in zip(ours, truth, strict=True):
+                assert float(az.rhat(one)) < 1.02
+                middle = two.mean()
+                for f in (lambda x: x, lambda x, middle=middle: (x - middle) ** 2):
+                    error = np.hypot(*(array_stats.mcse(f(x), method="mean") for x in (one, two)))
+                    assert abs(f(one).mean() - f(two).mean()) < 4.5 * error, part
+    a, b = (both[f"{name}_unresolved_specimen"].values.reshape(4000, 60) for name in "ab")
+    together = [np.corrcoef(a[:, k], b[:, k])[0, 1] for k in range(60)]
+    assert np.mean(together) == pytest.approx(0, abs=4.5 / np.sqrt(1000 * 60))

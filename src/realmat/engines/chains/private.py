@@ -49,7 +49,7 @@ class Private:
     def restored(self, system: System, joint: System, space: Space, thetas: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
         """All coefficients, shape (chains, draws, size), from those of the reduced problem: effects are drawn given the rest."""
         out = np.empty((*b.shape[:2], system.size))
-        effects = drawn_back(joint, space, thetas, b, np.random.default_rng([seed, 11]))
+        effects = drawn_back(joint, space, thetas, b, np.random.default_rng([seed, 11, self.reduced.rank]))
         alone = {one.block.name: one for one in self.found}
         for name, where in system.columns.items():
             places = np.arange(where.start, where.stop)
@@ -62,8 +62,13 @@ class Private:
         return out
 
 
+def of_any(problem: Problem) -> Private | None:
+    """Effects that can be integrated out of the first property that has some; None where none has."""
+    return next((found for name in problem.responses if (found := find(problem.of(name))) is not None), None)
+
+
 def find(problem: Problem) -> Private | None:
-    """Effects that can be integrated out; None where there are none.
+    """Effects that can be integrated out of the response that the problem is seen through; None where there are none.
 
     Of effects with heavy tails under normal noise the first block, if each row has one; of normal effects under noise with heavy tails, or
     of readings with limits, as many as there are, one of a row.

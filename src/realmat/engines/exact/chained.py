@@ -86,7 +86,7 @@ def sample(
         else:
             start = _mode(system, joint, space)
         systems, without = [joint], []
-        for find in (unmeasured.find, private.find):
+        for find in (unmeasured.find, private.of_any):
             while (found := find(systems[-1].problem)) is not None:
                 without.append(found)
                 systems.append(System(found.reduced, eliminate=False))
