@@ -99,7 +99,9 @@ def sample(
     facts = {**(facts or {}), "method": _METHOD, "why": why, **run.facts}
     store = Store(system, run.thetas.shape[0], asked.latents)
     if afresh:
-        store.fill(run.thetas, Density(system), asked.seed)
+        density = Density(system)  # whose coordinates are others
+        flat = run.thetas.reshape(-1, space.size)
+        store.fill(density.space.thetas(space.named(flat), len(flat)).reshape(run.thetas.shape), density, asked.seed)
     else:
         store.put(b)
     return store.draws(run.thetas, space, {}, facts)
