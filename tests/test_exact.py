@@ -186,7 +186,8 @@ def test_others_take_over_when_weights_are_not_trusted(made, method, monkeypatch
     for name in (q.name for q in (*usual.problem.params, *usual.problem.coefficients)):
         many = (np.moveaxis(fit.tree["posterior"][name].values.reshape(4, fit.facts["draws"], -1), 2, 0) for fit in (usual, forced))
         for a, b in zip(*many, strict=True):
-            for f in (lambda x: x, lambda x, middle=a.mean(): (x - middle) ** 2):
+            middle = a.mean()
+            for f in (lambda x: x, lambda x, middle=middle: (x - middle) ** 2):
                 error = np.hypot(*(array_stats.mcse(f(x), method="mean") for x in (a, b)))
                 assert abs(f(a).mean() - f(b).mean()) < 4.5 * error, name
 
