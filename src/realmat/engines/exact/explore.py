@@ -96,6 +96,8 @@ def explore(density: Density, rng: np.random.Generator, known: Mapping[str, np.n
         proposal = history.described(rng)
         if efficiency > _FAIR:
             break
+    if not history.bent:
+        history.extend(proposal, rng, 200 + 100 * d)  # a skewness, by which powers are chosen, takes many to know
     history, proposal = _straightened(history, proposal, rng)
     for _ in range(_ROUNDS):
         efficiency = history.extend(proposal, rng, 60 + 60 * d)
