@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
-from arviz_stats.base import array_stats
+from posteriors import expect_same_moments
 from scipy import stats
 
 import realmat as rm
@@ -92,13 +91,7 @@ def test_the_posterior_is_the_same_with_the_effects_and_without(monkeypatch):
     assert private.find(model.bind(df)) is None
     whole = model.fit(df, seed=1, progress=False)
     for name in ("constant", "unresolved_specimen_scale", "noise_scale", "unresolved_specimen"):
-        a, b = (np.moveaxis(f.tree["posterior"][name].values.reshape(4, 1000, -1), 2, 0) for f in (ours, whole))
-        for one, two in zip(a, b, strict=True):
-            assert float(az.rhat(one)) < 1.02
-            middle = two.mean()
-            for f in (lambda x: x, lambda x, middle=middle: (x - middle) ** 2):
-                error = np.hypot(*(array_stats.mcse(f(x), method="mean") for x in (one, two)))
-                assert abs(f(one).mean() - f(two).mean()) < 4.5 * error, name
+        expect_same_moments(*(f.tree["posterior"][name].values for f in (ours, whole)), name)
 
 
 def test_effects_of_every_property_are_integrated_out():
@@ -128,13 +121,7 @@ def test_effects_of_every_property_are_integrated_out():
     for name, member in zip("ab", members, strict=True):
         alone = member.fit(df, seed=2, progress=False).tree["posterior"]
         for part in ("constant", "unresolved_specimen_scale", "noise_scale", "unresolved_specimen"):
-            ours, truth = (np.moveaxis(x.values.reshape(4, 1000, -1), 2, 0) for x in (both[f"{name}_{part}"], alone[part]))
-            for one, two in zip(ours, truth, strict=True):
-                assert float(az.rhat(one)) < 1.02
-                middle = two.mean()
-                for f in (lambda x: x, lambda x, middle=middle: (x - middle) ** 2):
-                    error = np.hypot(*(array_stats.mcse(f(x), method="mean") for x in (one, two)))
-                    assert abs(f(one).mean() - f(two).mean()) < 4.5 * error, part
+            expect_same_moments(both[f"{name}_{part}"].values, alone[part].values, part)
     a, b = (both[f"{name}_unresolved_specimen"].values.reshape(4000, 60) for name in "ab")
     together = [np.corrcoef(a[:, k], b[:, k])[0, 1] for k in range(60)]
     assert np.mean(together) == pytest.approx(0, abs=4.5 / np.sqrt(1000 * 60))

@@ -195,13 +195,11 @@ class Target:
 
     def pull(self, z: np.ndarray, gradient: np.ndarray) -> None:
         """Turn a gradient in logarithms of scales into that in z, in place, both of shape (size, n)."""
-        if self.totals.lines:
-            self.totals.pull(z + self._shift, gradient)
+        self.totals.pull(z + self._shift, gradient)
 
     def push(self, z: np.ndarray, gradient: np.ndarray) -> None:
         """The inverse of `pull`."""
-        if self.totals.lines:
-            self.totals.push(z + self._shift, gradient)
+        self.totals.push(z + self._shift, gradient)
 
     def slope(self, theta: np.ndarray) -> np.ndarray:
         """Derivatives of logarithms of scales in z, shape (size, size), at the reference theta."""
