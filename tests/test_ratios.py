@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 import realmat as rm
+from realmat.algebra import normal
 from realmat.algebra.ratios import Ratios, Totals
 from realmat.algebra.space import Space
+from realmat.engines.exact.modes import Mode
 
 STEP = 1e-5
 
@@ -45,6 +47,8 @@ def test_there_and_back_and_the_volume(problem, powers):
         return plain.thetas(ratios.named(t), len(t))
 
     slopes = np.stack([(logarithms(thetas + STEP * e) - logarithms(thetas - STEP * e)) / (2 * STEP) for e in np.eye(4)], axis=-1)
+    for theta, slope in zip(thetas, slopes, strict=True):
+        np.testing.assert_allclose(ratios.slope(theta), slope, atol=1e-7)
     there, in_logarithms = plain.many(logarithms(thetas))
     for name, value in values.items():
         np.testing.assert_allclose(there[name], value, rtol=1e-12)
@@ -85,6 +89,56 @@ def test_draws_say_which_coordinates_are_straighter(problem):
     x[second] = 1.5 * rng.standard_normal(500)
     together = line.straighter(line.logarithms(x)).lines
     assert (apart, together) == ([], [[first, second]])
+
+
+def test_weighted_draws_say_which_coordinates_are_straighter(problem):
+    """The second and third scale told by their sum alone, in draws that weigh anything, the others by themselves: one pair, and powers.
+
+    That of a scale which eight degrees of freedom tell is near the cube root of its precision; where the space is right, it stays.
+    """
+    plain, rng = Ratios(problem), np.random.default_rng(5)
+    _, second, third, fourth = plain.totals.lines[0]
+    logs = 0.05 * rng.standard_normal((4, 4000))
+    total, angle = 0.05 * rng.standard_normal(2000), rng.uniform(0.1, 1.4, 2000)
+    logs[second, :2000], logs[third, :2000] = total + np.log(np.cos(angle)), total + np.log(np.sin(angle))
+    logs[fourth, :2000] = -0.5 * np.log(rng.chisquare(8, 2000) / 8)
+    logs -= np.array([plain.totals.unit[k] for k in range(4)])[:, None]
+    weights = np.repeat([1 / 2000, 0.0], 2000)
+    space = plain.straighter(plain.turned(logs.T), weights, np.arange(4))
+    assert space.totals.lines == [[second, third]]
+    assert space.powers[fourth] == pytest.approx(-2 / 3)
+    apart = space.straighter(space.turned(0.01 * rng.standard_normal((2000, 4))), np.full(2000, 1 / 2000), np.zeros(0, dtype=int))
+    assert apart.totals.lines == []
+    assert apart.straighter(0.01 * rng.standard_normal((2000, 4)), np.full(2000, 1 / 2000), np.zeros(0, dtype=int)) is apart
+
+
+@pytest.mark.parametrize("power", normal.POWERS)
+def test_the_power_is_that_in_which_draws_are_normal(power):
+    """Of 4000 draws that are normal in it, some of no weight beside them: the most likely of all."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(3 * power if power else 0.0, 0.6 * abs(power) if power else 1.0, 4000)
+    x = x[x * power > 0] if power else x
+    x, weights = np.append(x, np.full(500, 9.0 * np.sign(power))), np.append(np.full(len(x), 1 / len(x)), np.zeros(500))
+    logs = np.log(np.abs(x)) / power if power else x
+    thetas = np.column_stack([logs, rng.standard_normal(len(logs))])
+    assert normal.powers(thetas, weights, np.array([0])).tolist() == [power, 0.0]
+
+
+def test_a_mode_in_other_coordinates(problem):
+    """Its place there and back, and the covariance of a normal near it, by draws so near that the map is straight."""
+    before, rng = Ratios(problem), np.random.default_rng(7)
+    after = Ratios(problem, np.array([0.25, 0.0, -1 / 3, 0.5]), Totals([before.totals.lines[0][:2]], before.totals.unit))
+    root = rng.standard_normal((4, 4))
+    mode = Mode(0.3 * rng.standard_normal(4), root @ root.T, -1.0)
+    turned = mode.turned(before, after)
+    near = mode.location + 1e-4 * rng.standard_normal((20, 4)) @ root.T
+    there = after.turned(before.plain(near)[0]) - turned.location
+    expected = np.einsum("ni,ij,nj->n", near - mode.location, np.linalg.inv(mode.covariance), near - mode.location)
+    np.testing.assert_allclose(np.einsum("ni,ij,nj->n", there, np.linalg.inv(turned.covariance), there), expected, rtol=0.02)
+    assert turned.height - mode.height == pytest.approx(-0.5 * np.subtract(*(np.linalg.slogdet(m.covariance)[1] for m in (turned, mode))))
+    back = turned.turned(after, before)
+    np.testing.assert_allclose(back.location, mode.location, atol=1e-12)
+    np.testing.assert_allclose(back.covariance, mode.covariance, rtol=1e-8)
 
 
 def test_a_scale_that_two_properties_share_is_in_no_total():

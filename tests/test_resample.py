@@ -6,22 +6,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from arviz_stats.base import array_stats
+from scipy import special
 
 import realmat as rm
 from realmat.engines import exact
 from realmat.engines.exact import resample
+from realmat.support import points
 
 REPLICATES, CHAINS, DRAWS = 300, 4, 250
 
 
 def test_each_proposal_is_kept_as_often_as_its_weight_says() -> None:
-    """To within one copy, in order, in every chain by itself; never one of no weight. So few weights are not smoothed."""
+    """To within one copy, pair by pair, in every chain by itself; never one of no weight. So few weights are not smoothed."""
     weight = np.array([[0.5, 1.5, 0.0, 2.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0, 3.0, 0.0]])
     with np.errstate(divide="ignore"):
         log_weight = np.log(weight) + np.array([[3.0], [-7.0]])
     for seed in range(50):
         index = resample.choose(log_weight, 12, seed)
-        assert (np.diff(index) >= 0).all()
+        assert (np.diff(index // 2) >= 0).all()
         counts = np.array([np.bincount(row, minlength=6) for row in index])
         expected = 12 * weight / weight.sum(axis=1, keepdims=True)
         assert (np.abs(counts - expected) < 1).all()
@@ -33,6 +35,13 @@ def test_each_proposal_is_kept_as_often_as_its_weight_says() -> None:
 def test_more_proposals_than_draws_are_thinned_evenly() -> None:
     """Of alike weights, every fourth is a draw."""
     assert (np.diff(resample.choose(np.zeros((2, 400)), 100, 1)) == 4).all()
+
+
+def test_copies_of_the_two_of_a_pair_take_turns() -> None:
+    """Three of the first and two of the second; none of either of the next pair; then the second alone."""
+    weight = np.array([[3.0, 2.0, 0.0, 0.0, 0.0, 2.0]])
+    with np.errstate(divide="ignore"):
+        assert resample.choose(np.log(weight), 7, 1)[0].tolist() == [0, 1, 0, 1, 0, 5, 5]
 
 
 def test_a_chain_without_any_weight_takes_its_proposals_in_turn() -> None:
@@ -52,8 +61,9 @@ def metropolis(log_weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return index
 
 
+@pytest.mark.parametrize("pairs", [False, True])
 @pytest.mark.parametrize("wide", [1.5, 2.0])
-def test_standard_errors_are_honest(wide: float) -> None:
+def test_standard_errors_are_honest(wide: float, pairs: bool) -> None:
     """Proposals wider than their standard normal target: means of x and x^2 over 300 fits scatter no more than their standard errors say.
 
     At most 10 % more (the scatter of 300 is known to 4 %), and less than means over Metropolis chains of the same proposals.
@@ -62,7 +72,8 @@ def test_standard_errors_are_honest(wide: float) -> None:
     for power in (1, 2):
         ours, theirs, said = [], [], []
         for seed in range(REPLICATES):
-            x = wide * rng.standard_normal((CHAINS, DRAWS))
+            u = [points.mirrored(rng, DRAWS, 1, 0)[:, 0] if pairs else rng.random(DRAWS) for _ in range(CHAINS)]
+            x = wide * special.ndtri(np.array(u))
             log_weight = 0.5 * (x / wide) ** 2 - 0.5 * x**2
             drawn = np.take_along_axis(x, resample.choose(log_weight, DRAWS, seed), axis=1) ** power
             ours.append(drawn.mean())

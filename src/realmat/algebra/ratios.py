@@ -11,11 +11,11 @@ Scales that many degrees of freedom tell apart stay apart: within a total, what 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from realmat.algebra import normal
 from realmat.algebra.additive import additive
 from realmat.algebra.space import Space
 from realmat.terms.problem import Problem
@@ -45,19 +45,36 @@ class Totals:
         every = [[start[name] for name in names if name in start] for part in problem.every for names in additive(part)]
         seen = Counter(place for line in every for place in line)  # a scale that properties share has no total of its own
         lines = [line for line in ([place for place in line if seen[place] == 1] for line in every) if len(line) > 1]
-        one = Space.many(space, np.zeros((1, space.size)))[0]
+        one = Space(space.params).many(np.zeros((1, space.size)))[0]
         log = {start[q.name]: float(np.log(one[q.name][0])) for q in space.params if any(start[q.name] in line for line in lines)}
         return cls(lines, {place: log[place] - log[line[0]] for line in lines for place in line})
 
-    def straighter(self, logs: np.ndarray) -> Totals:
-        """The lines in which draws of the logarithms, shape (size, n), are more like draws of a normal.
+    def straighter(self, logs: np.ndarray, weights: np.ndarray | None = None, powers: tuple[float, ...] = (0.0,)) -> Totals:
+        """The lines, or parts of them, in which draws of the logarithms, shape (size, n), are more like draws of a normal.
 
         The map keeps volumes, and with them the entropy of the draws, which that of a normal of their covariance exceeds the less the more
-        they are like it.
+        they are like it. Each scale in turn joins those before it, or a total that is made of some of them, or stays alone; totals, ratios
+        and scales may be taken in `powers`.
         """
-        turned = self.turned(logs)
-        before, after = ([np.linalg.slogdet(np.cov(x[line]))[1] for line in self.lines] for x in (logs, turned))
-        return Totals([line for line, a, b in zip(self.lines, before, after, strict=True) if b < a - _STRAIGHTER], self.unit)
+        weights = np.full(logs.shape[1], 1 / logs.shape[1]) if weights is None else weights
+        lines = []
+        for line in self.lines:
+            groups: list[list[int]] = []
+            for place in line:
+                alone = [*groups, [place]]
+                others = [[*groups[:k], [*group, place], *groups[k + 1 :]] for k, group in enumerate(groups)]
+                excess = self._excess(alone, logs, weights, powers) - _STRAIGHTER
+                costs = [self._excess(other, logs, weights, powers) for other in others]
+                groups = others[int(np.argmin(costs))] if costs and min(costs) < excess else alone
+            lines += [group for group in groups if len(group) > 1]
+        return Totals(lines, self.unit)
+
+    def _excess(self, groups: list[list[int]], logs: np.ndarray, weights: np.ndarray, powers: tuple[float, ...]) -> float:
+        """Twice the entropy of a normal as wide as the draws of scales, those of each group as their total and ratios."""
+        turned = Totals([group for group in groups if len(group) > 1], self.unit).turned(logs)
+        best = [normal.Turned.best(turned[place], weights, powers) for group in groups for place in group]
+        away = np.array([one.away for one in best])
+        return float(np.linalg.slogdet((away * weights) @ away.T)[1] - 2 * sum(one.volume for one in best))
 
     def logarithms(self, x: np.ndarray) -> np.ndarray:
         """Of scales, from their total and ratios, shape (size, ...)."""
@@ -110,54 +127,39 @@ class Totals:
 
 
 class Ratios(Space):
-    """As `Space`, with a total and ratios in place of the scales that add up in each measured property.
+    """As `Space`, with totals and ratios in place of scales that add up in each measured property.
 
     Parameters
     ----------
     problem : Problem
     powers : array of shape (size,), optional
         As of `Space`; of scales that add up, powers of their total and of their ratios.
+    totals : Totals, optional
+        Some of the problem's, not all of them.
     """
 
-    def __init__(self, problem: Problem, powers: np.ndarray | None = None) -> None:
-        super().__init__(problem.params)
-        self._totals = Totals.of(problem, self)
-        self._chained = np.unique(np.concatenate([np.zeros(0, dtype=int), *self._totals.lines]))
-        self._own = np.zeros(len(self._chained))
-        if powers is not None:
-            self._own, self.powers = powers[self._chained], powers.copy()
-            self.powers[self._chained] = 0.0
+    def __init__(self, problem: Problem, powers: np.ndarray | None = None, totals: Totals | None = None) -> None:
+        super().__init__(problem.params, powers)
+        self._problem = problem
+        self.totals = Totals.of(problem, self) if totals is None else totals
 
-    def _plain(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray | float]:
-        """Logarithms of the scales in the places of their total and ratios, and the log volume of powers of these."""
-        out, volume = np.array(thetas, dtype=float), 0.0
-        if self._own.any():
-            some, power = self._chained[self._own != 0], self._own[self._own != 0]
-            seen = np.where(out[..., some] > 0, out[..., some], np.nan)
-            out[..., some] = np.log(seen) / power
-            volume = -np.log(np.abs(power) * seen).sum(axis=-1)
-        return np.moveaxis(self._totals.logarithms(np.moveaxis(out, -1, 0)), 0, -1), volume
-
-    def _turned(self, theta: np.ndarray) -> np.ndarray:
-        """Inverse of `_plain`."""
-        out = np.moveaxis(self._totals.turned(np.moveaxis(theta, -1, 0)), 0, -1)
-        out[..., self._chained] = np.where(self._own != 0, np.exp(self._own * out[..., self._chained]), out[..., self._chained])
-        return out
-
-    def many(self, thetas: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Parameters by name and log prior densities at thetas of shape (n, size); values have the batch as last axis."""
+    def plain(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray | float]:
+        """See `Space.plain`: logarithms of scales in the places of their total and ratios."""
+        out, volume = super().plain(thetas)
         with np.errstate(all="ignore"):
-            plain, volume = self._plain(thetas)
-        values, log = super().many(plain)
-        return values, log + volume
+            return self.totals.logarithms(out.T).T, volume
 
-    def thetas(self, values: Mapping[str, np.ndarray], n: int) -> np.ndarray:
-        """Inverse of `named`: theta, shape (n, size), from values of shape (n,), or (n, size of a vector)."""
-        return self._turned(super().thetas(values, n))
+    def turned(self, plain: np.ndarray) -> np.ndarray:
+        """See `Space.turned`."""
+        return super().turned(self.totals.turned(plain.T).T)
 
-    @property
-    def logarithmic(self) -> np.ndarray:
-        """Which coordinates are logarithms of scales, of their sums or of their ratios, shape (size,)."""
-        out = super().logarithmic
-        out[self._chained] = self._own == 0
-        return out
+    def slope(self, theta: np.ndarray) -> np.ndarray:
+        """See `Space.slope`."""
+        return self.totals.slope(super().plain(theta[None])[0][0]) @ super().slope(theta)
+
+    def straighter(self, thetas: np.ndarray, weights: np.ndarray, some: np.ndarray) -> Space:
+        """See `Space.straighter`: totals too are kept where draws are straighter in them."""
+        logs, weights = normal.told(self.plain(thetas)[0], weights)
+        totals = self.totals.straighter(logs.T, weights, normal.POWERS)
+        powers = normal.powers(totals.turned(logs.T).T, weights, np.intersect1d(some, np.flatnonzero(self.logarithmic)))
+        return Ratios(self._problem, powers, totals) if powers.any() or totals.lines != self.totals.lines else self

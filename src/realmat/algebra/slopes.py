@@ -15,7 +15,6 @@ from realmat.terms.priors import ARRAYS, Prior, log_density
 from realmat.terms.term import Param
 
 STEP = 1e-30  # of complex steps, which no rounding limits (Squire & Trapp, SIAM Review 40, 110, 1998)
-_NONE = np.zeros(1)  # coordinates are logarithms, not powers
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Slopes:
         x = np.empty(thetas.shape[::-1])
         with np.errstate(all="ignore"):
             for where, axis in self._axes:
-                x[where] = axis.value(thetas.T[where], _NONE)
+                x[where] = axis.value(thetas.T[where])
         return self._named(x)
 
     def at(self, thetas: np.ndarray) -> AtTheta:
@@ -102,7 +101,7 @@ class Slopes:
         with np.errstate(all="ignore"):  # far out a parameter may have no value, or no density
             for where, axis in self._axes:
                 own = t[where]
-                value = x[where] = axis.value(own, _NONE)
+                value = x[where] = axis.value(own)
                 slopes[where], gradient[where], logs = _coordinate(axis, own, value)
                 log_prior += logs
             log_prior += self._constant
@@ -150,4 +149,4 @@ def _coordinate(axis: Axis, t: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, n
     if math.isinf(axis.low):
         return np.broadcast_to(axis.width, x.shape), 0.0, 0.0
     share = (x - axis.low) / (axis.high - axis.low)
-    return (x - axis.low) * (1 - share), 1 - 2 * share, axis.log_slope(t, _NONE).sum(axis=0)
+    return (x - axis.low) * (1 - share), 1 - 2 * share, axis.log_slope(t).sum(axis=0)

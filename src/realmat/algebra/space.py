@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from realmat.algebra import normal
 from realmat.algebra.example import example_values
 from realmat.terms.term import Param
 
@@ -47,38 +48,31 @@ class Axis:
         """Whether the support has one end: the coordinate is a logarithm, or a power."""
         return math.isinf(self.low) != math.isinf(self.high)
 
-    def value(self, t: np.ndarray, powers: np.ndarray) -> np.ndarray:
-        """Parameter values at coordinates t of shape (elements, n); nan where a power is not positive, which no value has."""
+    def value(self, t: np.ndarray) -> np.ndarray:
+        """Parameter values at coordinates t of shape (elements, n)."""
         if math.isinf(self.low) and math.isinf(self.high):
             return np.asarray(self.centre + self.width * t)
         if not self.one_end:
             return np.asarray(self.low + (self.high - self.low) / (1 + np.exp(-t)))
-        ratio = np.exp(np.minimum(np.maximum(t, -_FARTHEST), _FARTHEST))  # in half the time of np.clip
-        if powers.any():
-            root = np.where(t > 0, np.abs(t) ** (1 / np.where(powers != 0, powers, 1.0)), np.nan)
-            ratio = np.where(powers != 0, root, ratio)
-        return np.asarray(self.centre + self.width * ratio)
+        return np.asarray(
+            self.centre + self.width * np.exp(np.minimum(np.maximum(t, -_FARTHEST), _FARTHEST))
+        )  # in half the time of np.clip
 
-    def coordinate(self, x: np.ndarray, powers: np.ndarray) -> np.ndarray:
+    def coordinate(self, x: np.ndarray) -> np.ndarray:
         """Inverse of `value`."""
         if math.isinf(self.low) and math.isinf(self.high):
             return np.asarray((x - self.centre) / self.width)
         if not self.one_end:
             return np.log((x - self.low) / (self.high - x))
-        ratio = (x - self.centre) / self.width
-        return np.where(powers != 0, ratio ** np.where(powers != 0, powers, 1.0), np.log(ratio))
+        return np.log((x - self.centre) / self.width)
 
-    def log_slope(self, t: np.ndarray, powers: np.ndarray) -> np.ndarray:
+    def log_slope(self, t: np.ndarray) -> np.ndarray:
         """Log derivative of the value by its coordinate, element by element."""
         if math.isinf(self.low) and math.isinf(self.high):
             return np.log(self.width) + np.zeros_like(t)
         if not self.one_end:
             return math.log(self.high - self.low) - np.abs(t) - 2 * np.log1p(np.exp(-np.abs(t)))
-        slope = t
-        if powers.any():
-            inverse = 1 / np.where(powers != 0, powers, 1.0)
-            slope = np.where(powers != 0, np.log(np.abs(inverse)) + (inverse - 1) * np.log(t), t)
-        return np.asarray(np.log(np.abs(self.width)) + slope)
+        return np.asarray(np.log(np.abs(self.width)) + t)
 
 
 class Space:
@@ -106,6 +100,34 @@ class Space:
         self.slices = [axis.where for axis in self.axes]
         self.powers = np.zeros(self.size) if powers is None else powers
 
+    def plain(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray | float]:
+        """Coordinates without powers, shape (n, size), nan where a power is not positive, and the log volume of the map to them."""
+        some = np.flatnonzero(self.powers)
+        if not len(some):
+            return thetas, 0.0
+        out, power = np.array(thetas, dtype=float), self.powers[some]
+        with np.errstate(all="ignore"):
+            out[:, some] = np.log(np.where(out[:, some] > 0, out[:, some], np.nan))
+            volume = -(np.log(np.abs(power)) + out[:, some]).sum(axis=1)
+        out[:, some] /= power
+        return out, volume
+
+    def turned(self, plain: np.ndarray) -> np.ndarray:
+        """Inverse of `plain`."""
+        return np.where(self.powers != 0, np.exp(self.powers * plain), plain) if self.powers.any() else plain
+
+    def slope(self, theta: np.ndarray) -> np.ndarray:
+        """Derivatives of the coordinates without powers in those of theta, shape (size, size), at theta of shape (size,)."""
+        return np.diag(1 / np.where(self.powers != 0, self.powers * theta, 1.0))
+
+    def straighter(self, thetas: np.ndarray, weights: np.ndarray, some: np.ndarray) -> Space:
+        """The same parameters in coordinates in which weighted draws, shape (n, size), are more like those of a normal.
+
+        Coordinates `some` may become powers where they are logarithms. It is this space where none are better.
+        """
+        powers = normal.powers(self.plain(thetas)[0], weights, np.intersect1d(some, np.flatnonzero(self.logarithmic)))
+        return Space(self.params, powers) if powers.any() else self
+
     def values(self, theta: np.ndarray) -> dict[str, Any]:
         """Parameters by name at theta."""
         many = self.many(theta[None])[0]
@@ -117,13 +139,14 @@ class Space:
         The densities are those of theta: the Jacobian of the transformation is included.
         """
         out: dict[str, np.ndarray] = {}
-        total = np.zeros(len(thetas))
         with np.errstate(all="ignore"):  # far out a parameter may have no value, or no density
+            plain, volume = self.plain(thetas)
+            total = np.zeros(len(thetas)) + volume
             for axis in self.axes:
-                t, powers = thetas[:, axis.where].T, self.powers[axis.where][:, None]
-                x = axis.value(t, powers)
+                t = plain[:, axis.where].T
+                x = axis.value(t)
                 out[axis.param.name] = x if axis.param.coords is not None else x[0]
-                total += np.sum(axis.log_slope(t, powers), axis=0)
+                total += np.sum(axis.log_slope(t), axis=0)
             for axis in self.axes:  # a prior may refer to a parameter that stands behind it
                 density = axis.param.prior.logpdf(out[axis.param.name], out)
                 total += density if axis.param.coords is None else np.sum(density, axis=0)
@@ -145,8 +168,8 @@ class Space:
 
     def thetas(self, values: Mapping[str, np.ndarray], n: int) -> np.ndarray:
         """Inverse of `named`: theta, shape (n, size), from values of shape (n,), or (n, size of a vector)."""
-        parts = [axis.coordinate(values[axis.param.name].reshape(n, -1).T, self.powers[axis.where][:, None]).T for axis in self.axes]
-        return np.concatenate(parts, axis=1) if parts else np.zeros((n, 0))
+        parts = [axis.coordinate(values[axis.param.name].reshape(n, -1).T).T for axis in self.axes]
+        return self.turned(np.concatenate(parts, axis=1) if parts else np.zeros((n, 0)))
 
     def of_draws(self, draws: Mapping[str, np.ndarray], most: int) -> np.ndarray:
         """theta, shape (n, size), of at most `most` draws, evenly chosen from arrays of shape (chain, draw, ...)."""

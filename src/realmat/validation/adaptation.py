@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import gammaincinv, ndtri
 
 from realmat.algebra.space import Space
+from realmat.support import points
 from realmat.validation.importance import psis
 
 _ROUNDS = (256, 256)
@@ -75,12 +76,9 @@ class _T:
         return cls(mean, _INFLATE * np.linalg.cholesky(cov))
 
     def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """Scrambled Sobol points, whose error falls faster than that of independent draws."""
-        from scipy.stats import chi2, qmc
-
-        u = qmc.Sobol(len(self.mean) + 1, rng=rng).random(2 ** int(np.ceil(np.log2(size))))[:size]
-        u = np.clip(u, 1e-12, 1 - 1e-12)
-        return self.mean + (ndtri(u[:, 1:]) @ self.root.T) / np.sqrt(chi2.ppf(u[:, 0], _NU) / _NU)[:, None]
+        """Draws of shape (size, d), made of even points."""
+        u = points.even(rng, size, len(self.mean) + 1)
+        return self.mean + (ndtri(u[:, 1:]) @ self.root.T) / np.sqrt(2 * gammaincinv(0.5 * _NU, u[:, 0]) / _NU)[:, None]
 
     def logpdf(self, thetas: np.ndarray) -> np.ndarray:
         """Up to a constant."""

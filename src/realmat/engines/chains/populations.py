@@ -19,7 +19,6 @@ import numpy as np
 from realmat.algebra.space import Axis, Space
 
 _FAMILIES = ("Normal", "LogNormal")
-_NONE = np.zeros(1)
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class _Reader:
         if isinstance(self.source, float):
             return (self.source - self.zero) / self.unit, np.zeros((1, 1))
         t = plain[self.source.where]
-        return (self.source.value(t, _NONE) - self.zero) / self.unit, np.exp(self.source.log_slope(t, _NONE)) / self.unit
+        return (self.source.value(t) - self.zero) / self.unit, np.exp(self.source.log_slope(t)) / self.unit
 
     def pull(self, into: np.ndarray, weight: np.ndarray) -> None:
         if not isinstance(self.source, float):

@@ -241,12 +241,7 @@ def _funnel(explored: Explored) -> bool:
     held = np.setdiff1d(np.flatnonzero(modes.spreads(explored.density)), explored.history.given.spreads)
     if modes.uncertain(explored.density.system.problem):
         return True
-    with np.errstate(invalid="ignore", divide="ignore"):
-        logs = np.where(
-            space.powers[held] != 0,
-            np.log(explored.thetas[:, held]) / np.where(space.powers[held] != 0, space.powers[held], 1.0),
-            explored.thetas[:, held],
-        )
+    logs = space.plain(explored.thetas)[0][:, held]
     away = np.nan_to_num(logs - explored.weights @ np.nan_to_num(logs))
     return bool(np.any(explored.weights @ away**2 > _NECK**2))
 

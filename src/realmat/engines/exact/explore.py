@@ -25,10 +25,9 @@ _DEAR = 64  # psi of a batch, below which one takes milliseconds
 _KNOWN = 1000  # draws that say where to start
 _LEAST = 4  # effective draws for each coordinate, below which weights are flattened before anything is learnt from them
 _MANY_EFFECTS = 50  # beside which linear parameters of a curve are explored like the others
-_FEW = 8  # coordinates of which it is soon learnt how they bend
+_FEW = 8  # coordinates of which it is known how they bend
 _WIDE = 0.1  # share of the draws that know of no bend of a curve
 _NOTHING = 1e-12  # of a weight
-_POWERS = (1 / 4, 0.0, -1 / 3, -2 / 3)
 
 
 @dataclass
@@ -82,8 +81,8 @@ class Explored:
 def explore(density: Density, rng: np.random.Generator, known: Mapping[str, np.ndarray] | None = None) -> Explored:
     """Adapt a mixture of t until its importance weights are even, or stop improving.
 
-    It starts in logarithms of the scales and goes on in powers of them. `known` draws of the hyperparameters, given fewer rows say, are
-    where the search for a mode starts if the density is higher there than at the priors' medians.
+    It starts in logarithms of the scales, of their totals and ratios, and goes on in what is straighter. `known` draws of the
+    hyperparameters, given fewer rows say, are where the search for a mode starts if the density is higher there than at the priors' medians.
     """
     first, fitted = search.modes(density, rng)
     found = fitted or [modes.typical(first, [] if known is None else [np.median(first.space.of_draws(known, _KNOWN), axis=0)])]
@@ -127,34 +126,34 @@ def _log_det(covariance: np.ndarray) -> float:
 
 
 def _straightened(history: History, proposal: partly.Proposal, rng: np.random.Generator) -> tuple[History, partly.Proposal]:
-    """A new history in powers of positive parameters that make them symmetric, and a proposal for it.
-
-    A scale that the data leave free to be zero has an endless tail in its logarithm and a bump in its fourth root. One that few groups
-    determine has a long tail to large values in either, and none in a negative power: the cube root of a precision is nearly normal
-    (Wilson & Hilferty, PNAS 17, 684, 1931).
-    """
-    density = history.density
-    given = history.given
-    powers = np.zeros(density.space.size)
-    for k in np.intersect1d(np.flatnonzero(density.space.logarithmic), given.rest):
-        log = history.thetas[:, k]
-        powers[k] = _POWERS[0]
-        if _skewness(log, history.weights) > 0:
-            powers[k] = min(_POWERS, key=lambda power: abs(_skewness(np.exp(power * log) if power else log, history.weights)))
-    if not powers.any() and not len(given.spreads):
+    """A new history in coordinates in which draws are more like those of a normal, and a proposal for it."""
+    density, given = history.density, history.given
+    space = density.space.straighter(history.thetas, history.learning, given.rest)
+    if space is density.space and not len(given.spreads):
         return history, proposal
-    turned = density.again(density.system, powers)
-    thetas = np.where(powers != 0, np.exp(powers * history.thetas), history.thetas)
-    best = thetas[int(np.argmax(history.logs))]
-    given = _given(turned, best[None], best, given.linear)
-    straight = History(turned, given, [mode.turned(powers) for mode in history.found], history.bent)
+    turned = density.again(density.system, space)
+    with np.errstate(all="ignore"):
+        thetas = space.turned(density.space.plain(history.thetas)[0])
+    amid = _amid(thetas, history)
+    given = _given(turned, amid[None], amid, given.linear)
+    straight = History(turned, given, [mode.turned(density.space, space) for mode in history.found], history.bent)
     return straight, straight.describing(thetas, history.learning, rng, most=3, share=0.1)
 
 
-def _skewness(x: np.ndarray, weights: np.ndarray) -> float:
-    centred = x - weights @ x
-    variance = float(weights @ centred**2)
-    return float(weights @ centred**3) / variance**1.5 if variance > 0 else 0.0
+def _amid(thetas: np.ndarray, history: History) -> np.ndarray:
+    """In the midst of draws: the mean of what is drawn exactly, and with it the draw of the rest that is nearest to theirs.
+
+    A mean of the rest itself may lie beside a ridge.
+    """
+    seen = mix.told(history.learning)
+    thetas, weights, rest = thetas[seen], history.learning[seen] / history.learning[seen].sum(), history.given.rest
+    mean = weights @ thetas
+    away = (thetas - mean)[:, rest] ** 2
+    high = history.logs[seen] > history.logs.max() - thetas.shape[1]
+    scaled = away / np.maximum(weights @ away, np.finfo(float).tiny)
+    nearest = int(np.argmin(np.where(high, scaled.sum(axis=1), np.inf)))
+    mean[rest] = thetas[nearest, rest]
+    return np.asarray(mean)
 
 
 @dataclass
@@ -244,7 +243,8 @@ class History:
         self, thetas: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int, share: float, finest: bool = False
     ) -> partly.Proposal:
         """The proposal that describes weighted points best."""
-        wide = _WIDE if self.bent else share if finest else 0.0
+        few = len(self.given.rest) <= _FEW  # of more, a bend has more coefficients than draws tell
+        wide = _WIDE if self.bent else share if finest and few else 0.0
         cover = partly.covering(thetas[:, self.given.rest], weights, rng, most, share, wide, self.around)
         return partly.Proposal(cover, self.given)
 

@@ -14,6 +14,7 @@ import numpy as np
 from realmat.algebra import System
 from realmat.algebra.batch import BatchConditional, ConditionalList
 from realmat.algebra.batching import Batch
+from realmat.algebra.space import Space
 from realmat.engines.chains.target import Target
 from realmat.engines.exact import plain
 from realmat.engines.exact.curve import Curve
@@ -43,14 +44,14 @@ class Normalised(Density):
 
     drawn = True
 
-    def __init__(self, system: System, powers: np.ndarray | None = None) -> None:
-        super().__init__(system, powers, _measured(system))
+    def __init__(self, system: System, space: Space | None = None) -> None:
+        super().__init__(system, space, _measured(system))
         around = np.repeat(self.space.start()[None], _TRIED, axis=0)
         self._target = Target(system, self.space, around)
 
-    def again(self, system: System, powers: np.ndarray | None = None) -> Normalised:
+    def again(self, system: System, space: Space | None = None) -> Normalised:
         """See `Density.again`."""
-        return Normalised(system, powers)
+        return Normalised(system, space)
 
     def solve(self, thetas: np.ndarray) -> tuple[np.ndarray, BatchConditional | ConditionalList]:
         """See `Density.solve`."""

@@ -98,15 +98,19 @@ class Members:
         inside = np.isfinite(mean) & np.isfinite(sd) & (sd > 0)
         return np.where(inside, mean - float(np.log(population.axis.width[0, 0])), 0.0), np.where(inside, sd, 1.0)
 
-    def fill(self, thetas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw the members, in place, given the other coordinates of thetas, shape (n, size); returns their log density, shape (n,)."""
-        total = np.zeros(len(thetas))
+    def fill(self, thetas: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Draw the members, in place, given the other coordinates of thetas, shape (n, size), from uniform numbers, one for each.
+
+        Returns their log density, shape (n,).
+        """
+        total, used = np.zeros(len(thetas)), 0
         for one in self._populations:
             mean, sd = self._moments(one, thetas)
-            u = rng.random((len(thetas), one.axis.param.size))
+            own = np.ascontiguousarray(u[:, used : used + one.axis.param.size])
+            used += one.axis.param.size
 
-            def work(some: slice, one: _Population = one, mean: np.ndarray = mean, sd: np.ndarray = sd, u: np.ndarray = u) -> None:
-                drawn, log = members_kernels.drawn(one.table, one.first, one.step, mean[some], sd[some], u[some])
+            def work(some: slice, one: _Population = one, mean: np.ndarray = mean, sd: np.ndarray = sd, own: np.ndarray = own) -> None:
+                drawn, log = members_kernels.drawn(one.table, one.first, one.step, mean[some], sd[some], own[some])
                 thetas[some, one.axis.where] = drawn
                 total[some] += log
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+from scipy import special
 
 from realmat.engines.exact import mixture_kernels as kernels
 
@@ -33,12 +35,13 @@ class Mixture:
     factors: np.ndarray
     nu: np.ndarray
 
-    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draws of shape (n, d)."""
-        k, d = self.locations.shape
-        which = rng.choice(k, size=n, p=self.weights)
-        nu = self.nu[which]
-        z = rng.standard_normal((n, d)) / np.sqrt(rng.chisquare(nu) / nu)[:, None]
+    chosen: ClassVar[int] = 2  # uniform numbers for the component and how wide it is; those for its coordinates follow
+
+    def draw(self, u: np.ndarray) -> np.ndarray:
+        """Draws of shape (n, d) from uniform numbers of shape (n, `chosen` + d)."""
+        which = np.minimum(np.searchsorted(np.cumsum(self.weights), u[:, 0], side="right"), len(self.weights) - 1)
+        half = 0.5 * self.nu[which]
+        z = special.ndtri(u[:, 2:]) * np.sqrt(half / special.gammaincinv(half, u[:, 1]))[:, None]
         return np.asarray(kernels.placed(which, z, self.locations, self.factors))
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
@@ -116,8 +119,7 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
     """
     d = x.shape[1]
     effective = 1 / np.sum(weights**2)
-    heaviest = np.argsort(weights)[::-1]
-    kept = heaviest[: int(np.searchsorted(np.cumsum(weights[heaviest]), _SEEN)) + 1]
+    kept = told(weights)
     x, weights = x[kept], weights[kept] / weights[kept].sum()
     centre, root = _frame(x, weights)
     every, all_weights = np.linalg.solve(root, (x - centre).T).T, weights
@@ -149,6 +151,12 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
     if len(every) > len(x):
         best = _climb(*_thinned(every, all_weights, _FINER * _PLENTY * (d + 10), rng), best, _POLISHED)
     return Mixture(best.weights, centre + best.locations @ root.T, root @ best.factors, best.nu)
+
+
+def told(weights: np.ndarray) -> np.ndarray:
+    """The draws that carry nearly all of the weight, int array: what lies far out has hardly any, but moves a mean."""
+    heaviest = np.argsort(weights)[::-1]
+    return np.asarray(heaviest[: int(np.searchsorted(np.cumsum(weights[heaviest]), _SEEN)) + 1])
 
 
 def _thinned(x: np.ndarray, weights: np.ndarray, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
+from realmat.algebra.space import Space
 from realmat.engines.exact import members
 from realmat.engines.exact.space import Density
 from realmat.errors import FitError
@@ -30,11 +31,11 @@ class Mode:
     covariance: np.ndarray
     height: float
 
-    def turned(self, powers: np.ndarray) -> Mode:
-        """In powers of the exponentials of coordinates, where they are not 0."""
-        location = np.where(powers != 0, np.exp(powers * self.location), self.location)
-        slopes = np.where(powers != 0, powers * location, 1.0)
-        return Mode(location, self.covariance * np.outer(slopes, slopes), self.height - float(np.log(np.abs(slopes)).sum()))
+    def turned(self, before: Space, after: Space) -> Mode:
+        """In other coordinates."""
+        location = after.turned(before.plain(self.location[None])[0])[0]
+        slopes = np.linalg.solve(after.slope(location), before.slope(self.location))
+        return Mode(location, slopes @ self.covariance @ slopes.T, self.height - float(np.linalg.slogdet(slopes)[1]))
 
 
 def typical(density: Density, known: Sequence[np.ndarray] = ()) -> Mode:

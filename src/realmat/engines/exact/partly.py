@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+from scipy import special
 
 from realmat.algebra.batching import slices
 from realmat.engines.chains import bends
 from realmat.engines.exact import mixture as mix
 from realmat.engines.exact.curve import FAR, Curve
 from realmat.engines.exact.members import Members
+from realmat.support import points
 
 _LOG_2PI = float(np.log(2 * np.pi))
 _AFFINE = 1e-7  # of the largest residual
@@ -91,10 +94,13 @@ class Linear:
             out[:, self.index] = self.given(thetas)[0]
         return out
 
-    def fill(self, thetas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw the linear coordinates, in place, given the others of thetas, shape (n, size); returns their log density, shape (n,)."""
+    def fill(self, thetas: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Draw these coordinates, in place, given the others of thetas, shape (n, size), from uniform numbers, one for each.
+
+        Returns their log density, shape (n,).
+        """
         mean, root = self.given(thetas)
-        z = rng.standard_normal(mean.shape)
+        z = special.ndtri(u)
         thetas[:, self.index] = mean + np.linalg.solve(root, z[..., None])[..., 0]
         return _log_normal(z, root)
 
@@ -138,12 +144,16 @@ class Given:
         self.size = size
         self.rest = np.setdiff1d(np.arange(size), np.concatenate([np.zeros(0, dtype=int), *(part.index for part in self.parts)]))
 
-    def draw(self, rest: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Thetas, shape (n, size), with these other coordinates, and the log density of what is drawn given these, shape (n,)."""
-        out, log = np.zeros((len(rest), self.size)), np.zeros(len(rest))
+    def draw(self, rest: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Thetas, shape (n, size), with these other coordinates, and the log density of what is drawn given these, shape (n,).
+
+        Uniform numbers `u` have shape (n, size - rest).
+        """
+        out, log, used = np.zeros((len(rest), self.size)), np.zeros(len(rest)), 0
         out[:, self.rest] = rest
         for part in self.parts:
-            log += part.fill(out, rng)
+            log += part.fill(out, u[:, used : used + len(part.index)])
+            used += len(part.index)
         return out, log
 
     def logpdf(self, thetas: np.ndarray) -> np.ndarray:
@@ -163,10 +173,15 @@ class Bent:
     wide: mix.Mixture
     share: float
 
-    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draws of shape (n, size)."""
-        wide = rng.random(n) < self.share
-        return np.where(wide[:, None], self.wide.draw(rng, n), self.bend.bent(self.straight.draw(rng, n).T)[0].T)
+    chosen: ClassVar[int] = 1 + mix.Mixture.chosen  # uniform numbers for which of both it is, and what they take for that themselves
+
+    def draw(self, u: np.ndarray) -> np.ndarray:
+        """Draws of shape (n, size) from uniform numbers of shape (n, `chosen` + size)."""
+        wide, rest = u[:, 0] < self.share, u[:, 1:]
+        out = np.empty((len(u), len(self.straight.locations[0])))
+        out[wide] = self.wide.draw(rest[wide])
+        out[~wide] = self.bend.bent(self.straight.draw(rest[~wide]).T)[0].T
+        return out
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
         """Log density at x of shape (n, size)."""
@@ -186,8 +201,16 @@ class Proposal:
     given: Given
 
     def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of shape (n, size), and the log density of what is drawn exactly given the rest, shape (n,)."""
-        return self.given.draw(self.cover.draw(rng, n), rng)
+        """Draws of shape (n, size), evenly spread, and the log density of what is drawn exactly given the rest, shape (n,)."""
+        return self._at(points.even(rng, n, self.cover.chosen + self.given.size))
+
+    def draw_pairs(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """The same, the two of each pair on opposite sides of a component: for means, not to learn from."""
+        return self._at(points.mirrored(rng, n, self.cover.chosen + self.given.size, self.cover.chosen))
+
+    def _at(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        split = self.cover.chosen + len(self.given.rest)
+        return self.given.draw(self.cover.draw(u[:, :split]), u[:, split:])
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
         """Log density at x of shape (n, size)."""

@@ -54,9 +54,9 @@ def evaluate(explored: Explored, draws: int, chains: int, seed: int, keep: Keep 
     """
     density = explored.density
     rng = np.random.default_rng([seed, 1])
-    drawn, given = explored.proposal.draw(rng, chains * draws)
-    log_q = (explored.proposal.of_rest(drawn) + given).reshape(draws, chains)
-    thetas = drawn.reshape(draws, chains, density.space.size)
+    drawn, given = (np.stack(own, axis=1) for own in zip(*(explored.proposal.draw_pairs(rng, draws) for _ in range(chains)), strict=True))
+    thetas = np.ascontiguousarray(drawn)
+    log_q = explored.proposal.of_rest(thetas.reshape(draws * chains, -1)).reshape(draws, chains) + given
     log_weight = np.full((draws, chains), -np.inf)
 
     def work(block: slice) -> tuple[int, Any]:
@@ -76,7 +76,7 @@ def evaluate(explored: Explored, draws: int, chains: int, seed: int, keep: Keep 
     except KeyboardInterrupt:
         if done < 2:
             raise
-    return Proposals(thetas[:done].swapaxes(0, 1), log_weight[:done].T, given.reshape(draws, chains)[:done].T, done)
+    return Proposals(thetas[:done].swapaxes(0, 1), log_weight[:done].T, given[:done].T, done)
 
 
 def choose(log_weight: np.ndarray, draws: int, seed: int) -> np.ndarray:
@@ -94,9 +94,14 @@ def choose(log_weight: np.ndarray, draws: int, seed: int) -> np.ndarray:
 
 
 def _at(weight: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The index of the weight within whose share of the whole each place lies, of as many units as there are places."""
+    """The index of the weight within whose share of the whole each place lies, of as many units as there are places.
+
+    Copies of the two of a pair take turns.
+    """
     ends = np.cumsum(weight)
-    return np.minimum(np.searchsorted(ends * (len(places) / ends[-1]), places, side="right"), int(np.flatnonzero(weight)[-1]))
+    index = np.minimum(np.searchsorted(ends * (len(places) / ends[-1]), places, side="right"), int(np.flatnonzero(weight)[-1]))
+    copy = np.arange(len(index)) - np.searchsorted(index, index)
+    return index[np.lexsort((index % 2, copy, index // 2))]
 
 
 def longest_stay(index: np.ndarray) -> float:

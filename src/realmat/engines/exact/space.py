@@ -30,7 +30,7 @@ class Solved(Protocol):
 
 
 class Density:
-    """log p(theta | y) up to a constant, with the coefficients integrated out; `powers` choose the coordinates (see `Space`).
+    """log p(theta | y) up to a constant, with the coefficients integrated out; `space` says in which coordinates.
 
     Student t and censored parts have auxiliary values `aux`, by name, each of shape (rows,).
 
@@ -42,18 +42,18 @@ class Density:
 
     drawn = False
 
-    def __init__(self, system: System, powers: np.ndarray | None = None, aux: Mapping[str, np.ndarray] | None = None) -> None:
+    def __init__(self, system: System, space: Space | None = None, aux: Mapping[str, np.ndarray] | None = None) -> None:
         self.aux = aux or {}
         self.system = system
-        self.space = Space(system.problem.params, powers) if system.augmented else Ratios(system.problem, powers)
+        self.space = space or (Space(system.problem.params) if system.augmented else Ratios(system.problem))
         self.evaluations = 0
         alone = system.augmented and len(system.row_blocks[0].y) <= _MANY
         self._threads = 1 if alone else workers()
         self._pool = None if alone else ThreadPoolExecutor(self._threads)
 
-    def again(self, system: System, powers: np.ndarray | None = None) -> Density:
+    def again(self, system: System, space: Space | None = None) -> Density:
         """The same kind of density of another system, or in other coordinates."""
-        return Density(system, powers)
+        return Density(system, space)
 
     def standing(self, n: int) -> dict[str, np.ndarray]:
         """The auxiliary values, shape (rows, n)."""
