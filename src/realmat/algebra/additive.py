@@ -6,13 +6,13 @@ import numpy as np
 
 from realmat.terms.problem import Problem
 
-_FREEDOM = 1000  # degrees of freedom that tell a scale to some two per cent, 1 / sqrt(2 x 1000)
+_FREEDOM = 30  # degrees of freedom that tell a scale to an eighth, 1 / sqrt(2 x 30)
 
 
 def additive(part: Problem) -> list[list[str]]:
     """Scales whose squares add up in a measurement of one property: of its noise, then of effects by level, the finest level first.
 
-    The line is cut where the design has so many degrees of freedom between two of them that each is known by itself.
+    The line is cut where the design has so many degrees of freedom between two of them that each is told by itself.
     """
     term = part.observation
     noise = [] if _replicated(part) else [q.name for q in term.params if q.name.endswith(term.component + "_scale")]
@@ -29,7 +29,7 @@ def additive(part: Problem) -> list[list[str]]:
 
 
 def _replicated(part: Problem) -> bool:
-    """Whether the scatter within cells tells the noise by itself, to some two per cent."""
+    """Whether the scatter within cells tells the noise by itself."""
     rows = part.response_rows
     return float(np.sum(rows.count - 1)) >= _FREEDOM and not rows.noise.u.any()
 

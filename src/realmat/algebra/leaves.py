@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
@@ -61,6 +62,12 @@ class LeafClass:
         """M_m, each of shape (groups, rest)."""
         count = len(self.columns)
         return [self.coupling[k : k + count] for k in range(0, self.coupling.shape[0], count)]
+
+    @property
+    def touched(self) -> sparse.csr_matrix:
+        """The sum of all |M_m|: not zero where a group is coupled to the rest at all."""
+        every, shape = self.coupling.tocoo(), (len(self.columns), self.coupling.shape[1])
+        return sparse.csr_matrix((abs(every.data), (every.row % shape[0], every.col)), shape=shape)
 
 
 @dataclass
@@ -219,7 +226,7 @@ def _build(
     number = np.full(pattern.size, -1)
     number[rest] = np.arange(len(rest))
     classes = [_coupled(columns, block, entries, number, len(rest)) for columns, block in found]
-    touched = [sum(abs(m) for m in leaf.parts) for leaf in classes if leaf.coupling.shape[0]]
+    touched = [leaf.touched for leaf in classes if leaf.coupling.shape[0]]
     small = Pattern.of([*(m[:, rest] for m in matrices), *touched], len(rest))
     order = np.argsort(small.place)
     number[rest] = small.place
@@ -229,21 +236,32 @@ def _build(
     own: list[Slot] = []
     for s in range(slots):
         mine = within.slot == s
-        one, other = number[within.row[mine]], number[within.column[mine]]
-        upper = sparse.coo_matrix((within.value[mine], (np.minimum(one, other), np.maximum(one, other))), shape=(len(rest),) * 2)
-        own.append(small.positions(upper))
+        own.append((small.positions(number[within.row[mine]], number[within.column[mine]]), within.value[mine]))
     taken: list[Slot] = []
     pairs = []
     for c, leaf in enumerate(classes):
-        parts = leaf.parts
-        for q, right in enumerate(parts):
-            for p, left in enumerate(parts[: q + 1]):
-                product = (left.T @ right).tocsr()
-                upper = sparse.triu(product if p == q else product + product.T).tocoo()
-                if upper.nnz:
-                    taken.append(small.positions(upper))
-                    pairs.append((c, p, q))
+        p, q, low, high, value = _products(leaf.parts, len(rest))
+        where = small.positions(low, high)
+        starts = np.flatnonzero(np.diff(p + len(leaf.parts) * q, prepend=-1))
+        for k, end in pairwise([*starts, len(p)]):
+            taken.append((where[k:end], value[k:end]))
+            pairs.append((c, p[k], q[k]))
     return Leaves(classes, small, rest[order], own, taken, np.array(pairs, dtype=np.int64).reshape(-1, 3))
+
+
+def _products(parts: list[sparse.csr_matrix], size: int) -> tuple[np.ndarray, ...]:
+    """p, q >= p, row, column >= row, and value of all M_p' M_p and M_p' M_q + M_q' M_p, ordered by q, then p: all products in one."""
+    if not parts:
+        return tuple(np.zeros((5, 0), dtype=np.int64))
+    wide = sparse.hstack(parts, format="csr")
+    gram = (wide.T @ wide).tocoo()
+    (p, i), (q, j) = np.divmod(gram.row.astype(np.int64), size), np.divmod(gram.col.astype(np.int64), size)
+    kept = (p < q) | ((p == q) & (i <= j))
+    p, i, q, j = p[kept], i[kept], q[kept], j[kept]
+    value = np.where((p < q) & (i == j), 2.0, 1.0) * gram.data[kept]
+    keys, which = np.unique(((q * len(parts) + p) * size + np.minimum(i, j)) * size + np.maximum(i, j), return_inverse=True)
+    pair, place = np.divmod(keys, size**2)
+    return pair % len(parts), pair // len(parts), place // size, place % size, np.bincount(which, value)
 
 
 def _coupled(columns: np.ndarray, block: np.ndarray, entries: _Entries, number: np.ndarray, rest: int) -> LeafClass:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-POWERS = (1 / 4, 1 / 2, 0.0, -1 / 3, -2 / 3)
+POWERS = (1 / 4, 1 / 2, 3 / 4, 1.0, 0.0, -1 / 3, -2 / 3, -1.0)
 _NOTHING = 1e-12  # of a weight
 
 

@@ -84,9 +84,9 @@ class Pattern:
         where = np.flatnonzero(out)
         return where, out[where]
 
-    def positions(self, upper: sparse.coo_matrix) -> tuple[np.ndarray, np.ndarray]:
-        """Flat positions and values of an upper-triangular matrix in elimination order."""
-        low, high = upper.row.astype(np.int64), upper.col.astype(np.int64)
+    def positions(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Flat positions of entries of a symmetric matrix in elimination order, by row and column of either half."""
+        low, high = np.minimum(one, other).astype(np.int64), np.maximum(one, other).astype(np.int64)
         out = np.empty(len(low), dtype=np.int64)
         dense = low >= self.lead
         out[dense] = self.base + (high[dense] - self.lead) + (low[dense] - self.lead) * self.dense
@@ -95,7 +95,7 @@ class Pattern:
         rest = np.flatnonzero(~dense & (low != high))
         keys = np.repeat(np.arange(self.size), np.diff(self.ptr)) * self.size + self.rows  # sorted: columns, then rows
         out[rest] = np.searchsorted(keys, low[rest] * self.size + high[rest]) + low[rest] + 1
-        return out, upper.data
+        return out
 
     @classmethod
     def of(cls, matrices: Sequence[sparse.csr_matrix], size: int) -> Pattern:

@@ -270,7 +270,8 @@ class _Factor:
     def __init__(self, pattern: Pattern, matrix: sparse.csr_matrix) -> None:
         coo = sparse.csr_matrix(matrix).tocoo()
         ordered = sparse.coo_matrix((coo.data, (pattern.place[coo.row], pattern.place[coo.col])), shape=coo.shape)
-        where, values = pattern.positions(sparse.triu(ordered).tocoo())
+        upper = sparse.triu(ordered).tocoo()
+        where, values = pattern.positions(upper.row, upper.col), upper.data
         self._pattern, self._x, self._trailing, info = pattern, np.zeros(pattern.flat), np.zeros((0, 0)), 0
         self._x[where] = values
         log_det = kernels.factor(self._x, pattern.ptr, pattern.targets, pattern.lead, pattern.full, pattern.dense)

@@ -19,7 +19,7 @@ from realmat.engines.exact.members import Members
 from realmat.engines.exact.modes import Mode
 from realmat.engines.exact.space import Density
 
-_FAIR, _GOOD, _EVEN = 0.4, 0.5, 0.8
+_FAIR, _GOOD, _EVEN = 0.4, 0.3, 0.8
 _ROUNDS = 8
 _DEAR = 64  # psi of a batch, below which one takes milliseconds
 _KNOWN = 1000  # draws that say where to start
@@ -82,7 +82,8 @@ def explore(density: Density, rng: np.random.Generator, known: Mapping[str, np.n
     """Adapt a mixture of t until its importance weights are even, or stop improving.
 
     It starts in logarithms of the scales, of their totals and ratios, and goes on in what is straighter. `known` draws of the
-    hyperparameters, given fewer rows say, are where the search for a mode starts if the density is higher there than at the priors' medians.
+    hyperparameters, given fewer rows say, are where the search for a mode starts if the density is higher there than at the medians of
+    their priors.
     """
     first, fitted = search.modes(density, rng)
     found = fitted or [modes.typical(first, [] if known is None else [np.median(first.space.of_draws(known, _KNOWN), axis=0)])]
