@@ -5,7 +5,8 @@ bent ridge, which no few ellipsoids cover; in T = log sqrt(s_u^2 + s_n^2) and d 
 b = log s_n the map (a, b) -> (T, d) has the determinant -(s_u^2 + s_n^2) / (s_u^2 + s_n^2) = -1, so that densities carry over as they are.
 Further scales join one after the other, from the level with the most values to that with the fewest: (T, c) -> (T', c - T).
 
-Scales that many degrees of freedom tell apart stay apart: within a total, what is known well would be a bent sheet as thin as it is known.
+Scales that the design tells apart stay apart: within a total, what is known well would be a bent sheet as thin as it is known. Once there are
+draws, these say which scales are told by their total alone.
 """
 
 from __future__ import annotations
@@ -161,5 +162,6 @@ class Ratios(Space):
         """See `Space.straighter`: totals too are kept where draws are straighter in them."""
         logs, weights = normal.told(self.plain(thetas)[0], weights)
         totals = self.totals.straighter(logs.T, weights, normal.POWERS)
-        powers = normal.powers(totals.turned(logs.T).T, weights, np.intersect1d(some, np.flatnonzero(self.logarithmic)))
-        return Ratios(self._problem, powers, totals) if powers.any() or totals.lines != self.totals.lines else self
+        powers = normal.powers(totals.turned(logs.T).T, weights, np.intersect1d(some, np.flatnonzero(self.positive)))
+        same = totals.lines == self.totals.lines and np.array_equal(powers, self.powers)
+        return self if same else Ratios(self._problem, powers, totals)

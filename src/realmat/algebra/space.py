@@ -123,10 +123,10 @@ class Space:
     def straighter(self, thetas: np.ndarray, weights: np.ndarray, some: np.ndarray) -> Space:
         """The same parameters in coordinates in which weighted draws, shape (n, size), are more like those of a normal.
 
-        Coordinates `some` may become powers where they are logarithms. It is this space where none are better.
+        Of positive parameters, coordinates `some` become powers, all others logarithms. It is this space where that changes nothing.
         """
-        powers = normal.powers(self.plain(thetas)[0], weights, np.intersect1d(some, np.flatnonzero(self.logarithmic)))
-        return Space(self.params, powers) if powers.any() else self
+        powers = normal.powers(self.plain(thetas)[0], weights, np.intersect1d(some, np.flatnonzero(self.positive)))
+        return self if np.array_equal(powers, self.powers) else Space(self.params, powers)
 
     def values(self, theta: np.ndarray) -> dict[str, Any]:
         """Parameters by name at theta."""
