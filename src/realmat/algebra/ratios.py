@@ -5,8 +5,8 @@ bent ridge, which no few ellipsoids cover; in T = log sqrt(s_u^2 + s_n^2) and d 
 b = log s_n the map (a, b) -> (T, d) has the determinant -(s_u^2 + s_n^2) / (s_u^2 + s_n^2) = -1, so that densities carry over as they are.
 Further scales join one after the other, from the level with the most values to that with the fewest: (T, c) -> (T', c - T).
 
-Scales that the design tells apart stay apart: within a total, what is known well would be a bent sheet as thin as it is known. Once there are
-draws, these say which scales are told by their total alone.
+Scales that the design tells apart stay apart: within a total, what is known well would be a bent sheet as thin as it is known. Once
+there are draws, these say which scales are told by their total alone.
 """
 
 from __future__ import annotations
