@@ -10,6 +10,7 @@ import realmat as rm
 from realmat.algebra import System
 from realmat.algebra.space import Space
 from realmat.engines.chains import unmeasured
+from realmat.terms.problem import Problem
 
 
 def table() -> pd.DataFrame:
@@ -28,10 +29,27 @@ def model(**more: object) -> rm.Model:
     return rm.Model("y", theory=rm.theory.Constant(), material=rm.material.Solvent("solvent", explained_by="polarity", **more))
 
 
+def joint(one: rm.Model) -> tuple[rm.Joint, pd.DataFrame]:
+    """Beside another property, declared before it, that the same solvents have."""
+    df = table()
+    other = rm.Model("z", theory=rm.theory.Constant(), material=rm.material.Unresolved("solvent"), observation=rm.observation.Normal())
+    return rm.Joint([other, one]), df.assign(z=df["y"] + np.random.default_rng(4).normal(size=len(df)))
+
+
+def bound(u: float | None, several: bool) -> Problem:
+    """The problem with an error of polarities; the joint one seen through the property that has them."""
+    if not several:
+        return model(u=u).bind(table())
+    models, df = joint(model(u=u))
+    problem = models.bind(df)
+    assert unmeasured.find(problem) is None
+    return problem.of("y")
+
+
 # polarities of a third of the solvents are known exactly, or read with an error: what is not known of the others is integrated out alike
-@pytest.mark.parametrize("u", [None, 0.1])
-def test_the_marginal_density_is_that_of_the_whole_problem(u):
-    problem = model(u=u).bind(table())
+@pytest.mark.parametrize(("u", "several"), [(None, False), (0.1, False), (0.1, True)])
+def test_the_marginal_density_is_that_of_the_whole_problem(u, several):
+    problem = bound(u, several)
     found = unmeasured.find(problem)
     assert found is not None
     whole, reduced, space = System(problem), System(found.reduced), Space(problem.params)
@@ -42,10 +60,10 @@ def test_the_marginal_density_is_that_of_the_whole_problem(u):
     assert [reduced.log_marginal(p) for p in values] == pytest.approx([whole.log_marginal(p) for p in values], rel=1e-10, abs=1e-8)
 
 
-@pytest.mark.parametrize("u", [None, 0.1])
-def test_states_and_rests_are_drawn_back_as_the_whole_problem_draws_them(u):
+@pytest.mark.parametrize(("u", "several"), [(None, False), (0.1, False), (0.1, True)])
+def test_states_and_rests_are_drawn_back_as_the_whole_problem_draws_them(u, several):
     """Means, variances and covariances of 20,000 draws at one psi, within 4.5 standard errors."""
-    problem = model(u=u).bind(table())
+    problem = bound(u, several)
     found = unmeasured.find(problem)
     assert found is not None
     whole, reduced, space = System(problem, eliminate=False), System(found.reduced, eliminate=False), Space(problem.params)
@@ -66,12 +84,14 @@ def test_states_and_rests_are_drawn_back_as_the_whole_problem_draws_them(u):
     assert np.abs((both[0] - both[1]) / width).max() < 4.5 * 2 / np.sqrt(n)
 
 
-def test_heavy_tails_have_the_same_posterior_with_the_states_and_without(monkeypatch):
+@pytest.mark.parametrize("several", [False, True])
+def test_heavy_tails_have_the_same_posterior_with_the_states_and_without(monkeypatch, several):
     """Means within 4.5 Monte Carlo errors (of some 75 comparisons), spreads within 25 %, of chains that hold the states."""
-    heavy = model(u=0.1).with_observation(rm.observation.StudentT(nu=4.0))
-    without = heavy.fit(table(), seed=1, draws=400, progress=False)
+    one = model(u=0.1).with_observation(rm.observation.StudentT(nu=4.0))
+    heavy, df = joint(one) if several else (one, table())
+    without = heavy.fit(df, seed=1, draws=400, progress=False)
     monkeypatch.setattr(unmeasured, "find", lambda problem: None)
-    with_them = heavy.fit(table(), seed=2, draws=400, progress=False)
+    with_them = heavy.fit(df, seed=2, draws=400, progress=False)
     a, b = without.tree["posterior"], with_them.tree["posterior"]
     assert set(a.data_vars) == set(b.data_vars)
     for name in a.data_vars:

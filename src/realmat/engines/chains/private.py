@@ -62,11 +62,6 @@ class Private:
         return out
 
 
-def of_any(problem: Problem) -> Private | None:
-    """Effects that can be integrated out of the first property that has some; None where none has."""
-    return next((found for name in problem.responses if (found := find(problem.of(name))) is not None), None)
-
-
 def find(problem: Problem) -> Private | None:
     """Effects that can be integrated out of the response that the problem is seen through; None where there are none.
 

@@ -60,9 +60,10 @@ class Unmeasured:
 
 
 def find(problem: Problem) -> Unmeasured | None:
-    """States that can be integrated out with the rest beside them, those of the first block that has any; None where none has."""
-    if len(problem.every) > 1:
-        return None
+    """States of the response that the problem is seen through that can be integrated out with the rest beside them.
+
+    Those of the first block that has any; None where none has.
+    """
     for _, piece in problem.response_rows.pieces:
         state = _block(problem, piece)
         element = np.zeros(0, dtype=int) if piece.scale is None else _unread(problem, state, piece)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,9 @@ from realmat.engines.exact.space import Density
 from realmat.engines.exact.store import Store
 from realmat.errors import FitError
 from realmat.posterior.draws import Draws
-from realmat.terms.problem import native
+from realmat.terms.problem import Problem, native
+
+_Without = unmeasured.Unmeasured | private.Private
 
 _METHOD = "Hamiltonian chains on hyperparameters and coefficients"
 MANY = 24  # hyperparameters from which chains with gradients are faster than importance sampling
@@ -85,9 +87,9 @@ def sample(
             start = _of(seen, space)
         else:
             start = _mode(system, joint, space)
-        systems, without = [joint], []
-        for find in (unmeasured.find, private.of_any):
-            while (found := find(systems[-1].problem)) is not None:
+        systems, without = [joint], list[_Without]()
+        for find in (unmeasured.find, private.find):
+            while (found := _of_any(systems[-1].problem, find)) is not None:
                 without.append(found)
                 systems.append(System(found.reduced, eliminate=False))
         totals = Totals.of(system.problem, space)
@@ -105,6 +107,11 @@ def sample(
     else:
         store.put(b)
     return store.draws(run.thetas, space, {}, facts)
+
+
+def _of_any(problem: Problem, find: Callable[[Problem], _Without | None]) -> _Without | None:
+    """What is found to be integrated out of the first property that has something; None where none has."""
+    return next((found for name in problem.responses if (found := find(problem.of(name))) is not None), None)
 
 
 def _as_normal(system: System, seed: int) -> Explored | None:
