@@ -32,11 +32,12 @@ class Turned:
 
     @classmethod
     def by(cls, power: float, logs: np.ndarray, weights: np.ndarray) -> Turned:
-        y = np.exp(power * logs) if power else logs
-        away = y - weights @ y
-        volume = float(np.log(abs(power)) + power * (weights @ logs)) if power else 0.0
-        variance = float(weights @ away**2)
-        return cls(power, away, volume, 0.5 * np.log(variance) - volume if variance > 0 else np.inf)
+        with np.errstate(all="ignore"):  # a power may be no number that there is
+            y = np.exp(power * logs) if power else logs
+            away = y - weights @ y
+            volume = float(np.log(abs(power)) + power * (weights @ logs)) if power else 0.0
+            variance = float(weights @ away**2)
+        return cls(power, away, volume, 0.5 * np.log(variance) - volume if 0 < variance < np.inf else np.inf)
 
     @classmethod
     def best(cls, logs: np.ndarray, weights: np.ndarray, powers: tuple[float, ...] = POWERS) -> Turned:

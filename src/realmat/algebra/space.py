@@ -54,9 +54,8 @@ class Axis:
             return np.asarray(self.centre + self.width * t)
         if not self.one_end:
             return np.asarray(self.low + (self.high - self.low) / (1 + np.exp(-t)))
-        return np.asarray(
-            self.centre + self.width * np.exp(np.minimum(np.maximum(t, -_FARTHEST), _FARTHEST))
-        )  # in half the time of np.clip
+        near = np.minimum(np.maximum(t, -_FARTHEST), _FARTHEST)  # in half the time of np.clip
+        return np.asarray(self.centre + self.width * np.exp(near))
 
     def coordinate(self, x: np.ndarray) -> np.ndarray:
         """Inverse of `value`."""

@@ -25,7 +25,7 @@ _DEAR = 64  # psi of a batch, below which one takes milliseconds
 _KNOWN = 1000  # draws that say where to start
 _LEAST = 4  # effective draws for each coordinate, below which weights are flattened before anything is learnt from them
 _MANY_EFFECTS = 50  # beside which linear parameters of a curve are explored like the others
-_FEW = 8  # coordinates of which it is known how they bend
+_FEW = 8  # coordinates, up to which it is learnt how they bend
 _WIDE = 0.1  # share of the draws that know of no bend of a curve
 _NOTHING = 1e-12  # of a weight
 
@@ -244,7 +244,7 @@ class History:
         self, thetas: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int, share: float, finest: bool = False
     ) -> partly.Proposal:
         """The proposal that describes weighted points best."""
-        few = len(self.given.rest) <= _FEW  # of more, a bend has more coefficients than draws tell
+        few = len(self.given.rest) <= _FEW  # of more, a bend has coefficients that draws do not tell
         wide = _WIDE if self.bent else share if finest and few else 0.0
         cover = partly.covering(thetas[:, self.given.rest], weights, rng, most, share, wide, self.around)
         return partly.Proposal(cover, self.given)
