@@ -26,12 +26,16 @@ def test_any_number_of_them_lies_between_0_and_1(n: int) -> None:
         assert ((u > 0) & (u < 1)).all()
 
 
-def test_there_may_be_more_coordinates_than_sobol_points_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest is independent, and uniform: 4.5 standard errors of 4096 numbers."""
-    monkeypatch.setattr(points, "_MOST", 2)
-    u = points.even(np.random.default_rng(3), 1024, 6)[:, 2:]
-    assert u.mean() == pytest.approx(0.5, abs=4.5 / np.sqrt(12 * u.size))
-    assert np.abs(np.corrcoef(u.T) - np.eye(4)).max() < 4.5 / np.sqrt(1024)
+@pytest.mark.parametrize(("n", "size"), [(100, 30), (250, 60), (1000, 150), (4000, 60)])
+def test_no_two_coordinates_go_together(n: int, size: int) -> None:
+    """Correlations of normals over 40 samples in pairs: their root mean square is at most 1.6 times that of n / 2 independent numbers.
+
+    Known to 11 %, it is the largest of up to 11,000. Sobol' points of 150 coordinates reach ten times as much.
+    """
+    square = np.zeros((size, size))
+    for seed in range(40):
+        square += np.corrcoef(special.ndtri(points.mirrored(np.random.default_rng(seed), n, size, 0)).T) ** 2 / 40
+    assert np.sqrt(square[np.triu_indices(size, 1)].max()) < 1.6 / np.sqrt(n / 2)
 
 
 def test_the_two_of_a_pair_mirror_each_other() -> None:

@@ -125,6 +125,12 @@ def test_the_power_is_that_in_which_draws_are_normal(power):
     assert normal.powers(thetas, weights, np.array([0])).tolist() == [power, 0.0]
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.0, 2.2, 1e-9])
+def test_draws_that_do_not_differ_stay_logarithms(value):
+    thetas = np.column_stack([np.full(50, value), np.random.default_rng(8).normal(size=50)])
+    assert normal.powers(thetas, np.full(50, 0.02), np.array([0])).tolist() == [0.0, 0.0]
+
+
 def test_a_mode_in_other_coordinates(problem):
     """Its place there and back, and the covariance of a normal near it, by draws so near that the map is straight."""
     before, rng = Ratios(problem), np.random.default_rng(7)

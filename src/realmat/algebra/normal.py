@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-POWERS = (1 / 4, 1 / 2, 3 / 4, 1.0, 0.0, -1 / 3, -2 / 3, -1.0)
+POWERS = (0.0, 1 / 4, 1 / 2, 3 / 4, 1.0, -1 / 3, -2 / 3, -1.0)
 _NOTHING = 1e-12  # of a weight
+_ALIKE = 1e-20  # of a mean square: the variance of draws that are one number
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,13 @@ class Turned:
             y = np.exp(power * logs) if power else logs
             away = y - weights @ y
             volume = float(np.log(abs(power)) + power * (weights @ logs)) if power else 0.0
-            variance = float(weights @ away**2)
-        return cls(power, away, volume, 0.5 * np.log(variance) - volume if 0 < variance < np.inf else np.inf)
+            variance, square = float(weights @ away**2), float(weights @ y**2)
+        spread = _ALIKE * square < variance < np.inf
+        return cls(power, away, volume, 0.5 * np.log(variance) - volume if spread else np.inf)
 
     @classmethod
     def best(cls, logs: np.ndarray, weights: np.ndarray, powers: tuple[float, ...] = POWERS) -> Turned:
-        """Of some powers."""
+        """Of some powers; the first of them where draws do not differ."""
         return min((cls.by(power, logs, weights) for power in powers), key=lambda turned: turned.excess)
 
 

@@ -66,8 +66,8 @@ class Fit(Figures):
         -------
         DataFrame
             Of floats, one row for each number: columns ``mean``, ``sd``, bounds as ``eti89_lb`` and ``eti89_ub``, ``ess_bulk``,
-            ``ess_tail``, ``r_hat``, ``mcse_mean``, ``mcse_sd``. That ``ess_bulk`` is above the number of draws is right: they come in
-            pairs on opposite sides, whose mean is worth more than that of two independent draws.
+            ``ess_tail``, ``r_hat``, ``mcse_mean``, ``mcse_sd``. ``ess_bulk`` may be above the number of draws, up to ArviZ's limit of
+            n log10(n): they come in pairs on opposite sides, whose mean is worth more than that of two independent draws.
 
         Raises
         ------

@@ -1,24 +1,32 @@
 """Uniform numbers that fill their cube evenly: scrambled Sobol' points, alone or in pairs that mirror each other.
 
-Each is uniform, so that means over them are as unbiased as over independent numbers, but those of smooth functions come much nearer to what
-they estimate (Owen, Annals of Statistics 25, 1541, 1997).
+Each is uniform, so that means over them are as unbiased as over independent numbers, but those of smooth functions of few of them come much
+nearer to what they estimate (Owen, Annals of Statistics 25, 1541, 1997; scrambled as by Matousek, J. Complexity 14, 527, 1998).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-_MOST = 5000  # coordinates with Sobol' points: in others numbers are independent
 _BITS = 30
+_LEAST, _MORE = 4, 6  # coordinates that go together, at least, and so many times more of each doubling of 64 points
 
 
 def even(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
-    """Uniform numbers of shape (n, size), none of them 0 or 1; numbers of different calls are independent."""
+    """Uniform numbers of shape (n, size), none of them 0 or 1, in no order; numbers of different calls are independent.
+
+    Of many coordinates some pairs of Sobol' points lie on few lines, the fewer points the more. As many go together as n points fill in
+    every pair no worse than independent ones; beside other such coordinates they stand by chance (Latin supercube sampling: Owen, ACM
+    Trans. Model. Comput. Simul. 8, 71, 1998).
+    """
     from scipy.stats import qmc  # as slow to import as some fits are
 
-    some, u = min(size, _MOST), rng.random((n, size))
-    u[:, :some] = qmc.Sobol(some, bits=_BITS, rng=rng).random_base2(max(n - 1, 0).bit_length())[:n]
-    return u * (1 - 0.5**_BITS) + 0.5 ** (_BITS + 1)
+    bits = max(n - 1, 0).bit_length()
+    most = max(_LEAST, 4 * (bits - _MORE))
+    out = np.empty((n, size))
+    for some in np.array_split(np.arange(size), -(-size // most)) if size else []:
+        out[:, some] = rng.permutation(qmc.Sobol(len(some), bits=_BITS, rng=rng).random_base2(bits)[:n])
+    return out * (1 - 0.5**_BITS) + 0.5 ** (_BITS + 1)
 
 
 def mirrored(rng: np.random.Generator, n: int, size: int, alike: int) -> np.ndarray:
@@ -27,7 +35,7 @@ def mirrored(rng: np.random.Generator, n: int, size: int, alike: int) -> np.ndar
     In a mean over a pair what is odd about the centre cancels (antithetic variates: Hammersley & Morton, Proc. Camb. Phil. Soc. 52, 449,
     1956). As the two follow each other, autocorrelation tells that. Pairs are in no order: every tenth draw is as good a sample as any.
     """
-    u = rng.permutation(even(rng, -(-n // 2), size))
+    u = even(rng, -(-n // 2), size)
     other = 1 - u
     other[:, :alike] = u[:, :alike]
     return np.stack([u, other], axis=1).reshape(2 * len(u), size)[:n]

@@ -97,7 +97,7 @@ def explore(density: Density, rng: np.random.Generator, known: Mapping[str, np.n
         if efficiency > _FAIR:
             break
     if not history.bent:
-        history.extend(proposal, rng, 200 + 100 * d)  # a skewness, by which powers are chosen, takes many to know
+        history.extend(proposal, rng, 200 + 100 * d)  # how nearly normal coordinates are takes many to know
     history, proposal = _straightened(history, proposal, rng)
     for _ in range(_ROUNDS):
         efficiency = history.extend(proposal, rng, 60 + 60 * d)
@@ -142,19 +142,21 @@ def _straightened(history: History, proposal: partly.Proposal, rng: np.random.Ge
 
 
 def _amid(thetas: np.ndarray, history: History) -> np.ndarray:
-    """In the midst of draws: the mean of what is drawn exactly, and with it the draw of the rest that is nearest to theirs.
+    """In the midst of draws: the mean of what is drawn exactly, and with it the draw of the rest that is nearest to all medians, by ranks.
 
-    A mean of the rest itself may lie beside a ridge.
+    The mean of the rest, or their medians together, may lie beside a ridge.
     """
     seen = mix.told(history.learning)
     thetas, weights, rest = thetas[seen], history.learning[seen] / history.learning[seen].sum(), history.given.rest
-    mean = weights @ thetas
-    away = (thetas - mean)[:, rest] ** 2
-    high = history.logs[seen] > history.logs.max() - thetas.shape[1]
-    scaled = away / np.maximum(weights @ away, np.finfo(float).tiny)
-    nearest = int(np.argmin(np.where(high, scaled.sum(axis=1), np.inf)))
-    mean[rest] = thetas[nearest, rest]
-    return np.asarray(mean)
+    order = np.argsort(thetas[:, rest], axis=0)
+    below = np.empty(order.shape)
+    np.put_along_axis(below, order, np.cumsum(weights[order], axis=0) - weights[order] / 2, axis=0)
+    logs = history.logs[seen]
+    high = logs > logs.max() - thetas.shape[1]
+    nearest = int(np.argmin(np.where(high, ((below - 0.5) ** 2).sum(axis=1), np.inf)))
+    out = weights @ thetas
+    out[rest] = thetas[nearest, rest]
+    return np.asarray(out)
 
 
 @dataclass

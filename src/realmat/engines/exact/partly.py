@@ -205,7 +205,7 @@ class Proposal:
         return self._at(points.even(rng, n, self.cover.chosen + self.given.size))
 
     def draw_pairs(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """The same, the two of each pair on opposite sides of a component: for means, not to learn from."""
+        """The same, the two of each pair on opposite sides of a component: means of draws are better, what is learnt from them is not."""
         return self._at(points.mirrored(rng, n, self.cover.chosen + self.given.size, self.cover.chosen))
 
     def _at(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

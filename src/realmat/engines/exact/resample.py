@@ -1,10 +1,11 @@
 """Draws: proposals of theta resampled by their weights, an exact draw of the coefficients with each.
 
-Each chain has proposals of its own, which are independent and drawn from a fixed mixture, so that they are evaluated in any order and on
-both cores. Of these it keeps each about as often as its weight says, in order (systematic resampling: Kitagawa, J. Comput. Graph. Stat. 5,
-1, 1996): as copies follow each other, a chain's autocorrelation tells what its draws are worth, and R-hat tells whether chains agree. A
-mean over n draws so made is more precise than one over a Metropolis chain of as many of the same proposals. The largest weights are
-smoothed first (Vehtari, Simpson, Gelman, Yao & Gabry, J. Mach. Learn. Res. 25(72), 2024).
+Each chain has proposals of its own, drawn from a fixed mixture in mirrored pairs, so that they are evaluated in any order and on both
+cores. Of these it keeps each about as often as its weight says (systematic resampling: Kitagawa, J. Comput. Graph. Stat. 5, 1, 1996), pair
+by pair in order and copies of the two of a pair in turn: as what belongs together stands together, a chain's autocorrelation tells what
+its draws are worth, and R-hat tells whether chains agree. A mean over n draws so made is more precise than one over a Metropolis chain of
+as many independent proposals. The largest weights are smoothed first (Vehtari, Simpson, Gelman, Yao & Gabry, J. Mach. Learn. Res. 25(72),
+2024).
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def evaluate(explored: Explored, draws: int, chains: int, seed: int, keep: Keep 
 
 
 def choose(log_weight: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Which proposal each draw of each chain is, shape (chains, draws), in order, from log weights of shape (chains, proposals).
+    """Which proposal each draw of each chain is, shape (chains, draws), pairs in order, from log weights of shape (chains, proposals).
 
     Where no proposal of a chain has a weight, all are alike: `judge` then says that the weights are not to be trusted.
     """
