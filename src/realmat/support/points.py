@@ -9,20 +9,20 @@ from __future__ import annotations
 import numpy as np
 
 _BITS = 30
-_LEAST, _MORE = 4, 6  # coordinates that go together, at least, and so many times more of each doubling of 64 points
+_LEAST, _MORE, _FROM = 4, 5, 64  # coordinates that go together, at least, and more of them with each doubling from so many points
 
 
 def even(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
     """Uniform numbers of shape (n, size), none of them 0 or 1, in no order; numbers of different calls are independent.
 
-    Of many coordinates some pairs of Sobol' points lie on few lines, the fewer points the more. As many go together as n points fill in
-    every pair no worse than independent ones; beside other such coordinates they stand by chance (Latin supercube sampling: Owen, ACM
-    Trans. Model. Comput. Simul. 8, 71, 1998).
+    Of many coordinates some pairs of Sobol' points lie on few lines, the fewer points the more. As many go together as n points fill, in
+    every pair about as well as independent ones or better; beside other such coordinates they stand by chance (Latin supercube sampling:
+    Owen, ACM Trans. Model. Comput. Simul. 8, 71, 1998).
     """
     from scipy.stats import qmc  # as slow to import as some fits are
 
     bits = max(n - 1, 0).bit_length()
-    most = max(_LEAST, 4 * (bits - _MORE))
+    most = max(_LEAST, _MORE * (bits - _FROM.bit_length() + 1))
     out = np.empty((n, size))
     for some in np.array_split(np.arange(size), -(-size // most)) if size else []:
         out[:, some] = rng.permutation(qmc.Sobol(len(some), bits=_BITS, rng=rng).random_base2(bits)[:n])
