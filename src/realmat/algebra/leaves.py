@@ -58,10 +58,16 @@ class LeafClass:
     coupling: sparse.csr_matrix
 
     @property
-    def parts(self) -> list[sparse.csr_matrix]:
-        """M_m, each of shape (groups, rest)."""
-        count = len(self.columns)
-        return [self.coupling[k : k + count] for k in range(0, self.coupling.shape[0], count)]
+    def kinds(self) -> int:
+        """How many couplings M_m there are."""
+        return int(self.coupling.shape[0]) // len(self.columns)
+
+    @property
+    def wide(self) -> sparse.csr_matrix:
+        """All M_m side by side, shape (groups, kinds * rest)."""
+        every, (count, size) = self.coupling.tocoo(), (len(self.columns), self.coupling.shape[1])
+        kind, group = np.divmod(every.row.astype(np.int64), count)
+        return sparse.csr_matrix((every.data, (group, kind * size + every.col)), shape=(count, self.kinds * size))
 
     @property
     def touched(self) -> sparse.csr_matrix:
@@ -240,28 +246,26 @@ def _build(
     taken: list[Slot] = []
     pairs = []
     for c, leaf in enumerate(classes):
-        p, q, low, high, value = _products(leaf.parts, len(rest))
+        p, q, low, high, value = _products(leaf)
         where = small.positions(low, high)
-        starts = np.flatnonzero(np.diff(p + len(leaf.parts) * q, prepend=-1))
+        starts = np.flatnonzero(np.diff(p + leaf.kinds * q, prepend=-1))
         for k, end in pairwise([*starts, len(p)]):
             taken.append((where[k:end], value[k:end]))
             pairs.append((c, p[k], q[k]))
     return Leaves(classes, small, rest[order], own, taken, np.array(pairs, dtype=np.int64).reshape(-1, 3))
 
 
-def _products(parts: list[sparse.csr_matrix], size: int) -> tuple[np.ndarray, ...]:
+def _products(leaf: LeafClass) -> tuple[np.ndarray, ...]:
     """p, q >= p, row, column >= row, and value of all M_p' M_p and M_p' M_q + M_q' M_p, ordered by q, then p: all products in one."""
-    if not parts:
-        return tuple(np.zeros((5, 0), dtype=np.int64))
-    wide = sparse.hstack(parts, format="csr")
+    wide, kinds, size = leaf.wide, leaf.kinds, leaf.coupling.shape[1]
     gram = (wide.T @ wide).tocoo()
     (p, i), (q, j) = np.divmod(gram.row.astype(np.int64), size), np.divmod(gram.col.astype(np.int64), size)
     kept = (p < q) | ((p == q) & (i <= j))
     p, i, q, j = p[kept], i[kept], q[kept], j[kept]
     value = np.where((p < q) & (i == j), 2.0, 1.0) * gram.data[kept]
-    keys, which = np.unique(((q * len(parts) + p) * size + np.minimum(i, j)) * size + np.maximum(i, j), return_inverse=True)
+    keys, which = np.unique(((q * kinds + p) * size + np.minimum(i, j)) * size + np.maximum(i, j), return_inverse=True)
     pair, place = np.divmod(keys, size**2)
-    return pair % len(parts), pair // len(parts), place // size, place % size, np.bincount(which, value)
+    return pair % kinds, pair // kinds, place // size, place % size, np.bincount(which, value)
 
 
 def _coupled(columns: np.ndarray, block: np.ndarray, entries: _Entries, number: np.ndarray, rest: int) -> LeafClass:

@@ -50,7 +50,6 @@ class Turned:
 def powers(thetas: np.ndarray, weights: np.ndarray, some: np.ndarray) -> np.ndarray:
     """The best power of each coordinate, shape (size,), of weighted draws (n, size); 0 of all that are not `some`."""
     out = np.zeros(thetas.shape[1])
-    thetas, weights = told(thetas, weights)
     for k in some:
         out[k] = Turned.best(thetas[:, k], weights).power
     return out

@@ -124,7 +124,8 @@ class Space:
 
         Of positive parameters, coordinates `some` become powers, all others logarithms. It is this space where that changes nothing.
         """
-        powers = normal.powers(self.plain(thetas)[0], weights, np.intersect1d(some, np.flatnonzero(self.positive)))
+        logs, weights = normal.told(self.plain(thetas)[0], weights)
+        powers = normal.powers(logs, weights, np.intersect1d(some, np.flatnonzero(self.positive)))
         return self if np.array_equal(powers, self.powers) else Space(self.params, powers)
 
     def values(self, theta: np.ndarray) -> dict[str, Any]:

@@ -7,6 +7,7 @@ nearer to what they estimate (Owen, Annals of Statistics 25, 1541, 1997; scrambl
 from __future__ import annotations
 
 import numpy as np
+from scipy import special
 
 _BITS = 30
 _LEAST, _MORE, _FROM = 4, 5, 64  # coordinates that go together, at least, and more of them with each doubling from so many points
@@ -39,3 +40,12 @@ def mirrored(rng: np.random.Generator, n: int, size: int, alike: int) -> np.ndar
     other = 1 - u
     other[:, :alike] = u[:, :alike]
     return np.stack([u, other], axis=1).reshape(2 * len(u), size)[:n]
+
+
+def student(u: np.ndarray, nu: float | np.ndarray) -> np.ndarray:
+    """Standard multivariate Student t vectors, shape (n, d), of nu degrees of freedom, from uniform numbers of shape (n, 1 + d).
+
+    The first number of each says how far it is stretched; where the others are mirrored, so is the vector.
+    """
+    half = 0.5 * np.broadcast_to(nu, len(u))
+    return np.asarray(special.ndtri(u[:, 1:]) * np.sqrt(half / special.gammaincinv(half, u[:, 0]))[:, None])

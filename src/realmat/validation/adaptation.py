@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy.special import gammaincinv, ndtri
 
 from realmat.algebra.space import Space
 from realmat.support import points
@@ -77,8 +76,7 @@ class _T:
 
     def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
         """Draws of shape (size, d), made of even points."""
-        u = points.even(rng, size, len(self.mean) + 1)
-        return self.mean + (ndtri(u[:, 1:]) @ self.root.T) / np.sqrt(2 * gammaincinv(0.5 * _NU, u[:, 0]) / _NU)[:, None]
+        return self.mean + points.student(points.even(rng, size, len(self.mean) + 1), _NU) @ self.root.T
 
     def logpdf(self, thetas: np.ndarray) -> np.ndarray:
         """Up to a constant."""

@@ -146,7 +146,7 @@ def _amid(thetas: np.ndarray, history: History) -> np.ndarray:
 
     The mean of the rest, or their medians together, may lie beside a ridge.
     """
-    seen = mix.told(history.learning)
+    seen = mix.heaviest(history.learning)
     thetas, weights, rest = thetas[seen], history.learning[seen] / history.learning[seen].sum(), history.given.rest
     order = np.argsort(thetas[:, rest], axis=0)
     below = np.empty(order.shape)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy import special
 
 from realmat.engines.exact import mixture_kernels as kernels
+from realmat.support import points
 
 _TAILS = (5.0, 12.0, 50.0)
 _HEAVY = 4.0
@@ -40,8 +40,7 @@ class Mixture:
     def draw(self, u: np.ndarray) -> np.ndarray:
         """Draws of shape (n, d) from uniform numbers of shape (n, `chosen` + d)."""
         which = np.minimum(np.searchsorted(np.cumsum(self.weights), u[:, 0], side="right"), len(self.weights) - 1)
-        half = 0.5 * self.nu[which]
-        z = special.ndtri(u[:, 2:]) * np.sqrt(half / special.gammaincinv(half, u[:, 1]))[:, None]
+        z = points.student(u[:, 1:], self.nu[which])
         return np.asarray(kernels.placed(which, z, self.locations, self.factors))
 
     def logpdf(self, x: np.ndarray) -> np.ndarray:
@@ -119,7 +118,7 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
     """
     d = x.shape[1]
     effective = 1 / np.sum(weights**2)
-    kept = told(weights)
+    kept = heaviest(weights)
     x, weights = x[kept], weights[kept] / weights[kept].sum()
     centre, root = _frame(x, weights)
     every, all_weights = np.linalg.solve(root, (x - centre).T).T, weights
@@ -153,10 +152,10 @@ def fit(x: np.ndarray, weights: np.ndarray, rng: np.random.Generator, most: int 
     return Mixture(best.weights, centre + best.locations @ root.T, root @ best.factors, best.nu)
 
 
-def told(weights: np.ndarray) -> np.ndarray:
+def heaviest(weights: np.ndarray) -> np.ndarray:
     """The draws that carry nearly all of the weight, int array: what lies far out has hardly any, but moves a mean."""
-    heaviest = np.argsort(weights)[::-1]
-    return np.asarray(heaviest[: int(np.searchsorted(np.cumsum(weights[heaviest]), _SEEN)) + 1])
+    falling = np.argsort(weights)[::-1]
+    return np.asarray(falling[: int(np.searchsorted(np.cumsum(weights[falling]), _SEEN)) + 1])
 
 
 def _thinned(x: np.ndarray, weights: np.ndarray, most: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -55,8 +55,7 @@ def evaluate(explored: Explored, draws: int, chains: int, seed: int, keep: Keep 
     """
     density = explored.density
     rng = np.random.default_rng([seed, 1])
-    drawn, given = (np.stack(own, axis=1) for own in zip(*(explored.proposal.draw_pairs(rng, draws) for _ in range(chains)), strict=True))
-    thetas = np.ascontiguousarray(drawn)
+    thetas, given = (np.stack(own, axis=1) for own in zip(*(explored.proposal.draw_pairs(rng, draws) for _ in range(chains)), strict=True))
     log_q = explored.proposal.of_rest(thetas.reshape(draws * chains, -1)).reshape(draws, chains) + given
     log_weight = np.full((draws, chains), -np.inf)
 
